@@ -1,0 +1,216 @@
+package routing
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// Admission is a Deployment at the door: what is asked, and what is known around it.
+type Admission struct {
+	Namespace string
+	// New is the Deployment as it would be stored, Old as it is stored now; nil on CREATE.
+	New release.Deployment
+	Old *release.Deployment
+	// TemplateChanged is true on UPDATE where the pod templates of old and new object differ in anything but the version label.
+	TemplateChanged bool
+	// Services are all Services of the namespace; Deployments all other Deployments of the namespace.
+	Services    []release.Service
+	Deployments []release.Deployment
+	// Pinned tells whether routes of ours exist for a Service, and what they remember; nil where there are none.
+	Pinned func(service string) *release.State
+}
+
+// Verdict is the answer at admission.
+type Verdict struct {
+	// Denied are the problems that can never be right; any of them refuses the request.
+	Denied []intent.Problem
+	// Warnings are shown to the user; the request passes.
+	Warnings []intent.Problem
+	// Version is the value that the pod template's version label gets; empty leaves the template as it is.
+	Version string
+	// Hold sets spec.paused and the annotation grayscale.dev/held, so that no pod starts before the Service is pinned.
+	Hold bool
+}
+
+// youngest makes the Deployment at the door younger than all that exist: in a conflict it is the one that has to yield.
+var youngest = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Admit answers for a Deployment at the door. It never depends on the order in which objects are applied: whatever is
+// not there yet is a warning. What was wrong before an update and is not touched by it is a warning as well, so that
+// an image can still be changed.
+func Admit(a Admission) Verdict {
+	if a.New.Deleting || !intent.Declared(a.New.Annotations) && !dropsLabel(a) {
+		return Verdict{}
+	}
+	v := Verdict{Version: labelAtTheDoor(a)}
+	labelled := withLabel(a.New, v.Version)
+	service, problems := release.ServiceOf(a.Namespace, a.New, a.Services)
+	problems = append(problems, a.problems(service, labelled)...)
+	problems = append(problems, selectorPinsVersion(a.Namespace, labelled)...)
+	for _, p := range problems {
+		denies := p.Kind == intent.Invalid || p.Kind == intent.Conflict
+		if denies && !a.untouched() {
+			v.Denied = append(v.Denied, p)
+		} else {
+			v.Warnings = append(v.Warnings, p)
+		}
+	}
+	v.Hold = a.hold(service)
+	return v
+}
+
+// dropsLabel: an update without annotations of ours that would take a version label from pods behind pinned routes.
+func dropsLabel(a Admission) bool {
+	return a.Old != nil && a.Old.TemplateLabels[release.VersionLabel] != "" && a.New.TemplateLabels[release.VersionLabel] == "" &&
+		intent.Declared(a.Old.Annotations)
+}
+
+// labelAtTheDoor is the version label to write into the template: at creation, where an update drops it, and where an
+// update rolls out new pods anyway. An update that changes annotations alone never touches the template.
+func labelAtTheDoor(a Admission) string {
+	asked, label := a.New.Annotations[intent.KeyVersion], a.New.TemplateLabels[release.VersionLabel]
+	want := ""
+	switch {
+	case a.Old == nil:
+		want = atCreation(a)
+	default:
+		old := a.Old.TemplateLabels[release.VersionLabel]
+		rolls := a.TemplateChanged || label != "" && label != old
+		switch {
+		case rolls && asked != "":
+			want = asked
+		case label == "" && old != "":
+			want = old
+		case rolls && label == "":
+			want = atCreation(a)
+		}
+	}
+	if want == label {
+		return ""
+	}
+	return want
+}
+
+// atCreation labels candidates and declared stables, no others.
+func atCreation(a Admission) string {
+	n := a.New.Annotations
+	if n[intent.KeyStrategy] == "" && n[intent.KeyService] == "" && n[intent.KeyVersion] == "" {
+		return ""
+	}
+	if asked := n[intent.KeyVersion]; asked != "" {
+		return asked
+	}
+	service, _ := release.ServiceOf(a.Namespace, a.New, a.Services)
+	version, problems := release.VersionOf(a.Namespace, service, a.New)
+	if len(problems) > 0 {
+		return ""
+	}
+	return version
+}
+
+func withLabel(d release.Deployment, version string) release.Deployment {
+	if version == "" {
+		return d
+	}
+	labels := maps.Clone(d.TemplateLabels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[release.VersionLabel] = version
+	d.TemplateLabels = labels
+	return d
+}
+
+// untouched: nothing that a problem could come from is changed by this update.
+func (a Admission) untouched() bool {
+	return a.Old != nil && maps.Equal(a.Old.Annotations, a.New.Annotations) && maps.Equal(a.Old.TemplateLabels, a.New.TemplateLabels)
+}
+
+// problems asks the engine itself what is wrong with the Deployment among those behind its Service.
+func (a Admission) problems(service string, d release.Deployment) []intent.Problem {
+	object := release.Object(a.Namespace, d.Name)
+	i := slices.IndexFunc(a.Services, func(s release.Service) bool { return s.Name == service })
+	if i < 0 || !release.Behind(a.Services[i], d) {
+		_, problems := intent.Parse(object, d.Annotations)
+		_, more := release.VersionOf(a.Namespace, service, d)
+		return append(problems, more...)
+	}
+	s := a.Services[i]
+	d.CreatedAt = youngest
+	behind := slices.DeleteFunc(slices.Clone(a.Deployments), func(o release.Deployment) bool {
+		of, _ := release.ServiceOf(a.Namespace, o, a.Services)
+		return of != service || !release.Behind(s, o) || o.Name == d.Name
+	})
+	st := release.State{}
+	if a.Pinned != nil {
+		if pinned := a.Pinned(service); pinned != nil {
+			st = *pinned
+		}
+	}
+	blocked := istio.PortProblems(s, d.Annotations[intent.KeyStrategy] == string(intent.Mirror))
+	cast := release.Assign(s, append(behind, d), st, blocked)
+	for _, c := range cast.Candidates {
+		if c.Deployment.Name == d.Name {
+			return append(c.Problems, overlap(a.Namespace, c.Deployment, cast)...)
+		}
+	}
+	_, problems := intent.Parse(object, d.Annotations)
+	return append(problems, stableVersionChanged(a, st)...)
+}
+
+// stableVersionChanged: the subset of a running release never changes its labels.
+func stableVersionChanged(a Admission, st release.State) []intent.Problem {
+	asked := a.New.Annotations[intent.KeyVersion]
+	if asked == "" || st.Stable.Deployment != a.New.Name || st.Stable.Version == asked {
+		return nil
+	}
+	return []intent.Problem{{Key: intent.KeyVersion, Kind: intent.Conflict, Reason: release.ReasonVersionConflict,
+		Message: fmt.Sprintf("%s has %s: %q, but it is stable as version %q in a release that lasts",
+			release.Object(a.Namespace, a.New.Name), intent.KeyVersion, asked, st.Stable.Version),
+		Fix: "change the version once the release is finished or aborted"}}
+}
+
+// selectorPinsVersion: the selector cannot change, so the label that it asks for cannot either.
+func selectorPinsVersion(namespace string, d release.Deployment) []intent.Problem {
+	pinned, asked := d.Selector[release.VersionLabel], d.Annotations[intent.KeyVersion]
+	if pinned == "" || asked == "" || pinned == asked {
+		return nil
+	}
+	return []intent.Problem{{Key: intent.KeyVersion, Kind: intent.Invalid, Reason: release.ReasonVersionMismatch,
+		Message: fmt.Sprintf("%s has %s: %q, but its spec.selector asks for pods with version: %q",
+			release.Object(namespace, d.Name), intent.KeyVersion, asked, pinned),
+		Fix: "remove the annotation, or create a Deployment of another name"}}
+}
+
+// overlap warns where the candidate's selector takes in stable's pods: an autoscaler of the one then counts the other's.
+func overlap(namespace string, d release.Deployment, c release.Cast) []intent.Problem {
+	if c.StableDeployment == nil || len(d.Selector) == 0 {
+		return nil
+	}
+	for k, v := range d.Selector {
+		if c.StableDeployment.TemplateLabels[k] != v {
+			return nil
+		}
+	}
+	return []intent.Problem{{Kind: intent.Unused, Reason: release.ReasonSelectorsOverlap,
+		Message: fmt.Sprintf("the spec.selector of %s also matches the pods of stable %s, so autoscalers count both",
+			release.Object(namespace, d.Name), release.Object(namespace, c.Stable.Deployment)),
+		Fix: "give each Deployment a selector of its own, for example with the label version"}}
+}
+
+// hold: a candidate gets no pods before its Service is pinned to stable. A Deployment that runs already is never held.
+func (a Admission) hold(service string) bool {
+	if !release.IsCandidate(a.New) || service != "" && a.Pinned != nil && a.Pinned(service) != nil {
+		return false
+	}
+	if a.Old == nil {
+		return !a.New.SpecPaused || a.New.Annotations[intent.KeyHeld] != ""
+	}
+	return release.IsHeld(*a.Old) && !release.IsHeld(a.New)
+}

@@ -1,0 +1,195 @@
+// Package routing is the engine: annotations and observed facts in, one decision out. It is pure (no clients,
+// clocks, contexts, goroutines, logs or randomness), so that the webhook, the controller, the simulator and a preview
+// show the same thing because they call the same functions.
+package routing
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// Decide is the whole engine: the next safe step for one Service, computed from what exists. Making the steps that it
+// returns, one after the other, always ends with a Decision that is empty but for Problems; a crash between two of them
+// is just another Facts.
+func Decide(f Facts, s Settings) Decision {
+	d := &deciding{facts: f, settings: s}
+	d.remember()
+	behind := slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
+	d.cast = release.Assign(f.Service, behind, d.state, d.blocked())
+	if d.over() {
+		d.retire()
+	} else if d.ready() {
+		d.route()
+	}
+	d.liftAbandoned()
+	d.marks()
+	d.conditions()
+	return d.out
+}
+
+// deciding holds what one call of Decide knows, step by step.
+type deciding struct {
+	facts    Facts
+	settings Settings
+	state    release.State   // what the VirtualService remembers
+	subsets  release.Subsets // what the DestinationRule holds
+	pinned   bool            // a VirtualService of ours exists
+	// referenced are the versions whose subsets the VirtualService in the cluster refers to.
+	referenced []string
+	cast       release.Cast
+	traffic    release.Traffic // what Envoy is asked to do after this decision
+	out        Decision
+}
+
+// remember reads the state, with times that a clock gone backwards put into the future counted from now on.
+func (d *deciding) remember() {
+	now := d.facts.Now
+	if vs := d.facts.VirtualService; vs != nil && istio.Ours(vs) {
+		d.pinned = true
+		d.state, _ = istio.ReadState(vs)
+		d.state.PinnedAt = notAfter(d.state.PinnedAt, now)
+		for v, t := range d.state.Left {
+			d.state.Left[v] = notAfter(t, now)
+		}
+		d.traffic = d.state.Traffic
+	}
+	if dr := d.facts.DestinationRule; dr != nil {
+		d.subsets, _ = istio.ReadSubsets(dr)
+		for v, t := range d.subsets.Added {
+			d.subsets.Added[v] = notAfter(t, now)
+		}
+		d.subsets.UnroutedAt = notAfter(d.subsets.UnroutedAt, now)
+	}
+	if d.subsets.Added == nil {
+		d.subsets.Added = map[string]time.Time{}
+	}
+	d.referenced = d.referencedVersions()
+}
+
+// referencedVersions reads the routes themselves: somebody may have edited them since the state was written.
+func (d *deciding) referencedVersions() []string {
+	if !d.pinned {
+		return nil
+	}
+	subsets := istio.ReferencedSubsets(d.facts.VirtualService)
+	known := slices.AppendSeq(d.state.Traffic.Versions(), maps.Keys(d.subsets.Added))
+	known = slices.DeleteFunc(known, func(v string) bool { return !slices.Contains(subsets, istio.SubsetName(v)) })
+	slices.Sort(known)
+	return slices.Compact(known)
+}
+
+func notAfter(t, now time.Time) time.Time {
+	if t.After(now) {
+		return now
+	}
+	return t
+}
+
+// settled: what was written then has reached every Envoy. When istiod's pushes can be seen, only this changes.
+func (d *deciding) settled(written time.Time) bool {
+	return !d.facts.Now.Before(written.Add(d.settings.Settle))
+}
+
+// waitFor asks for another look when what was written then will have settled.
+func (d *deciding) waitFor(written time.Time) {
+	wait := written.Add(d.settings.Settle).Sub(d.facts.Now)
+	if wait > 0 && (d.out.After == 0 || wait < d.out.After) {
+		d.out.After = wait
+	}
+}
+
+// blocked are the problems of the Service as a whole: each of its candidates has them.
+func (d *deciding) blocked() []intent.Problem {
+	f, s := d.facts, d.settings
+	if f.Service.Missing {
+		return nil // each Deployment has its own sentence about that
+	}
+	if f.IstioMissing {
+		return []intent.Problem{istioMissing()}
+	}
+	return slices.Concat(
+		istio.PortProblems(f.Service, d.onlyMirrors()),
+		istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.VirtualService),
+		istio.RuleProblems(f.Service, s.ClusterDomain, f.OtherDestinationRules, s.RootNamespace, d.versions()),
+	)
+}
+
+// versions are those of all Deployments behind the Service.
+func (d *deciding) versions() []string {
+	var out []string
+	for _, x := range d.facts.Deployments {
+		if v, _ := release.VersionOf(d.facts.Service.Namespace, d.facts.Service.Name, x); v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// onlyMirrors reports whether any candidate asks for copies of requests, which only HTTP ports can give.
+func (d *deciding) onlyMirrors() bool {
+	return slices.ContainsFunc(d.facts.Deployments, func(x release.Deployment) bool {
+		return release.IsCandidate(x) && x.Annotations[intent.KeyStrategy] == string(intent.Mirror)
+	})
+}
+
+func istioMissing() intent.Problem {
+	return intent.Problem{Kind: intent.Pending, Reason: "IstioMissing",
+		Message: "the API server does not serve networking.istio.io/v1",
+		Fix:     "install Istio's custom resource definitions; routes follow by themselves"}
+}
+
+// over: no candidate is left, and nobody who left the release still has pods that plain balancing would reach.
+func (d *deciding) over() bool {
+	f := d.facts
+	if f.Service.Missing || f.Service.Deleting || f.IstioMissing {
+		return false // routes go with their Service; without Istio there is nothing to remove
+	}
+	for _, c := range d.cast.Candidates {
+		if d.present(c.Member()) {
+			return false
+		}
+	}
+	if !d.pinned {
+		return true
+	}
+	return !slices.ContainsFunc(d.cast.Left, d.present) && !d.stray()
+}
+
+// present: the member has pods, or will have some.
+func (d *deciding) present(m release.Member) bool {
+	for _, x := range d.facts.Deployments {
+		if x.Name == m.Deployment {
+			return x.Replicas > 0 && !x.Deleting || release.TotalPods(x) > 0
+		}
+	}
+	return false
+}
+
+// stray: pods of a deleted member are still on their way out.
+func (d *deciding) stray() bool {
+	for _, p := range d.facts.Strays {
+		known := slices.ContainsFunc(d.state.Candidates, func(h release.Holder) bool { return h.Version == p.Version })
+		_, left := d.state.Left[p.Version]
+		if p.Total > 0 && (known || left) && p.Version != d.cast.Stable.Version {
+			return true
+		}
+	}
+	return false
+}
+
+// ready: there is a stable to pin, and an Istio and a Service to pin it with.
+func (d *deciding) ready() bool {
+	f := d.facts
+	if f.Service.Missing || f.Service.Deleting || f.IstioMissing || d.cast.Stable.Deployment == "" {
+		return false
+	}
+	if d.pinned {
+		return true // the last good routes are kept safe whatever is wrong now
+	}
+	return slices.ContainsFunc(d.cast.Candidates, func(c release.Candidate) bool { return !c.Blocked() })
+}

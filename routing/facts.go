@@ -1,0 +1,88 @@
+package routing
+
+import (
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// Settings are what an administrator may choose.
+type Settings struct {
+	// Settle is how long a write is given to reach every Envoy before the next write may depend on it. It must
+	// outlast istiod's debounce (PILOT_DEBOUNCE_AFTER, PILOT_DEBOUNCE_MAX).
+	Settle time.Duration `json:"settle"` // nanoseconds in JSON
+	// ClusterDomain is the DNS suffix of Services, cluster.local by default.
+	ClusterDomain string `json:"clusterDomain,omitempty"`
+	// RootNamespace is Istio's root namespace, istio-system by default.
+	RootNamespace string `json:"rootNamespace,omitempty"`
+}
+
+// Facts are everything known about one Service at one instant. They are plain data: a test writes them in YAML.
+type Facts struct {
+	Now         time.Time            `json:"now"`
+	Service     release.Service      `json:"service"`
+	Deployments []release.Deployment `json:"deployments,omitempty"`
+	// VirtualService and DestinationRule are ours as they are in the cluster; nil where they do not exist.
+	VirtualService  *networkingv1.VirtualService  `json:"virtualService,omitempty"`
+	DestinationRule *networkingv1.DestinationRule `json:"destinationRule,omitempty"`
+	// OtherVirtualServices and OtherDestinationRules name the Service's host too (or a wildcard over it) and are not ours.
+	OtherVirtualServices  []*networkingv1.VirtualService  `json:"otherVirtualServices,omitempty"`
+	OtherDestinationRules []*networkingv1.DestinationRule `json:"otherDestinationRules,omitempty"`
+	// Strays are pods behind the Service, by version label, that belong to none of Deployments: those of a deleted one end so.
+	Strays []release.Pods `json:"strays,omitempty"`
+	// Services are the Services of the namespace, needed only where Service.Missing, to say what is wrong.
+	Services []release.Service `json:"services,omitempty"`
+	// IstioMissing is true while the API server does not serve networking.istio.io/v1.
+	IstioMissing bool `json:"istioMissing,omitempty"`
+}
+
+// Decision is what to do now, acted on in the order of its fields; an error stops it before the next one.
+// Doing it twice is doing it once. Objects in it carry the resourceVersion they were decided from, so that a
+// decision made from a stale cache is refused by the API server; an object without one is to be created.
+type Decision struct {
+	// Label adopts or repairs: each Deployment's pods, ReplicaSets and template get the version label without a restart.
+	Label []release.Member `json:"label,omitempty"`
+	// Apply* are the derived objects to write; nil means that they are right as they are.
+	ApplyDestinationRule *networkingv1.DestinationRule `json:"applyDestinationRule,omitempty"`
+	ApplyVirtualService  *networkingv1.VirtualService  `json:"applyVirtualService,omitempty"`
+	// Delete* remove the derived objects (with the resourceVersion of Facts as a precondition).
+	DeleteVirtualService  bool `json:"deleteVirtualService,omitempty"`
+	DeleteDestinationRule bool `json:"deleteDestinationRule,omitempty"`
+	// Lift names the Deployments whose hold ends: spec.paused and the annotation grayscale.dev/held are removed.
+	Lift []string `json:"lift,omitempty"`
+	// Annotate sets (or, where the value is nil, removes) annotations of ours on Deployments.
+	Annotate []Annotation `json:"annotate,omitempty"`
+	// Status lists the Deployments whose conditions of ours have to change, each with all that it shall have then.
+	Status []Status `json:"status,omitempty"`
+	// Problems are what is wrong now, per Deployment, for metrics; Decision repeats them until they are mended.
+	Problems map[string][]intent.Problem `json:"problems,omitempty"`
+	// Events are published on the Deployment after everything else has been done.
+	Events []Event `json:"events,omitempty"`
+	// After is when to decide again even if nothing changes; zero means only when something changes.
+	After time.Duration `json:"after,omitempty"`
+}
+
+// Annotation is one annotation to set on a Deployment, or to remove where Value is nil.
+type Annotation struct {
+	Deployment string  `json:"deployment"`
+	Key        string  `json:"key"`
+	Value      *string `json:"value"`
+}
+
+// Status lists the conditions of ours on one Deployment.
+type Status struct {
+	Deployment string              `json:"deployment"`
+	Conditions []release.Condition `json:"conditions,omitempty"`
+	Problems   []intent.Problem    `json:"problems,omitempty"`
+}
+
+// Event is one Kubernetes Event about a Deployment.
+type Event struct {
+	Deployment string `json:"deployment"`
+	Type       string `json:"type"` // Normal or Warning
+	Reason     string `json:"reason"`
+	Message    string `json:"message"`
+}

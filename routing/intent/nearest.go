@@ -1,0 +1,41 @@
+package intent
+
+import (
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+const (
+	// longestTypo bounds what is worth comparing: no name of ours is half as long, and the cost grows with the length.
+	longestTypo = 64
+	// shortestPart is the least number of letters that say something where one word holds another.
+	shortestPart = 4
+)
+
+// nearest is the choice that was probably meant by a mistyped word: one that takes few edits to reach, else one that
+// holds the word or is held by it, like blue in blue-green. It is empty where none is near. Of two equally near
+// choices the first one wins.
+func nearest(word string, choices []string) string {
+	if len(word) > longestTypo {
+		return ""
+	}
+	if word = strings.ToLower(strings.TrimSpace(word)); word == "" {
+		return ""
+	}
+	best, least := "", 2+len(word)/4
+	for _, c := range choices {
+		if d := levenshtein.ComputeDistance(word, c); d < least {
+			best, least = c, d
+		}
+	}
+	if best != "" {
+		return best
+	}
+	for _, c := range choices {
+		if len(word) >= shortestPart && strings.Contains(c, word) || len(c) >= shortestPart && strings.Contains(word, c) {
+			return c
+		}
+	}
+	return ""
+}

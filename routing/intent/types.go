@@ -1,0 +1,123 @@
+package intent
+
+import "strings"
+
+// Prefix begins every annotation key that grayscale reads or writes.
+const Prefix = "grayscale.dev/"
+
+// Strategy is the way a candidate is released; the value of the annotation grayscale.dev/strategy.
+// The zero value means that the Deployment is no candidate.
+type Strategy string
+
+const (
+	// Canary gives the candidate a portion of production traffic.
+	Canary Strategy = "canary"
+	// BlueGreen gives the candidate all traffic or none.
+	BlueGreen Strategy = "blue-green"
+	// Mirror sends the candidate copies of live requests, whose answers are dropped.
+	Mirror Strategy = "mirror"
+)
+
+// Percent is a share of traffic in hundredths of a percent, 0 to 10000: 50 means 0.5 %.
+type Percent int
+
+// Hundred is all traffic.
+const Hundred Percent = 10000
+
+// Kind says what becomes of an annotation that cannot be followed as it stands.
+type Kind string
+
+const (
+	// Invalid can never be right: admission denies it, the controller keeps the last good routes.
+	Invalid Kind = "Invalid"
+	// Pending needs something that does not exist yet: admission warns, the controller waits.
+	Pending Kind = "Pending"
+	// Conflict means that two objects want the same thing: the older one wins.
+	Conflict Kind = "Conflict"
+	// Unused changes nothing: admission warns.
+	Unused Kind = "Unused"
+)
+
+// Problem is one thing that is wrong with a Deployment's annotations, said so that its owner can mend it.
+type Problem struct {
+	// Key is the annotation key with its prefix; empty when no single key is at fault.
+	Key string `json:"key,omitempty"`
+	// Kind says what becomes of it.
+	Kind Kind `json:"kind"`
+	// Reason is the CamelCase word for the condition and the metrics' label.
+	Reason string `json:"reason"`
+	// Message names object, key, value and what is allowed, in one sentence without a full stop.
+	Message string `json:"message"`
+	// Fix is what to do about it, in one clause that follows "; ".
+	Fix string `json:"fix,omitempty"`
+}
+
+// String is the sentence that users read.
+func (p Problem) String() string {
+	if p.Fix == "" {
+		return p.Message
+	}
+	return p.Message + "; " + p.Fix
+}
+
+// Intent is what one Deployment asks for. It is built by Parse alone, so it is valid wherever it is met.
+// What the strategy does not use is zero.
+type Intent struct {
+	// Strategy is empty where the Deployment is no candidate.
+	Strategy Strategy `json:"strategy,omitempty"`
+	// Service names the Service to be released behind, in the Deployment's namespace; empty where it is to be found by its selector.
+	Service string `json:"service,omitempty"`
+	// Version is the wanted value of the version label; empty where it follows from the pod template or the name.
+	Version string `json:"version,omitempty"`
+	// Stable names the stable Deployment; empty where it is to be found.
+	Stable string `json:"stable,omitempty"`
+	// Weight is the canary's share of requests or connections.
+	Weight Percent `json:"weight,omitempty"`
+	// Active gives a blue-green candidate all traffic.
+	Active bool `json:"active,omitempty"`
+	// MirrorPercent is the share of requests that a mirror gets copies of.
+	MirrorPercent Percent `json:"mirrorPercent,omitempty"`
+	// Paused keeps the routes as they are.
+	Paused bool `json:"paused,omitempty"`
+}
+
+// Share is the portion of production traffic the intent claims: mirrored copies are not production traffic.
+func (i Intent) Share() Percent {
+	switch {
+	case i.Strategy == Canary:
+		return i.Weight
+	case i.Strategy == BlueGreen && i.Active:
+		return Hundred
+	}
+	return 0
+}
+
+// Describe is the message of the condition Programmed once the intent is served, like "canary 10% of reviews". It is
+// part of the contract, since a user waits for it with kubectl; empty for an Intent without a strategy.
+func (i Intent) Describe(service string) string {
+	switch i.Strategy {
+	case Canary:
+		return "canary " + i.Weight.String() + " of " + service
+	case Mirror:
+		return "mirror " + i.MirrorPercent.String() + " of " + service
+	case BlueGreen:
+		if i.Active {
+			return "blue-green active for " + service
+		}
+		return "blue-green inactive for " + service
+	}
+	return ""
+}
+
+// Declared reports whether any annotation of ours that users write is on the Deployment, known to us or not.
+func Declared(annotations map[string]string) bool {
+	for name := range annotations {
+		if !strings.HasPrefix(name, Prefix) {
+			continue
+		}
+		if key := keyOf(name); key == nil || !key.Internal {
+			return true
+		}
+	}
+	return false
+}

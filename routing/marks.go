@@ -1,0 +1,62 @@
+package routing
+
+import (
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// FieldManager is the name under which everything of ours is written
+// (https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers).
+const FieldManager = "grayscale"
+
+// marks keeps our annotations on Deployments right: stable carries its version while a release lasts, so that its
+// later updates pass the webhook as well, and a stable that kept its strategy is marked, so that it isn't taken for a candidate.
+func (d *deciding) marks() {
+	for _, x := range d.facts.Deployments {
+		stable := x.Name == d.cast.Stable.Deployment
+		d.markVersion(x, stable)
+		d.markPromoted(x, stable)
+	}
+}
+
+func (d *deciding) markVersion(x release.Deployment, stable bool) {
+	_, marked := x.Annotations[intent.KeyVersion]
+	lasts := d.out.ApplyDestinationRule != nil || d.pinned && !d.over()
+	switch {
+	case stable && lasts && !d.over() && !marked:
+		version := d.cast.Stable.Version
+		d.annotate(x.Name, intent.KeyVersion, &version)
+	case marked && x.SetBy[intent.KeyVersion] == FieldManager && d.markOutlived(stable):
+		d.annotate(x.Name, intent.KeyVersion, nil)
+	}
+}
+
+// markOutlived: the release is over, or another version is stable now. It waits for the routes to go first.
+func (d *deciding) markOutlived(stable bool) bool {
+	if d.over() {
+		return !d.pinned
+	}
+	return !stable && d.cast.Stable.Deployment != ""
+}
+
+// toBeMarkedPromoted: the release is over, but the stable's annotations still say candidate.
+func (d *deciding) toBeMarkedPromoted() bool {
+	stable := d.cast.StableDeployment
+	return stable != nil && release.IsCandidate(*stable)
+}
+
+func (d *deciding) markPromoted(x release.Deployment, stable bool) {
+	_, marked := x.Annotations[intent.KeyPromoted]
+	_, strategy := x.Annotations[intent.KeyStrategy]
+	switch {
+	case marked && (!strategy || !stable && d.cast.Stable.Deployment != ""):
+		d.annotate(x.Name, intent.KeyPromoted, nil)
+	case !marked && stable && d.pinned && d.over() && strategy:
+		version := d.cast.Stable.Version
+		d.annotate(x.Name, intent.KeyPromoted, &version)
+	}
+}
+
+func (d *deciding) annotate(deployment, key string, value *string) {
+	d.out.Annotate = append(d.out.Annotate, Annotation{Deployment: deployment, Key: key, Value: value})
+}

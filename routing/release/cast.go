@@ -1,0 +1,174 @@
+package release
+
+import (
+	"fmt"
+	"slices"
+
+	"grayscale.dev/grayscale/routing/intent"
+)
+
+// Candidate is a Deployment that carries the strategy annotation beside another that is stable.
+type Candidate struct {
+	Deployment Deployment
+	// Version is the label its pods carry; empty where none can be told.
+	Version string
+	// Asked is what its annotations say, Followed what the routes do for it: the last good intent while it is paused
+	// or its annotations are wrong, the zero Intent where there is none.
+	Asked, Followed intent.Intent
+	// Problems hold everything that is wrong with it, the blocking ones and the merely unused.
+	Problems []intent.Problem
+}
+
+// Blocked reports whether something keeps the candidate from what it asks for.
+func (c Candidate) Blocked() bool { return len(Blocking(c.Problems)) > 0 }
+
+// Member is the candidate's place in the State.
+func (c Candidate) Member() Member { return Member{c.Deployment.Name, c.Version} }
+
+// Blocking are the problems that keep a candidate from what it asks for: all but those of kind Unused.
+func Blocking(problems []intent.Problem) []intent.Problem {
+	return slices.DeleteFunc(slices.Clone(problems), func(p intent.Problem) bool { return p.Kind == intent.Unused })
+}
+
+// Cast is who plays which part behind one Service.
+type Cast struct {
+	// Stable is zero where nobody can be told to be stable.
+	Stable Member
+	// StableDeployment is nil where the stable Deployment is gone.
+	StableDeployment *Deployment
+	// Candidates are sorted by age, the oldest first: the older one wins every conflict.
+	Candidates []Candidate
+	// Left are members that have left the release but still exist: aborted, or stable before a promotion.
+	Left []Member
+	// Promoted is true where Stable was a candidate until now.
+	Promoted bool
+}
+
+// Assign tells who is stable and who is a candidate, and what each candidate's routes follow. st is what the
+// release remembers, zero where there is none. blocked are problems of the Service as a whole, shared by every candidate.
+func Assign(s Service, deployments []Deployment, st State, blocked []intent.Problem) Cast {
+	byAge := slices.Clone(deployments)
+	slices.SortFunc(byAge, older)
+	var c Cast
+	var unresolved []intent.Problem
+	c.Stable, c.Promoted, unresolved = stableOf(s, byAge, st)
+	for i := range byAge {
+		if c.Stable.Deployment != "" && byAge[i].Name == c.Stable.Deployment {
+			c.StableDeployment = &byAge[i]
+		}
+	}
+	for _, d := range byAge {
+		if d.Name == c.Stable.Deployment || !hasStrategy(d) || !IsCandidate(d) && c.Stable.Deployment == "" {
+			continue
+		}
+		c.Candidates = append(c.Candidates, candidate(s, d, c, st, slices.Concat(blocked, unresolved)))
+	}
+	resolveWeights(s, c.Candidates, st)
+	c.Left = leftMembers(c, byAge, st)
+	return c
+}
+
+func older(a, b Deployment) int {
+	if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
+		return c
+	}
+	if a.Name < b.Name {
+		return -1
+	}
+	return 1
+}
+
+func candidate(s Service, d Deployment, c Cast, st State, blocked []intent.Problem) Candidate {
+	asked, problems := intent.Parse(Object(s.Namespace, d.Name), d.Annotations)
+	version, more := VersionOf(s.Namespace, s.Name, d)
+	problems = slices.Concat(problems, more, blocked)
+	problems = append(problems, versionTaken(s, d, version, c)...)
+	problems = append(problems, otherStable(s, asked, d, c)...)
+	out := Candidate{Deployment: d, Version: version, Asked: asked, Followed: asked, Problems: problems}
+	if out.Blocked() || asked.Paused {
+		out.Followed = lastGood(st, d.Name, version)
+	}
+	return out
+}
+
+// lastGood is the recorded intent of a Deployment under the version it was recorded with: another version has no past.
+func lastGood(st State, deployment, version string) intent.Intent {
+	for _, h := range st.Candidates {
+		if h.Deployment == deployment && h.Version == version {
+			return h.Intent
+		}
+	}
+	return intent.Intent{}
+}
+
+func versionTaken(s Service, d Deployment, version string, c Cast) []intent.Problem {
+	holder := ""
+	if c.Stable.Deployment != "" && c.Stable.Version == version {
+		holder = c.Stable.Deployment
+	}
+	for _, other := range c.Candidates {
+		if other.Version == version {
+			holder = other.Deployment.Name
+		}
+	}
+	if holder == "" || version == "" {
+		return nil
+	}
+	return []intent.Problem{{Key: intent.KeyVersion, Kind: intent.Conflict, Reason: ReasonVersionConflict,
+		Message: fmt.Sprintf("%s has version %q, which is that of %s behind Service %s already",
+			Object(s.Namespace, d.Name), version, Object(s.Namespace, holder), s.Name),
+		Fix: fmt.Sprintf("set %s and the pod template's version label to another value", intent.KeyVersion)}}
+}
+
+func otherStable(s Service, asked intent.Intent, d Deployment, c Cast) []intent.Problem {
+	if asked.Stable == "" || c.Stable.Deployment == "" || asked.Stable == c.Stable.Deployment {
+		return nil
+	}
+	return []intent.Problem{{Key: intent.KeyStable, Kind: intent.Conflict, Reason: ReasonStableConflict,
+		Message: fmt.Sprintf("%s names %q in %s, but %s is stable behind Service %s",
+			Object(s.Namespace, d.Name), asked.Stable, intent.KeyStable, Object(s.Namespace, c.Stable.Deployment), s.Name),
+		Fix: fmt.Sprintf("name %q, or finish its release first", c.Stable.Deployment)}}
+}
+
+// resolveWeights lets the older candidates have what they ask for while it adds up to no more than 100; a younger one
+// that goes over keeps its last good share where that fits, else none.
+func resolveWeights(s Service, candidates []Candidate, st State) {
+	var sum intent.Percent
+	for i := range candidates {
+		c := &candidates[i]
+		if ask := c.Followed.Share(); sum+ask > intent.Hundred {
+			c.Problems = append(c.Problems, weightConflict(s, c.Deployment.Name, ask, intent.Hundred-sum))
+			c.Followed = lastGood(st, c.Deployment.Name, c.Version)
+			if sum+c.Followed.Share() > intent.Hundred {
+				c.Followed = intent.Intent{}
+			}
+		}
+		sum += c.Followed.Share()
+	}
+}
+
+func weightConflict(s Service, name string, ask, rest intent.Percent) intent.Problem {
+	return intent.Problem{Key: intent.KeyWeight, Kind: intent.Conflict, Reason: ReasonWeightConflict,
+		Message: fmt.Sprintf("%s asks for %s of Service %s, but older candidates leave it %s",
+			Object(s.Namespace, name), ask, s.Name, rest),
+		Fix: "lower one of the weights, so that all candidates' together are at most 100"}
+}
+
+// leftMembers: whoever the state remembers beside today's stable and candidates, as long as it exists.
+func leftMembers(c Cast, deployments []Deployment, st State) []Member {
+	var out []Member
+	keep := func(m Member) {
+		if m.Deployment == "" || m.Deployment == c.Stable.Deployment || slices.Contains(out, m) {
+			return
+		}
+		exists := slices.ContainsFunc(deployments, func(d Deployment) bool { return d.Name == m.Deployment })
+		if exists && !slices.ContainsFunc(c.Candidates, func(x Candidate) bool { return x.Deployment.Name == m.Deployment }) {
+			out = append(out, m)
+		}
+	}
+	keep(st.Stable)
+	for _, h := range st.Candidates {
+		keep(h.Member)
+	}
+	return out
+}

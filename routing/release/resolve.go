@@ -1,0 +1,159 @@
+package release
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"grayscale.dev/grayscale/routing/intent"
+)
+
+// Reasons of problems that need more than one Deployment's annotations to be seen.
+const (
+	ReasonNoService         = "NoService"
+	ReasonAmbiguousService  = "AmbiguousService"
+	ReasonServiceMismatch   = "ServiceDoesNotSelect"
+	ReasonNoStable          = "NoStable"
+	ReasonAmbiguousStable   = "AmbiguousStable"
+	ReasonStableConflict    = "StableConflict"
+	ReasonVersionConflict   = "VersionConflict"
+	ReasonVersionMismatch   = "VersionMismatch"
+	ReasonInvalidVersion    = "InvalidVersion"
+	ReasonWeightConflict    = "WeightConflict"
+	ReasonSelectorsOverlap  = "SelectorsOverlap"
+	maxLabelValue           = 63 // k8s.io/apimachinery/pkg/util/validation.LabelValueMaxLength
+	maxNamesInOneSentence   = 5
+	noServiceSelectsMessage = "no Service of namespace %s selects the pods of %s"
+)
+
+// Behind reports whether the Service's selector matches the Deployment's pod template. A Service without a selector
+// has no pods of its own, so nothing is behind it.
+func Behind(s Service, d Deployment) bool {
+	return len(s.Selector) > 0 && matches(s.Selector, d.TemplateLabels)
+}
+
+func matches(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// IsCandidate reports whether the Deployment carries the strategy annotation, with whatever value, and is not
+// marked as having become stable with it.
+func IsCandidate(d Deployment) bool {
+	_, annotated := d.Annotations[intent.KeyStrategy]
+	_, promoted := d.Annotations[intent.KeyPromoted]
+	return annotated && !promoted
+}
+
+// IsHeld reports whether the webhook keeps the Deployment at zero pods.
+func IsHeld(d Deployment) bool {
+	_, held := d.Annotations[intent.KeyHeld]
+	return held && d.SpecPaused
+}
+
+// ServiceOf names the Service that a Deployment is released behind: the annotation's, else the only one whose
+// selector matches the pod template; empty where neither leads to one. services are those of the Deployment's
+// namespace. The problems are Pending: the Service may come yet. A name is given together with a problem where the
+// annotation names a Service that does not exist or does not select the pods.
+func ServiceOf(namespace string, d Deployment, services []Service) (string, []intent.Problem) {
+	if named := d.Annotations[intent.KeyService]; named != "" {
+		return named, namedService(namespace, named, d, services)
+	}
+	var found []string
+	for _, s := range services {
+		if Behind(s, d) && !s.ExternalName {
+			found = append(found, s.Name)
+		}
+	}
+	slices.Sort(found)
+	object := Object(namespace, d.Name)
+	switch len(found) {
+	case 0:
+		return "", []intent.Problem{{Kind: intent.Pending, Reason: ReasonNoService,
+			Message: fmt.Sprintf(noServiceSelectsMessage, namespace, object),
+			Fix:     fmt.Sprintf("create a Service whose selector matches the pod template's labels, or name one in %s", intent.KeyService)}}
+	case 1:
+		return found[0], nil
+	}
+	return "", []intent.Problem{{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonAmbiguousService,
+		Message: fmt.Sprintf("%d Services select the pods of %s: %s", len(found), object, enumerate(found)),
+		Fix:     fmt.Sprintf("set %s to the one to release behind", intent.KeyService)}}
+}
+
+func namedService(namespace, named string, d Deployment, services []Service) []intent.Problem {
+	for _, s := range services {
+		if s.Name != named {
+			continue
+		}
+		if Behind(s, d) {
+			return nil
+		}
+		return []intent.Problem{{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonServiceMismatch,
+			Message: fmt.Sprintf("%s names Service %q in %s, whose selector %s does not match the pod template's labels",
+				Object(namespace, d.Name), named, intent.KeyService, selectorText(s.Selector)),
+			Fix: "add the missing labels to the pod template or name another Service"}}
+	}
+	return []intent.Problem{{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonNoService,
+		Message: fmt.Sprintf("%s names Service %q in %s, which does not exist in namespace %s",
+			Object(namespace, d.Name), named, intent.KeyService, namespace),
+		Fix: "create it or name an existing Service"}}
+}
+
+// VersionOf is the value of the version label that the Deployment's pods have or are to get: the annotation, else
+// the pod template's label, else the Deployment's name without a leading "<service>-".
+func VersionOf(namespace, service string, d Deployment) (string, []intent.Problem) {
+	label := d.TemplateLabels[VersionLabel]
+	if asked := d.Annotations[intent.KeyVersion]; asked != "" {
+		if label != "" && label != asked {
+			return label, []intent.Problem{versionMismatch(namespace, d, asked, label)}
+		}
+		return asked, nil
+	}
+	if label != "" {
+		return label, nil
+	}
+	version := strings.TrimPrefix(d.Name, service+"-")
+	if len(version) > maxLabelValue {
+		return "", []intent.Problem{{Key: intent.KeyVersion, Kind: intent.Invalid, Reason: ReasonInvalidVersion,
+			Message: fmt.Sprintf("the name of %s gives version %q, which is longer than the %d characters of a label's value",
+				Object(namespace, d.Name), version, maxLabelValue),
+			Fix: fmt.Sprintf("set %s", intent.KeyVersion)}}
+	}
+	return version, nil
+}
+
+// versionMismatch: the pods that run carry another version, and giving them a new label would move a subset's
+// traffic under them.
+func versionMismatch(namespace string, d Deployment, asked, label string) intent.Problem {
+	return intent.Problem{Key: intent.KeyVersion, Kind: intent.Invalid, Reason: ReasonVersionMismatch,
+		Message: fmt.Sprintf("%s has %s: %q, but its pod template has the label version: %q",
+			Object(namespace, d.Name), intent.KeyVersion, asked, label),
+		Fix: "give both the same value (a new version rolls out new pods), or remove the annotation"}
+}
+
+// Object names a Deployment in messages.
+func Object(namespace, name string) string { return "Deployment " + namespace + "/" + name }
+
+func selectorText(selector map[string]string) string {
+	if len(selector) == 0 {
+		return "(none)"
+	}
+	parts := make([]string, 0, len(selector))
+	for k, v := range selector {
+		parts = append(parts, k+"="+v)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ",")
+}
+
+// enumerate lists a few names: an error must stay one sentence however many objects there are.
+func enumerate(names []string) string {
+	if len(names) > maxNamesInOneSentence {
+		return strings.Join(names[:maxNamesInOneSentence], ", ") + fmt.Sprintf(" and %d more", len(names)-maxNamesInOneSentence)
+	}
+	return strings.Join(names, ", ")
+}

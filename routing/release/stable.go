@@ -1,0 +1,165 @@
+package release
+
+import (
+	"fmt"
+
+	"grayscale.dev/grayscale/routing/intent"
+)
+
+// stableOf tells which Deployment is stable. What the release remembers comes first; a release that has just begun
+// asks the annotations and what is there. The second result is true where the stable was promoted just now.
+func stableOf(s Service, byAge []Deployment, st State) (Member, bool, []intent.Problem) {
+	if st.Stable.Deployment != "" {
+		m, promoted := remembered(byAge, st)
+		if m.Deployment != "" {
+			return m, promoted, nil
+		}
+	}
+	d, problems := firstStable(s, byAge)
+	if d == nil {
+		return Member{}, false, problems
+	}
+	version, problems := VersionOf(s.Namespace, s.Name, *d)
+	return Member{d.Name, version}, false, problems
+}
+
+// remembered is the recorded stable, or its successor: a candidate that had all traffic and lost its strategy, or,
+// where stable is gone or at zero for good, whoever serves the largest share, the oldest among equals.
+func remembered(byAge []Deployment, st State) (Member, bool) {
+	exists := false
+	for _, d := range byAge {
+		exists = exists || d.Name == st.Stable.Deployment && (d.Replicas > 0 || TotalPods(d) > 0)
+		h, ok := holder(st, d.Name)
+		if ok && !hasStrategy(d) && h.Intent.Share() == intent.Hundred && served(st, h.Version) == intent.Hundred {
+			return h.Member, true
+		}
+	}
+	if exists {
+		return st.Stable, false
+	}
+	var best Holder
+	for _, d := range byAge {
+		if h, ok := holder(st, d.Name); ok && live(d) && (best.Deployment == "" || served(st, h.Version) > served(st, best.Version)) {
+			best = h
+		}
+	}
+	return best.Member, best.Deployment != ""
+}
+
+func holder(st State, deployment string) (Holder, bool) {
+	for _, h := range st.Candidates {
+		if h.Deployment == deployment {
+			return h, true
+		}
+	}
+	return Holder{}, false
+}
+
+// served is the share of traffic that was last written for a version.
+func served(st State, version string) intent.Percent {
+	for _, w := range st.Traffic.Weights {
+		if w.Version == version {
+			return w.Share
+		}
+	}
+	return 0
+}
+
+// firstStable chooses the stable of a release that is about to begin: the one that a candidate names, the only live
+// Deployment without a strategy (or the only one of those that declares itself with service or version), one
+// that was promoted with its annotations kept, or a candidate that asks for everything and serves.
+func firstStable(s Service, byAge []Deployment) (*Deployment, []intent.Problem) {
+	if named, problems := namedStable(s, byAge); named != nil || problems != nil {
+		return named, problems
+	}
+	plain := pick(byAge, func(d Deployment) bool { return !hasStrategy(d) && live(d) })
+	declared := pick(byAge, func(d Deployment) bool {
+		return !hasStrategy(d) && live(d) && (d.Annotations[intent.KeyVersion] != "" || d.Annotations[intent.KeyService] != "")
+	})
+	promoted := pick(byAge, func(d Deployment) bool { return hasStrategy(d) && !IsCandidate(d) && live(d) })
+	whole := pick(byAge, func(d Deployment) bool {
+		asked, problems := intent.Parse("", d.Annotations)
+		return IsCandidate(d) && !IsHeld(d) && intent.Usable(problems) && asked.Share() == intent.Hundred && anyReady(d)
+	})
+	switch {
+	case len(plain) == 1:
+		return plain[0], nil
+	case len(declared) == 1:
+		return declared[0], nil
+	case len(plain) > 1:
+		return nil, []intent.Problem{ambiguousStable(s, plain)}
+	case len(promoted) > 0:
+		return promoted[len(promoted)-1], nil
+	case len(whole) > 0 && len(byAge) > 1:
+		return whole[0], nil
+	}
+	return nil, []intent.Problem{{Kind: intent.Pending, Reason: ReasonNoStable,
+		Message: fmt.Sprintf("no stable Deployment is behind Service %s/%s yet", s.Namespace, s.Name),
+		Fix:     "apply the Deployment that serves today, without a strategy annotation"}}
+}
+
+func namedStable(s Service, byAge []Deployment) (*Deployment, []intent.Problem) {
+	for _, c := range byAge {
+		name := c.Annotations[intent.KeyStable]
+		if !IsCandidate(c) || name == "" {
+			continue
+		}
+		for i := range byAge {
+			if byAge[i].Name == name && name != c.Name {
+				return &byAge[i], nil
+			}
+		}
+		return nil, []intent.Problem{{Key: intent.KeyStable, Kind: intent.Pending, Reason: ReasonNoStable,
+			Message: fmt.Sprintf("%s names %q in %s, which is no other Deployment behind Service %s",
+				Object(s.Namespace, c.Name), name, intent.KeyStable, s.Name),
+			Fix: "create it, or name the Deployment that serves today"}}
+	}
+	return nil, nil
+}
+
+func ambiguousStable(s Service, plain []*Deployment) intent.Problem {
+	names := make([]string, len(plain))
+	for i, d := range plain {
+		names[i] = d.Name
+	}
+	return intent.Problem{Key: intent.KeyStable, Kind: intent.Pending, Reason: ReasonAmbiguousStable,
+		Message: fmt.Sprintf("%d Deployments without a strategy are behind Service %s/%s: %s",
+			len(names), s.Namespace, s.Name, enumerate(names)),
+		Fix: fmt.Sprintf("name the stable one in %s on the candidate", intent.KeyStable)}
+}
+
+func pick(deployments []Deployment, want func(Deployment) bool) []*Deployment {
+	var out []*Deployment
+	for i := range deployments {
+		if want(deployments[i]) {
+			out = append(out, &deployments[i])
+		}
+	}
+	return out
+}
+
+func hasStrategy(d Deployment) bool {
+	_, ok := d.Annotations[intent.KeyStrategy]
+	return ok
+}
+
+// live: it has pods or is to have some, and is not on its way out.
+func live(d Deployment) bool { return !d.Deleting && (d.Replicas > 0 || TotalPods(d) > 0) }
+
+func anyReady(d Deployment) bool {
+	for _, p := range d.Pods {
+		if p.Ready > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// TotalPods counts all pods of the Deployment, terminating ones included.
+func TotalPods(d Deployment) int {
+	n := 0
+	for _, p := range d.Pods {
+		n += p.Total
+	}
+	return n
+}

@@ -1,0 +1,225 @@
+package routing
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// route makes the next step of make-before-break: the DestinationRule grows, settles, the VirtualService moves,
+// settles, the DestinationRule shrinks and holds are lifted. Several of these may be due at once; none waits for nothing.
+func (d *deciding) route() {
+	d.label()
+	d.growRule()
+	if traffic, ok := release.Share(d.cast, d.usable); ok && d.mayPin() {
+		d.traffic = traffic
+		d.writeRoutes()
+	}
+	if d.pinned && d.out.ApplyVirtualService == nil {
+		d.lift()
+	}
+}
+
+// label adopts stable and candidates: pods that lack the version label get it without a restart.
+func (d *deciding) label() {
+	members := []release.Member{}
+	if d.cast.StableDeployment != nil {
+		members = append(members, d.cast.Stable)
+	}
+	for _, c := range d.cast.Candidates {
+		if !c.Blocked() && c.Version != "" {
+			members = append(members, c.Member())
+		}
+	}
+	for _, m := range members {
+		if x := d.deployment(m.Deployment); !x.Deleting && unlabelled(*x, m.Version) {
+			d.out.Label = append(d.out.Label, m)
+		}
+	}
+}
+
+func unlabelled(x release.Deployment, version string) bool {
+	without := slices.ContainsFunc(x.Pods, func(p release.Pods) bool { return p.Version == "" && p.Total > 0 })
+	return x.TemplateLabels[release.VersionLabel] != version || without
+}
+
+func (d *deciding) deployment(name string) *release.Deployment {
+	for i := range d.facts.Deployments {
+		if d.facts.Deployments[i].Name == name {
+			return &d.facts.Deployments[i]
+		}
+	}
+	return nil
+}
+
+// usable: Envoy knows the version's subset, because routes refer to it already or because it has settled.
+func (d *deciding) usable(version string) bool {
+	if slices.Contains(d.referenced, version) && d.inRule(version) {
+		return true
+	}
+	added, ok := d.subsets.Added[version]
+	return ok && d.inRule(version) && d.settled(added)
+}
+
+// inRule: the DestinationRule in the cluster really has the subset, whatever its annotation says.
+func (d *deciding) inRule(version string) bool {
+	return d.facts.DestinationRule != nil && istio.HasSubset(d.facts.DestinationRule, version)
+}
+
+// growRule adds the subsets that are missing and removes those that nothing has routed to for long enough.
+func (d *deciding) growRule() {
+	want := release.Subsets{Added: map[string]time.Time{}}
+	for _, v := range d.neededVersions() {
+		want.Added[v] = d.facts.Now
+		if t, ok := d.subsets.Added[v]; ok && d.inRule(v) {
+			want.Added[v] = t
+		}
+	}
+	rule := istio.DestinationRule(d.facts.Service, d.settings.ClusterDomain, want,
+		d.facts.OtherDestinationRules, d.settings.RootNamespace, d.facts.DestinationRule)
+	if d.facts.DestinationRule == nil || !istio.EqualDestinationRule(d.facts.DestinationRule, rule) {
+		d.out.ApplyDestinationRule = rule
+	}
+	for _, t := range want.Added {
+		d.waitFor(t)
+	}
+}
+
+// neededVersions: those of stable and of every candidate, those that routes refer to, and those that left too lately.
+func (d *deciding) neededVersions() []string {
+	versions := append(slices.Clone(d.referenced), d.cast.Stable.Version)
+	for _, c := range d.cast.Candidates {
+		if c.Version != "" && (!c.Blocked() || c.Followed.Strategy != "") {
+			versions = append(versions, c.Version)
+		}
+	}
+	for v := range d.subsets.Added {
+		left := latest(d.state.Left[v], d.state.PinnedAt)
+		if !d.pinned || !d.settled(left) { // unpinned: somebody may have removed the routes a moment ago
+			versions = append(versions, v)
+			d.waitFor(left)
+		}
+	}
+	slices.Sort(versions)
+	return slices.Compact(versions)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// mayPin: the first VirtualService waits until no ready pod of stable would be left out of its subset.
+func (d *deciding) mayPin() bool {
+	if d.pinned {
+		return true
+	}
+	stable := d.cast.StableDeployment
+	return stable != nil && !slices.ContainsFunc(stable.Pods, func(p release.Pods) bool { return p.Ready > 0 && p.Version != d.cast.Stable.Version })
+}
+
+// writeRoutes writes the VirtualService where it does not say what it should.
+func (d *deciding) writeRoutes() {
+	state := d.nextState()
+	current := d.facts.VirtualService
+	vs := istio.VirtualService(d.facts.Service, d.settings.ClusterDomain, d.traffic, state, current)
+	if current != nil && istio.EqualVirtualService(current, vs) {
+		d.waitFor(state.PinnedAt)
+		return
+	}
+	maps.DeleteFunc(state.Left, func(v string, _ time.Time) bool { return !d.inRule(v) })
+	vs = istio.VirtualService(d.facts.Service, d.settings.ClusterDomain, d.traffic, state, current)
+	d.out.ApplyVirtualService = vs
+	d.out.After = d.settings.Settle
+	d.announce(state)
+}
+
+// nextState is what to remember next to the traffic.
+func (d *deciding) nextState() release.State {
+	next := release.State{Stable: d.cast.Stable, PinnedAt: d.state.PinnedAt, Traffic: d.traffic, Left: maps.Clone(d.state.Left)}
+	if !d.pinned || next.PinnedAt.IsZero() {
+		next.PinnedAt = d.facts.Now
+	}
+	for _, c := range d.cast.Candidates {
+		next.Candidates = append(next.Candidates, release.Holder{Member: c.Member(), Intent: c.Followed})
+	}
+	for _, m := range d.cast.Left {
+		next.Candidates = append(next.Candidates, release.Holder{Member: m})
+	}
+	slices.SortFunc(next.Candidates, func(a, b release.Holder) int { return strings.Compare(a.Deployment, b.Deployment) })
+	d.noteLeft(&next)
+	return next
+}
+
+// noteLeft records which versions the routes in the cluster refer to and the new ones no longer do.
+func (d *deciding) noteLeft(next *release.State) {
+	served := d.traffic.Versions()
+	for _, v := range d.referenced {
+		if !slices.Contains(served, v) {
+			if next.Left == nil {
+				next.Left = map[string]time.Time{}
+			}
+			next.Left[v] = d.facts.Now
+		}
+	}
+	for _, v := range served {
+		delete(next.Left, v)
+	}
+}
+
+// lift ends the holds once the Service has been pinned long enough.
+func (d *deciding) lift() {
+	if !d.settled(d.state.PinnedAt) {
+		d.waitFor(d.state.PinnedAt)
+		return
+	}
+	for _, c := range d.cast.Candidates {
+		if release.IsHeld(c.Deployment) && !c.Blocked() {
+			d.out.Lift = append(d.out.Lift, c.Deployment.Name)
+			d.event(c.Deployment.Name, eventNormal, "HoldLifted",
+				fmt.Sprintf("Service %s is pinned to stable %s: pods of version %s may start", d.facts.Service.Name, d.cast.Stable.Version, c.Version))
+		}
+	}
+}
+
+// liftAbandoned: the owner took the strategy away while the Deployment was held, or an adoption was cut short.
+func (d *deciding) liftAbandoned() {
+	for _, x := range d.facts.Deployments {
+		if release.IsHeld(x) && !release.IsCandidate(x) {
+			d.out.Lift = append(d.out.Lift, x.Name)
+		}
+	}
+}
+
+// retire removes the derived objects: VirtualService, settle, DestinationRule. No trace stays.
+func (d *deciding) retire() {
+	dr := d.facts.DestinationRule
+	switch {
+	case d.pinned && d.toBeMarkedPromoted():
+		// The mark comes first: once the routes are gone, nothing else tells that this one is no candidate any more.
+	case d.pinned:
+		d.out.DeleteVirtualService = true
+		d.event(d.cast.Stable.Deployment, eventNormal, "Finished",
+			fmt.Sprintf("version %s alone is behind Service %s: its routes are removed", d.cast.Stable.Version, d.facts.Service.Name))
+		d.traffic = release.Traffic{}
+		d.out.After = d.settings.Settle
+	case dr == nil:
+	case d.subsets.UnroutedAt.IsZero():
+		stamped := d.subsets
+		stamped.UnroutedAt = d.facts.Now
+		d.out.ApplyDestinationRule = istio.DestinationRule(d.facts.Service, d.settings.ClusterDomain, stamped,
+			d.facts.OtherDestinationRules, d.settings.RootNamespace, dr)
+		d.out.After = d.settings.Settle
+	case d.settled(d.subsets.UnroutedAt):
+		d.out.DeleteDestinationRule = true
+	default:
+		d.waitFor(d.subsets.UnroutedAt)
+	}
+}

@@ -1,0 +1,181 @@
+package routing_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// story is a golden test's input: Facts to begin with, and what happens to them step by step.
+type story struct {
+	About    string           `json:"about"`
+	Settings routing.Settings `json:"settings"`
+	Facts    routing.Facts    `json:"facts"`
+	Steps    []step           `json:"steps"`
+}
+
+// step is what users, pods and time do between two looks at the Service. Each field is optional.
+type step struct {
+	Do       string                        `json:"do"`
+	Wait     metav1.Duration               `json:"wait,omitempty"`
+	Add      []release.Deployment          `json:"add,omitempty"`
+	Annotate map[string]map[string]*string `json:"annotate,omitempty"`
+	Replicas map[string]int32              `json:"replicas,omitempty"`
+	Ready    map[string]int                `json:"ready,omitempty"`
+	Delete   []string                      `json:"delete,omitempty"`
+	Unroute  bool                          `json:"unroute,omitempty"`
+	Edit     []release.Weight              `json:"edit,omitempty"`
+	Istio    *bool                         `json:"istio,omitempty"`
+}
+
+// chapter is a golden test's output for one step: the decisions, one after the other, until nothing is left to do now.
+type chapter struct {
+	Do        string             `json:"do"`
+	Decisions []routing.Decision `json:"decisions"`
+}
+
+const mostDecisions = 12 // a step that takes more goes round in circles
+
+func tell(t *testing.T, s story) []chapter {
+	t.Helper()
+	f := s.Facts
+	var out []chapter
+	for _, st := range s.Steps {
+		st.happen(&f)
+		out = append(out, chapter{st.Do, decideAll(t, st.Do, &f, s.Settings)})
+	}
+	return out
+}
+
+func decideAll(t *testing.T, what string, f *routing.Facts, s routing.Settings) []routing.Decision {
+	t.Helper()
+	var decisions []routing.Decision
+	for range mostDecisions {
+		d := routing.Decide(*f, s)
+		if idle(d) {
+			return decisions
+		}
+		decisions = append(decisions, d)
+		obey(f, d)
+	}
+	t.Fatalf("step %q: still something to do after %d decisions", what, mostDecisions)
+	return nil
+}
+
+// idle: nothing to do now.
+func idle(d routing.Decision) bool {
+	return len(d.Label) == 0 && d.ApplyDestinationRule == nil && d.ApplyVirtualService == nil && !d.DeleteVirtualService &&
+		!d.DeleteDestinationRule && len(d.Lift) == 0 && len(d.Annotate) == 0 && len(d.Status) == 0
+}
+
+func (s step) happen(f *routing.Facts) {
+	f.Now = f.Now.Add(s.Wait.Duration)
+	f.Deployments = append(f.Deployments, s.Add...)
+	for name, set := range s.Annotate {
+		for key, value := range set {
+			annotate(deployment(f, name), key, value, "kubectl-annotate")
+		}
+	}
+	for name, n := range s.Replicas {
+		deployment(f, name).Replicas = n
+	}
+	for name, n := range s.Ready {
+		d := deployment(f, name)
+		d.Pods = []release.Pods{{Version: d.TemplateLabels[release.VersionLabel], Ready: n, Total: n}}
+	}
+	f.Deployments = slices.DeleteFunc(f.Deployments, func(d release.Deployment) bool { return slices.Contains(s.Delete, d.Name) })
+	if s.Unroute {
+		f.VirtualService = nil
+	}
+	if s.Istio != nil {
+		f.IstioMissing = !*s.Istio
+	}
+	for i, w := range s.Edit {
+		f.VirtualService = f.VirtualService.DeepCopy()
+		f.VirtualService.Spec.Http[0].Route[i].Weight = int32(w.Share / 100)
+	}
+}
+
+func deployment(f *routing.Facts, name string) *release.Deployment {
+	for i := range f.Deployments {
+		if f.Deployments[i].Name == name {
+			return &f.Deployments[i]
+		}
+	}
+	panic("the story has no Deployment " + name)
+}
+
+func annotate(d *release.Deployment, key string, value *string, who string) {
+	d.Annotations, d.SetBy = maps.Clone(d.Annotations), maps.Clone(d.SetBy)
+	if d.Annotations == nil {
+		d.Annotations = map[string]string{}
+	}
+	if d.SetBy == nil {
+		d.SetBy = map[string]string{}
+	}
+	if value == nil {
+		delete(d.Annotations, key)
+		delete(d.SetBy, key)
+		return
+	}
+	d.Annotations[key], d.SetBy[key] = *value, who
+}
+
+// obey does to the facts what acting on a decision does to the cluster.
+func obey(f *routing.Facts, d routing.Decision) {
+	for _, m := range d.Label {
+		label(deployment(f, m.Deployment), m.Version)
+	}
+	if d.ApplyDestinationRule != nil {
+		f.DestinationRule = d.ApplyDestinationRule.DeepCopy()
+	}
+	if d.ApplyVirtualService != nil {
+		f.VirtualService = d.ApplyVirtualService.DeepCopy()
+	}
+	if d.DeleteVirtualService {
+		f.VirtualService = nil
+	}
+	if d.DeleteDestinationRule {
+		f.DestinationRule = nil
+	}
+	for _, name := range d.Lift {
+		x := deployment(f, name)
+		x.SpecPaused = false
+		annotate(x, intent.KeyHeld, nil, "")
+	}
+	for _, a := range d.Annotate {
+		annotate(deployment(f, a.Deployment), a.Key, a.Value, routing.FieldManager)
+	}
+	for _, s := range d.Status {
+		deployment(f, s.Deployment).Conditions = s.Conditions
+	}
+}
+
+// label gives the template and the pods that lack it the version label, as adoption does.
+func label(d *release.Deployment, version string) {
+	d.TemplateLabels = maps.Clone(d.TemplateLabels)
+	d.TemplateLabels[release.VersionLabel] = version
+	sum := map[string]release.Pods{}
+	for _, p := range d.Pods {
+		if p.Version == "" {
+			p.Version = version
+		}
+		q := sum[p.Version]
+		sum[p.Version] = release.Pods{Version: p.Version, Ready: q.Ready + p.Ready, Total: q.Total + p.Total}
+	}
+	d.Pods = slices.SortedFunc(maps.Values(sum), func(a, b release.Pods) int {
+		if a.Version < b.Version {
+			return -1
+		}
+		return 1
+	})
+}
+
+var begin = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)

@@ -19,8 +19,10 @@ import (
 func Decide(f Facts, s Settings) Decision {
 	d := &deciding{facts: f, settings: s}
 	d.remember()
-	behind := slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
-	d.cast = release.Assign(f.Service, behind, d.state, d.blocked())
+	if !f.Service.Missing {
+		behind := slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
+		d.cast = release.Assign(f.Service, behind, d.state, d.blocked())
+	}
 	if d.over() {
 		d.retire()
 	} else if d.ready() {
@@ -106,9 +108,6 @@ func (d *deciding) waitFor(written time.Time) {
 // blocked are the problems of the Service as a whole: each of its candidates has them.
 func (d *deciding) blocked() []intent.Problem {
 	f, s := d.facts, d.settings
-	if f.Service.Missing {
-		return nil // each Deployment has its own sentence about that
-	}
 	if f.IstioMissing {
 		return []intent.Problem{istioMissing()}
 	}

@@ -135,7 +135,7 @@ func (d *deciding) writeRoutes() {
 		return
 	}
 	maps.DeleteFunc(state.Left, func(v string, _ time.Time) bool { return !d.inRule(v) })
-	vs = istio.VirtualService(d.facts.Service, d.settings.ClusterDomain, d.traffic, state, current)
+	istio.Remember(vs, state)
 	d.out.ApplyVirtualService = vs
 	d.out.After = d.settings.Settle
 	d.announce(state)
@@ -148,7 +148,7 @@ func (d *deciding) nextState() release.State {
 		next.PinnedAt = d.facts.Now
 	}
 	for _, c := range d.cast.Candidates {
-		next.Candidates = append(next.Candidates, release.Holder{Member: c.Member(), Intent: c.Followed})
+		next.Candidates = append(next.Candidates, release.Holder{Member: c.Member(), Intent: c.Followed.Routes()})
 	}
 	for _, m := range d.cast.Left {
 		next.Candidates = append(next.Candidates, release.Holder{Member: m})

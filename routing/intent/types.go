@@ -81,6 +81,11 @@ type Intent struct {
 	Paused bool `json:"paused,omitempty"`
 }
 
+// Routes is the part of the intent that routes follow from: what a release has to remember of it.
+func (i Intent) Routes() Intent {
+	return Intent{Strategy: i.Strategy, Weight: i.Weight, Active: i.Active, MirrorPercent: i.MirrorPercent}
+}
+
 // Share is the portion of production traffic the intent claims: mirrored copies are not production traffic.
 func (i Intent) Share() Percent {
 	switch {

@@ -10,103 +10,120 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Reasons of problems with other Istio objects.
+// Reasons of problems with the users' Istio objects; each is a conflict.
 const (
+	// ReasonHostConflict is a VirtualService that routes the Service's host already.
 	ReasonHostConflict = "HostConflict"
+	// ReasonRuleConflict is a DestinationRule beside which ours would not reach every client, or would take something away.
 	ReasonRuleConflict = "DestinationRuleConflict"
+	// ReasonNameTaken is an object with the name of ours that grayscale did not write.
+	ReasonNameTaken = "NameTaken"
 )
 
-// HostKeys are the hosts that a VirtualService or DestinationRule names, resolved: fully qualified names or wildcards.
-func HostKeys(obj any, domain string) []string {
-	switch o := obj.(type) {
-	case *networkingv1.VirtualService:
-		out := make([]string, len(o.Spec.Hosts))
-		for i, h := range o.Spec.Hosts {
-			out[i] = resolve(h, o.Namespace, domain)
-		}
-		return out
-	case *networkingv1.DestinationRule:
-		return []string{resolve(o.Spec.Host, o.Namespace, domain)}
-	}
-	return nil
-}
-
-// HostProblems names the VirtualService that holds the Service's host for sidecars, where that is not ours. Of two for one
-// host Istio takes the older (pilot/pkg/model/push_context.go sorts them so), and so do we; one with a
-// wildcard over the host would lose it to ours, so it is a conflict whatever its age. ours is nil before the first write.
+// HostProblems names the VirtualServices that hold the Service's host for sidecars in place of ours. Of two, Istio
+// follows those that are exported to named namespaces first, then the older; so a wildcard over the host is a conflict
+// like any other: ours would take its requests and, if it is older, it would keep its connections. ours is the object
+// with our name, nil before the first write: any other is older then.
 func HostProblems(s release.Service, domain string, others []*networkingv1.VirtualService, ours *networkingv1.VirtualService) []intent.Problem {
 	var out []intent.Problem
-	for _, o := range others {
-		if !inMesh(o) || !visible(o.Spec.ExportTo, o.Namespace, s.Namespace) || !holdsHost(o, Host(s, domain), domain) {
-			continue
+	if ours != nil && !Ours(ours) {
+		out = append(out, nameTaken("VirtualService", s))
+	}
+	for _, o := range sorted(others) {
+		named := o.Namespace == s.Namespace && o.Name == Name(s.Name)
+		switch {
+		case named && !Ours(o) && len(out) == 0:
+			out = append(out, nameTaken("VirtualService", s))
+		case named || !inMesh(o) || slices.Contains(o.Spec.ExportTo, "~") || !holdsHost(o, Host(s, domain), domain):
+		case ours != nil && Ours(ours) && isPublic(o.Spec.ExportTo) && byAge(ours, o) < 0:
+		default:
+			out = append(out, intent.Problem{Kind: intent.Conflict, Reason: ReasonHostConflict,
+				Message: fmt.Sprintf("VirtualService %s/%s routes host %s in the mesh already", o.Namespace, o.Name, Host(s, domain)),
+				Fix:     "remove that host from it, or the gateway mesh; grayscale never edits it"})
 		}
-		if ours != nil && Ours(ours) && olderObject(&ours.ObjectMeta, &o.ObjectMeta) {
-			continue
-		}
-		out = append(out, intent.Problem{Kind: intent.Conflict, Reason: ReasonHostConflict,
-			Message: fmt.Sprintf("VirtualService %s/%s routes host %s in the mesh already", o.Namespace, o.Name, Host(s, domain)),
-			Fix:     "remove that host from it, or its gateway mesh; grayscale never edits it"})
 	}
 	return out
+}
+
+func nameTaken(what string, s release.Service) intent.Problem {
+	return intent.Problem{Kind: intent.Conflict, Reason: ReasonNameTaken,
+		Message: fmt.Sprintf("%s %s/%s has the name that the release needs, but grayscale did not write it", what, s.Namespace, Name(s.Name)),
+		Fix:     "rename it"}
 }
 
 func inMesh(vs *networkingv1.VirtualService) bool {
 	return len(vs.Spec.Gateways) == 0 || slices.Contains(vs.Spec.Gateways, mesh)
 }
 
-// visible: exportTo "." keeps an object to clients of its own namespace, "~" to none.
-func visible(exportTo []string, own, namespace string) bool {
-	return len(exportTo) == 0 || slices.Contains(exportTo, "*") || slices.Contains(exportTo, namespace) ||
-		own == namespace && slices.Contains(exportTo, ".")
-}
-
 func holdsHost(vs *networkingv1.VirtualService, fqdn, domain string) bool {
-	return slices.ContainsFunc(vs.Spec.Hosts, func(h string) bool { return covers(resolve(h, vs.Namespace, domain), fqdn) })
+	return slices.ContainsFunc(HostKeys(vs, domain), func(h string) bool { return covers(h, fqdn) })
 }
 
-// RuleProblems names the users' DestinationRules beside which ours would not apply to every client. versions are those
-// that the release needs subsets for.
+// RuleProblems names the users' DestinationRules beside which ours would not apply to every client of the Service, or
+// would take away what they have now. versions are those that the release needs subsets for.
 func RuleProblems(s release.Service, domain string, others []*networkingv1.DestinationRule, root string, versions []string) []intent.Problem {
 	var out []intent.Problem
-	merged := mergedRule(s, domain, others)
-	for _, o := range others {
-		host := resolve(o.Spec.Host, o.Namespace, domain)
-		if !covers(host, Host(s, domain)) {
+	n := neighboursOf(s, domain, others, root)
+	for _, o := range sorted(others) {
+		if o.Namespace == s.Namespace && o.Name == Name(s.Name) && !OursRule(o) {
+			out = append(out, nameTaken("DestinationRule", s))
 			continue
 		}
-		why := ruleConflict(s, o, merged, host == Host(s, domain), root)
-		if why == "" && o == merged {
-			why = subsetConflict(o, versions)
-		}
-		if why != "" {
+		if what, fix := n.conflict(o, versions); what != "" {
 			out = append(out, intent.Problem{Kind: intent.Conflict, Reason: ReasonRuleConflict,
-				Message: fmt.Sprintf("DestinationRule %s/%s for host %s %s", o.Namespace, o.Name, o.Spec.Host, why),
-				Fix:     "merge it into one rule for the host in the Service's namespace, without these"})
+				Message: fmt.Sprintf("DestinationRule %s/%s for host %s %s", o.Namespace, o.Name, o.Spec.Host, what), Fix: fix})
 		}
 	}
 	return out
 }
 
-func ruleConflict(s release.Service, o, merged *networkingv1.DestinationRule, exact bool, root string) string {
+// conflict says what is wrong with a rule and what to do about it; nothing for one that does no harm.
+func (n neighbours) conflict(o *networkingv1.DestinationRule, versions []string) (what, fix string) {
 	switch {
-	case o.Spec.WorkloadSelector != nil:
-		return "has a workloadSelector: the clients that it selects would not know the subsets of the release"
-	case o.Namespace != s.Namespace && o.Namespace != root:
-		return "is in a client's namespace: clients there would not know the subsets of the release"
-	case o.Namespace == s.Namespace && exact && o != merged && !slices.Equal(o.Spec.ExportTo, merged.Spec.ExportTo):
-		return fmt.Sprintf("has another exportTo than DestinationRule %s: Istio does not merge the two", merged.Name)
+	case slices.Contains(n.local, o) && o.Spec.WorkloadSelector != nil:
+		return "has a workloadSelector: the clients that it selects would not know the subsets of the release",
+			"remove the workloadSelector, or the rule"
+	case slices.Contains(n.local, o):
+		return fmt.Sprintf("hides every other rule for it from clients in namespace %s: they would not know the subsets of the release", o.Namespace),
+			"move it to the Service's namespace"
+	case slices.Contains(n.merged, o):
+		if what, fix = exportConflict(o, n.merged[0]); what != "" {
+			return what, fix
+		}
+		return subsetConflict(o, versions)
+	case len(n.merged) == 0 && slices.Contains(n.displaced, o):
+		if len(o.Spec.Subsets) > 0 {
+			return "has subsets, which the release would take away from those who route to them",
+				"name the Service's own host in it, in the Service's namespace"
+		}
+		return exportConflict(o, n.displaced[0])
 	}
-	return ""
+	return "", ""
 }
 
-// subsetConflict: of two subsets with one name Istio takes the older rule's, which is harmless only where it means the same.
-func subsetConflict(o *networkingv1.DestinationRule, versions []string) string {
+// exportConflict: the VirtualService sends the clients of every namespace to the subsets, so all must know them. Rules of
+// one namespace that do not say literally the same are not merged: the younger replaces the older.
+func exportConflict(o, first *networkingv1.DestinationRule) (what, fix string) {
+	switch {
+	case !isPublic(o.Spec.ExportTo):
+		return fmt.Sprintf("has exportTo %q: clients in other namespaces would not know the subsets of the release", o.Spec.ExportTo),
+			`remove exportTo, or set it to ["*"]`
+	case !slices.Equal(o.Spec.ExportTo, first.Spec.ExportTo):
+		return fmt.Sprintf("has exportTo %q where DestinationRule %s has %q: Istio does not merge the two", o.Spec.ExportTo, first.Name, first.Spec.ExportTo),
+			"write the same exportTo in both"
+	}
+	return "", ""
+}
+
+// subsetConflict: of two subsets with one name Istio takes the older rule's, which does no harm where it means the same.
+func subsetConflict(o *networkingv1.DestinationRule, versions []string) (what, fix string) {
 	for _, sub := range o.Spec.Subsets {
 		for _, v := range versions {
-			if sub.Name == SubsetName(v) && (len(sub.Labels) != 1 || sub.Labels[release.VersionLabel] != v) {
-				return fmt.Sprintf("has subset %q with other labels than version: %s", sub.Name, v)
+			if sub.GetName() == SubsetName(v) && !means(sub, v) {
+				return fmt.Sprintf("has a subset %q with other labels than version: %s", sub.GetName(), v),
+					"rename that subset, or give the candidate another version"
 			}
 		}
 	}
-	return ""
+	return "", ""
 }

@@ -1,4 +1,6 @@
-// Package istio builds and reads the two Istio objects that a release consists of. It is pure.
+// Package istio builds and reads the two Istio objects that a release consists of, and says what in the cluster stands
+// in their way. It is pure. What it says about Istio's behaviour was read in Istio 1.31 and is tested against istiod's
+// own code in the lab's package validation.
 package istio
 
 import (
@@ -6,9 +8,6 @@ import (
 	"encoding/hex"
 	"strings"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-
-	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -18,10 +17,16 @@ const (
 	ManagedBy = "app.kubernetes.io/managed-by"
 	// Manager is the value of the label ManagedBy.
 	Manager = "grayscale"
+)
 
-	mesh          = "mesh" // the gateway that means all sidecars
-	maxSubset     = 63     // a DNS-1123 label, as Istio's validateSubsetName demands
-	hashLength    = 8
+const (
+	apiVersion = "networking.istio.io/v1"
+	// mesh is the gateway that means all sidecars.
+	mesh = "mesh"
+	// maxSubset is the length of a DNS label, which Istio demands of subset names (pkg/config/validation, validateSubsetName).
+	maxSubset = 63
+	// hashLength is how many hexadecimal digits tell apart versions that would otherwise share a subset name.
+	hashLength    = 10
 	maxBeforeHash = maxSubset - hashLength - 1
 )
 
@@ -33,24 +38,26 @@ func Host(s release.Service, clusterDomain string) string {
 	return s.Name + "." + s.Namespace + ".svc." + clusterDomain
 }
 
-// SubsetName is Istio's name for a version. Versions that are DNS-1123 labels keep their name; others are brought into
-// that form and told apart by a hash, as is a version that looks as if it had been: v1.0, v1-0 and v10 all differ.
+// SubsetName is Istio's name for a version. A version that is a lower-case DNS label is its own name; any other is
+// brought into that form and told apart by a hash, as is one that looks as if that had happened to it: v1.0, v1-0, V10
+// and v10 all differ. Upper case is changed, because Istio sends subset names through TLS server names between networks.
 func SubsetName(version string) string {
-	plain := sanitise(version)
+	plain := dnsLabel(version)
 	if plain == version && !endsLikeHash(version) {
 		return version
 	}
 	sum := sha256.Sum256([]byte(version))
 	if len(plain) > maxBeforeHash {
-		plain = plain[:maxBeforeHash]
+		plain = strings.TrimRight(plain[:maxBeforeHash], "-")
 	}
-	return strings.Trim(plain, "-") + "-" + hex.EncodeToString(sum[:hashLength/2])
+	return plain + "-" + hex.EncodeToString(sum[:hashLength/2])
 }
 
-func sanitise(version string) string {
+// dnsLabel turns what a DNS label may not hold into dashes; a label's value is never longer than a DNS label.
+func dnsLabel(version string) string {
 	s := strings.Map(func(r rune) rune {
 		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-':
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
 			return r
 		case r >= 'A' && r <= 'Z':
 			return r - 'A' + 'a'
@@ -71,10 +78,4 @@ func endsLikeHash(s string) bool {
 	}
 	_, err := hex.DecodeString(s[i+1:])
 	return err == nil
-}
-
-// Ours reports whether the VirtualService is one that grayscale wrote, whoever edited it since.
-func Ours(vs *networkingv1.VirtualService) bool {
-	_, state := vs.Annotations[intent.KeyState]
-	return state || vs.Labels[ManagedBy] == Manager
 }

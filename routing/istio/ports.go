@@ -8,9 +8,15 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Reasons of problems with a Service's ports.
+// Reasons of problems with a Service's type and ports.
 const (
-	ReasonNoRoutablePort  = "NoRoutablePort"
+	// ReasonUnroutableService is a Service without a cluster IP: Istio cannot choose pods for its clients.
+	ReasonUnroutableService = "UnroutableService"
+	// ReasonNoRoutablePort is a Service without a TCP port.
+	ReasonNoRoutablePort = "NoRoutablePort"
+	// ReasonTLSPort is a Service with a port that Istio can only route by the name that TLS clients ask for.
+	ReasonTLSPort = "TLSPort"
+	// ReasonMirrorNeedsHTTP is a mirror on a Service whose ports carry connections, which cannot be copied.
 	ReasonMirrorNeedsHTTP = "MirrorNeedsHTTP"
 )
 
@@ -18,74 +24,106 @@ const (
 type kind int
 
 const (
-	unroutable kind = iota // UDP and SCTP pass by Istio
-	httpKind
-	tcpKind
-	tlsKind
-	sniffed // Istio looks at each connection: HTTP or TCP
+	unrouted kind = iota // UDP and SCTP pass by Envoy
+	http
+	tcp
+	tls
+	sniffed // Envoy looks at each connection: HTTP or TCP
 )
 
-// wellKnownTCP are ports that Istio takes for TCP unless they say otherwise, because their servers speak first
-// (istio pkg/config/kube/conversion.go, wellKnownPorts).
-var wellKnownTCP = map[int32]bool{25: true, 3306: true, 27017: true}
-
-// kindOf follows istio pkg/config/kube/conversion.go ConvertProtocol: appProtocol first, else the port name up to its
-// first dash, in any case.
+// kindOf follows Istio: appProtocol first, else the port name up to its first dash, in any case; where that is no
+// protocol, Envoy sniffs (istio pkg/config/kube/conversion.go, ConvertProtocol). In it, grpc-web needs no case of its own here.
 func kindOf(p release.Port) kind {
 	if p.Protocol != "" && p.Protocol != "TCP" {
-		return unroutable
+		return unrouted
 	}
 	name := p.Name
 	if p.AppProtocol != "" {
 		name = p.AppProtocol
 		switch name {
 		case "kubernetes.io/h2c", "kubernetes.io/ws":
-			return httpKind
+			return http
 		case "kubernetes.io/wss":
-			return tlsKind
+			return tls
 		}
 	}
-	name, _, _ = strings.Cut(strings.ToLower(name), "-")
-	switch name {
+	name, _, _ = strings.Cut(name, "-")
+	switch strings.ToLower(name) {
 	case "http", "http2", "grpc", "http_proxy":
-		return httpKind
+		return http
 	case "https", "tls":
-		return tlsKind
+		return tls
 	case "tcp", "mongo", "redis", "mysql":
-		return tcpKind
+		return tcp
 	case "udp":
-		return unroutable
+		return unrouted
 	}
-	if wellKnownTCP[p.Number] {
-		return tcpKind
+	if isWellKnownTCP(p.Number) {
+		return tcp
 	}
 	return sniffed
 }
 
-// PortProblems says why the Service's ports cannot be released, or not in the way that is asked: mirror is true
-// where copies of requests are. A port without a protocol is no problem: Istio tells HTTP from TCP by looking, and
-// gets routes for both.
+// isWellKnownTCP: Istio does not sniff where servers speak first (istio pkg/config/kube/conversion.go, wellKnownPorts):
+// SMTP, DNS, MySQL and MongoDB.
+func isWellKnownTCP(port int32) bool {
+	return port == 25 || port == 53 || port == 3306 || port == 27017
+}
+
+func carriesRequests(k kind) bool { return k == http || k == sniffed }
+
+func carriesConnections(k kind) bool { return k == tcp || k == sniffed }
+
+// PortProblems says why the Service cannot be released behind, or not in the way that is asked; mirror is true where
+// copies of requests are. Each is pending: a Service that is applied later may mend it. A port whose protocol is not
+// declared is no problem: Envoy sniffs it, and it gets routes for both outcomes.
 func PortProblems(s release.Service, mirror bool) []intent.Problem {
-	if s.ExternalName {
-		return []intent.Problem{{Kind: intent.Invalid, Reason: ReasonNoRoutablePort,
-			Message: fmt.Sprintf("Service %s/%s is of type ExternalName and has no pods", s.Namespace, s.Name),
-			Fix:     "release behind a Service with a selector"}}
+	switch {
+	case s.Missing:
+		return nil // that is another problem, with a sentence of its own
+	case s.ExternalName:
+		return pending("", ReasonUnroutableService, s, "is of type ExternalName: clients leave the cluster, and no pods serve it",
+			"release behind a Service with a selector and a cluster IP")
+	case s.Headless:
+		return pending("", ReasonUnroutableService, s, "is headless: its clients choose a pod by themselves, and Envoy keeps to that choice",
+			"release behind a Service with a cluster IP")
 	}
-	routable, requests := false, false
+	has := map[kind]bool{}
 	for _, p := range s.Ports {
 		k := kindOf(p)
-		routable = routable || k != unroutable
-		requests = requests || k == httpKind || k == sniffed
+		if k == tls {
+			return tlsPort(s, p)
+		}
+		has[k] = true
 	}
 	switch {
-	case !routable:
-		return []intent.Problem{{Kind: intent.Pending, Reason: ReasonNoRoutablePort,
-			Message: fmt.Sprintf("Service %s/%s has no TCP port, and Istio routes no others", s.Namespace, s.Name),
-			Fix:     "add a port with protocol TCP"}}
-	case mirror && !requests:
-		return []intent.Problem{{Key: intent.KeyStrategy, Kind: intent.Pending, Reason: ReasonMirrorNeedsHTTP,
-			Message: fmt.Sprintf("Service %s/%s has no HTTP port, and only HTTP requests can be mirrored", s.Namespace, s.Name),
-			Fix:     "name its port http-... or set appProtocol, or choose another strategy"}}
+	case !has[http] && !has[tcp] && !has[sniffed]:
+		return pending("", ReasonNoRoutablePort, s, "has no TCP port, and Istio routes no others", "add a port with protocol TCP")
+	case mirror && !has[http] && !has[sniffed]:
+		return pending(intent.KeyStrategy, ReasonMirrorNeedsHTTP, s, "has no HTTP port, and only HTTP requests can be mirrored",
+			"set appProtocol: http on its port if it serves HTTP, or choose another strategy")
 	}
 	return nil
+}
+
+// tlsPort: Istio ignores tcp routes on a TLS port, and a tls route needs the names that clients ask for. Once there is
+// one, Envoy closes the connections of every client that asks for another name, or for none: pinning to stable would
+// cut off clients that work now. Without one, the candidate would get connections that nobody asked for. As plain TCP
+// the same bytes pass, and are shared like other connections (istio pilot/pkg/networking/core/tls.go).
+func tlsPort(s release.Service, p release.Port) []intent.Problem {
+	return pending("", ReasonTLSPort, s,
+		fmt.Sprintf("declares port %d%s as TLS, which Istio can only route by server name: clients that use another name would be cut off", p.Number, named(p)),
+		"set appProtocol: tcp on that port; TLS between client and pod stays as it is")
+}
+
+func named(p release.Port) string {
+	if p.Name == "" {
+		return ""
+	}
+	return " (" + p.Name + ")"
+}
+
+func pending(key, reason string, s release.Service, what, fix string) []intent.Problem {
+	return []intent.Problem{{Key: key, Kind: intent.Pending, Reason: reason,
+		Message: fmt.Sprintf("Service %s/%s %s", s.Namespace, s.Name, what), Fix: fix}}
 }

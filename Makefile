@@ -1,0 +1,74 @@
+# Everything a person runs here. Needs Linux, Go, Python 3 with venv and pip, make and git.
+
+SHELL := /bin/bash -eu -o pipefail
+.DEFAULT_GOAL := help
+export CGO_ENABLED := 0
+
+TOOLS := $(CURDIR)/.tools/bin
+ENVOY_VERSION := 1.40.0
+# The version that the lab's API server and kubectl report: the one that test/lab/go.mod requires.
+KUBERNETES_VERSION := $(shell sed -n 's/^\tk8s.io\/kubernetes //p' test/lab/go.mod)
+LAB_LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION) \
+	-X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES_VERSION)
+LAB_SOURCES := $(shell find test/lab -type f -not -name '*_test.go')
+SOURCES := go.mod go.sum $(shell find cmd webhook annotator routing -type f -not -name '*_test.go' -not -path '*/testdata/*')
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+
+.PHONY: demo
+demo: lab build ## Play all three strategies on a lab of its own, under load; KEEP=1 leaves it running
+	@go run ./hack/demo $(if $(KEEP),-keep)
+
+.PHONY: lab
+lab: envoy bin/lab ## Build bin/lab: API server, controllers, istiod and pods in one binary, and put Envoy into .tools
+
+bin/lab: $(LAB_SOURCES)
+	@echo "building bin/lab: about 10 minutes the first time, seconds later"
+	@go build -C test/lab -trimpath -ldflags '$(LAB_LDFLAGS)' -o '$(CURDIR)/bin/lab' .
+
+.PHONY: envoy
+envoy:
+	@hack/envoy.sh $(ENVOY_VERSION)
+
+.PHONY: build
+build: bin/grayscale ## Build bin/grayscale, a static binary
+
+bin/grayscale: $(SOURCES)
+	@go build -trimpath -ldflags '-s -w' -o $@ ./cmd/grayscale
+
+.PHONY: test
+test: lint lab build $(TOOLS)/gotestsum ## Run every check: lint, unit, golden, fuzz seeds, API-server and end-to-end tests
+	@hack/test.sh all
+
+.PHONY: test-unit
+test-unit: $(TOOLS)/gotestsum ## Run the tests that need no lab
+	@hack/test.sh unit
+
+.PHONY: test-e2e
+test-e2e: lab build $(TOOLS)/gotestsum ## Run the tests on the lab: API-server and end-to-end; RUN=regexp chooses
+	@hack/test.sh lab $(if $(RUN),-run '$(RUN)')
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## Check style, imports between rooms, and that generated files are up to date
+	@$(TOOLS)/golangci-lint run ./...
+	@hack/lint.sh
+
+.PHONY: bench
+bench: lab build $(TOOLS)/benchstat ## Measure the engine, the webhook, and annotation to Envoy on the lab
+	@hack/bench.sh
+
+.PHONY: docs
+docs: ## Generate docs/annotations.md from the table of keys
+	@go run ./hack/docs
+
+.PHONY: clean
+clean: ## Remove what the other targets made; Go's own cache stays
+	@rm -rf bin .tools .lab
+
+# All tools come from the versions that hack/tools/go.mod pins.
+$(TOOLS)/golangci-lint $(TOOLS)/gotestsum $(TOOLS)/benchstat &: hack/tools/go.mod
+	@echo "building golangci-lint, gotestsum and benchstat: about 3 minutes the first time"
+	@cd hack/tools && GOBIN='$(TOOLS)' go install tool
+	@touch $(TOOLS)/golangci-lint $(TOOLS)/gotestsum $(TOOLS)/benchstat

@@ -1,0 +1,27 @@
+#!/bin/bash
+# The checks that golangci-lint does not make. Each prints what is wrong and what to do.
+set -eu -o pipefail
+cd "$(dirname "$0")/.."
+
+go run ./hack/docs -check
+go mod tidy -diff >/dev/null || {
+	echo "go.mod or go.sum is not tidy: run go mod tidy" >&2
+	exit 1
+}
+# The lab's module is vetted with its tests (hack/test.sh); golangci-lint would type-check all of Kubernetes and Istio.
+unformatted=$(gofmt -l test/lab hack)
+[ -z "$unformatted" ] || {
+	echo "not formatted, run gofmt -w on: $unformatted" >&2
+	exit 1
+}
+# Deliberately no test may be skipped: a test that cannot run has to say why it failed.
+if git grep --untracked -nE '\b[tb]\.Skip(f|Now)?\(' -- '*_test.go' 'test/harness'; then
+	echo "a skipped test proves nothing: let it fail with what is missing" >&2
+	exit 1
+fi
+# One table spells the keys: whoever needs one takes it from routing/intent.
+if git grep --untracked -nE '"grayscale\.dev/' -- 'cmd/*.go' 'webhook/*.go' 'annotator/*.go' 'routing/*.go' ':!routing/intent' ':!*_test.go' |
+	grep -v '"grayscale\.dev/grayscale[/"]'; then
+	echo 'a key is named outside routing/intent: use its constant there' >&2
+	exit 1
+fi

@@ -1,0 +1,36 @@
+#!/bin/bash
+# Runs tests through gotestsum and prints one last line "N passed, N failed".
+#   hack/test.sh all|unit|lab [go test flags]
+# "lab" are the packages whose tests import test/harness: each starts a lab of its own, so they run one after the other.
+set -eu -o pipefail
+cd "$(dirname "$0")/.."
+
+packages() { # packages unit|lab; test/bench measures, it tests nothing
+	go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... |
+		awk -v want="$1" '$1 ~ /\/test\/bench$/ { next }
+			{ lab = index($0, "grayscale.dev/grayscale/test/harness", length($1) + 1) > 0
+			  if ((want == "lab") == lab) print $1 }'
+}
+
+if [ "${1:-}" = --stream ]; then # what gotestsum runs: JSON on stdout, everything even after a failure
+	set +e
+	shift
+	what=$1
+	shift
+	status=0
+	if [ "$what" != lab ]; then
+		mapfile -t unit < <(packages unit)
+		go test -json -timeout 10m "$@" "${unit[@]}" || status=1
+		go test -C test/lab -json -timeout 15m "$@" ./... || status=1
+	fi
+	if [ "$what" != unit ]; then
+		mapfile -t lab < <(packages lab)
+		[ ${#lab[@]} -eq 0 ] || go test -json -p 1 -count 1 -timeout 20m "$@" "${lab[@]}" || status=1
+	fi
+	exit $status
+fi
+
+what=${1:?all, unit or lab}
+exec .tools/bin/gotestsum --format pkgname --hide-summary=skipped \
+	--post-run-command 'sh -c "echo $((TESTS_TOTAL - TESTS_FAILED - TESTS_SKIPPED)) passed, $((TESTS_FAILED + TESTS_ERRORS)) failed"' \
+	--raw-command -- "$0" --stream "$@"

@@ -1,0 +1,123 @@
+// Package cluster turns Kubernetes' objects into the engine's facts. It is pure, and shared by the webhook and the
+// annotator, so that both see the same Deployment.
+package cluster
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// Deployment is the Deployment's facts without its pods, which it does not know.
+func Deployment(d *appsv1.Deployment) release.Deployment {
+	out := release.Deployment{
+		Name: d.Name, UID: string(d.UID), CreatedAt: d.CreationTimestamp.Time,
+		Annotations: Ours(d.Annotations), SetBy: SetBy(d.ManagedFields),
+		TemplateLabels: d.Spec.Template.Labels, Replicas: 1, SpecPaused: d.Spec.Paused,
+		Deleting: d.DeletionTimestamp != nil,
+	}
+	if d.Spec.Selector != nil {
+		out.Selector = d.Spec.Selector.MatchLabels
+	}
+	if d.Spec.Replicas != nil {
+		out.Replicas = *d.Spec.Replicas
+	}
+	for _, c := range d.Status.Conditions {
+		switch {
+		case c.Type == appsv1.DeploymentProgressing:
+			out.DeadlineExceeded = c.Status == corev1.ConditionFalse && c.Reason == "ProgressDeadlineExceeded"
+		case strings.HasPrefix(string(c.Type), intent.Prefix):
+			out.Conditions = append(out.Conditions, release.Condition{
+				Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message})
+		}
+	}
+	slices.SortFunc(out.Conditions, func(a, b release.Condition) int { return strings.Compare(a.Type, b.Type) })
+	return out
+}
+
+// Ours are the annotations with our prefix; nil where there are none.
+func Ours(annotations map[string]string) map[string]string {
+	var out map[string]string
+	for k, v := range annotations {
+		if strings.HasPrefix(k, intent.Prefix) {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// SetBy tells which field manager last wrote each of our annotations. The entries of managedFields that name
+// them are few: f:metadata, f:annotations, f:<key>
+// (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management).
+func SetBy(fields []metav1.ManagedFieldsEntry) map[string]string {
+	var out map[string]string
+	byTime := slices.Clone(fields)
+	slices.SortStableFunc(byTime, func(a, b metav1.ManagedFieldsEntry) int {
+		switch {
+		case a.Time == nil || b.Time == nil || a.Time.Equal(b.Time):
+			return 0
+		case a.Time.Before(b.Time):
+			return -1
+		}
+		return 1
+	})
+	for _, e := range byTime {
+		if e.FieldsV1 == nil {
+			continue
+		}
+		for _, key := range keysIn(e.FieldsV1.GetRawString()) {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[key] = e.Manager
+		}
+	}
+	return out
+}
+
+// keysIn finds our keys in a managedFields set. Keys with our prefix occur nowhere else in it but among annotations
+// (labels of ours do not exist), so looking for them as text is exact and needs no parser.
+func keysIn(raw string) []string {
+	const mark = `"f:` + intent.Prefix
+	var out []string
+	for {
+		i := strings.Index(raw, mark)
+		if i < 0 {
+			return out
+		}
+		raw = raw[i+len(`"f:`):]
+		end := strings.IndexByte(raw, '"')
+		if end < 0 {
+			return out
+		}
+		out = append(out, raw[:end])
+	}
+}
+
+// Service is the Service's facts.
+func Service(s *corev1.Service) release.Service {
+	out := release.Service{
+		Namespace: s.Namespace, Name: s.Name, UID: string(s.UID), Selector: maps.Clone(s.Spec.Selector),
+		Headless:     s.Spec.ClusterIP == corev1.ClusterIPNone,
+		ExternalName: s.Spec.Type == corev1.ServiceTypeExternalName,
+		Deleting:     s.DeletionTimestamp != nil,
+	}
+	for _, p := range s.Spec.Ports {
+		port := release.Port{Name: p.Name, Number: p.Port, Protocol: string(p.Protocol)}
+		if p.AppProtocol != nil {
+			port.AppProtocol = *p.AppProtocol
+		}
+		out.Ports = append(out.Ports, port)
+	}
+	return out
+}

@@ -1,0 +1,149 @@
+package istio_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"istio.io/api/networking/v1alpha3"
+	typev1beta1 "istio.io/api/type/v1beta1"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
+
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+const root = "istio-system"
+
+// born is when the users' objects were created; age makes one younger, in seconds.
+var born = time.Unix(1700000000, 0).UTC()
+
+func age[T metav1.Object](o T, seconds int) T {
+	o.SetCreationTimestamp(metav1.NewTime(born.Add(time.Duration(seconds) * time.Second)))
+	return o
+}
+
+// rule is a user's DestinationRule; name is "namespace/name", connections is its policy (0: none).
+func rule(name, host string, connections int32, exportTo ...string) *networkingv1.DestinationRule {
+	dr := &networkingv1.DestinationRule{}
+	dr.Namespace, dr.Name, _ = strings.Cut(name, "/")
+	dr.Spec.Host, dr.Spec.ExportTo = host, exportTo
+	if connections > 0 {
+		dr.Spec.TrafficPolicy = &v1alpha3.TrafficPolicy{ConnectionPool: &v1alpha3.ConnectionPoolSettings{
+			Tcp: &v1alpha3.ConnectionPoolSettings_TCPSettings{MaxConnections: connections}}}
+	}
+	return age(dr, 0)
+}
+
+func withSubset(dr *networkingv1.DestinationRule, name string, labels map[string]string) *networkingv1.DestinationRule {
+	dr.Spec.Subsets = append(dr.Spec.Subsets, &v1alpha3.Subset{Name: name, Labels: labels})
+	return dr
+}
+
+func withSelector(dr *networkingv1.DestinationRule) *networkingv1.DestinationRule {
+	dr.Spec.WorkloadSelector = &typev1beta1.WorkloadSelector{MatchLabels: map[string]string{"app": "client"}}
+	return dr
+}
+
+func subsetsOf(versions ...string) release.Subsets {
+	sub := release.Subsets{Added: map[string]time.Time{}}
+	for i, v := range versions {
+		sub.Added[v] = born.Add(time.Duration(i) * time.Second)
+	}
+	return sub
+}
+
+func TestDestinationRuleObject(t *testing.T) {
+	sub := subsetsOf("v2", "v1.0", "v1")
+	dr := istio.DestinationRule(service(), domain, sub, nil, root, nil)
+	if got, want := istio.Subsets(dr), []string{"v1", istio.SubsetName("v1.0"), "v2"}; !slices.Equal(got, want) {
+		t.Errorf("subsets %v, want %v", got, want)
+	}
+	for _, v := range []string{"v1", "v1.0", "v2"} {
+		if !istio.HasSubset(dr, v) {
+			t.Errorf("no subset of %s", v)
+		}
+	}
+	if istio.HasSubset(dr, "v10") || dr.Spec.Host != "reviews.shop.svc.cluster.local" || dr.Spec.TrafficPolicy != nil || dr.Spec.ExportTo != nil || !istio.OursRule(dr) {
+		t.Errorf("got %v", dr)
+	}
+	current := throughJSON(t, dr)
+	current.ResourceVersion = "7"
+	again := istio.DestinationRule(service(), domain, sub, nil, root, current)
+	if again.ResourceVersion != "7" || !istio.EqualDestinationRule(current, again) {
+		t.Error("not equal after JSON, or resourceVersion is lost")
+	}
+	dr.Spec.Subsets[0].Labels = map[string]string{"version": "v1", "track": "a"}
+	if istio.HasSubset(dr, "v1") || istio.EqualDestinationRule(current, dr) {
+		t.Error("another label on a subset is not seen")
+	}
+}
+
+func TestDestinationRuleIsEqualToItself(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		sub := subsetsOf(rapid.SliceOfDistinct(version(), rapid.ID[string]).Draw(rt, "versions")...)
+		others := []*networkingv1.DestinationRule{rule("shop/mine", "reviews", int32(rapid.IntRange(0, 9).Draw(rt, "policy"))),
+			rule(root+"/all", "*.local", 5, rapid.SampledFrom([][]string{nil, {"*"}}).Draw(rt, "exportTo")...)}
+		if rapid.Bool().Draw(rt, "alone") {
+			others = others[1:]
+		}
+		dr := istio.DestinationRule(service(), domain, sub, others, root, nil)
+		slices.Reverse(others)
+		again := istio.DestinationRule(service(), domain, sub, others, root, dr)
+		if travelled := throughJSON(rt, dr); !istio.EqualDestinationRule(travelled, again) || !istio.EqualDestinationRule(again, travelled) {
+			rt.Fatalf("not equal:\n%v\n%v", travelled, again)
+		}
+		read, ok := istio.ReadSubsets(dr)
+		if !ok || len(read.Added) != len(sub.Added) {
+			rt.Fatalf("read %v (%t)", read, ok)
+		}
+	})
+}
+
+// TestNeighbours: which exportTo and which trafficPolicy ours gets beside the users' rules.
+func TestNeighbours(t *testing.T) {
+	const fqdn = "reviews.shop.svc.cluster.local"
+	for _, c := range []struct {
+		name     string
+		others   []*networkingv1.DestinationRule
+		exportTo []string
+		policy   int32
+	}{
+		{name: "none"},
+		{name: "merged: Istio applies its policy itself", others: []*networkingv1.DestinationRule{rule("shop/mine", "reviews", 77)}},
+		{name: "merged, exportTo literally", others: []*networkingv1.DestinationRule{rule("shop/mine", fqdn, 77, "*")}, exportTo: []string{"*"}},
+		{name: "merged, the older's exportTo", others: []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0), 1), rule("shop/b", "reviews", 0, "*")}, exportTo: []string{"*"}},
+		{name: "merged hides the root's", others: []*networkingv1.DestinationRule{rule("shop/mine", fqdn, 0), rule(root+"/all", "*.local", 77)}},
+		{name: "root, wildcard", others: []*networkingv1.DestinationRule{rule(root+"/all", "*.local", 77)}, policy: 77},
+		{name: "root, exact before wildcard", others: []*networkingv1.DestinationRule{rule(root+"/all", "*.local", 1), rule(root+"/one", fqdn, 77)}, policy: 77},
+		{name: "root, longest wildcard", others: []*networkingv1.DestinationRule{rule(root+"/all", "*.local", 1), rule(root+"/shop", "*.shop.svc.cluster.local", 77), rule(root+"/other", "*.bank.svc.cluster.local", 2)}, policy: 77},
+		{name: "root, short name means another Service", others: []*networkingv1.DestinationRule{rule(root+"/one", "reviews", 77)}},
+		{name: "namespace's wildcard before the root's", others: []*networkingv1.DestinationRule{rule(root+"/one", fqdn, 1), rule("shop/all", "*.local", 77)}, policy: 77},
+		{name: "namespace's wildcard without policy", others: []*networkingv1.DestinationRule{rule(root+"/one", fqdn, 1), rule("shop/all", "*.local", 0)}},
+		{name: "oldest policy of one host", others: []*networkingv1.DestinationRule{age(rule("shop/c", "*.local", 1), 2), age(rule("shop/b", "*.local", 77), 1), rule("shop/a", "*.local", 0)}, policy: 77},
+		{name: "clients' namespaces do not count", others: []*networkingv1.DestinationRule{rule("bank/one", fqdn, 77)}},
+		{name: "another host", others: []*networkingv1.DestinationRule{rule("shop/one", "ratings", 77), rule("shop/two", "*.bank.svc.cluster.local", 77)}},
+	} {
+		for range 2 { // in both orders
+			dr := istio.DestinationRule(service(), domain, subsetsOf("v1"), c.others, root, nil)
+			if got := dr.Spec.TrafficPolicy.GetConnectionPool().GetTcp().GetMaxConnections(); got != c.policy || !slices.Equal(dr.Spec.ExportTo, c.exportTo) {
+				t.Errorf("%s: policy %d, exportTo %q; want %d, %q", c.name, got, dr.Spec.ExportTo, c.policy, c.exportTo)
+			}
+			slices.Reverse(c.others)
+		}
+	}
+}
+
+func TestCarriedPolicyIsACopy(t *testing.T) {
+	theirs := rule(root+"/all", "*.local", 77)
+	before := proto.CloneOf(&theirs.Spec)
+	dr := istio.DestinationRule(service(), domain, subsetsOf("v1"), []*networkingv1.DestinationRule{theirs}, root, nil)
+	dr.Spec.TrafficPolicy.ConnectionPool.Tcp.MaxConnections = 1
+	if !proto.Equal(before, &theirs.Spec) {
+		t.Error("the user's rule was changed")
+	}
+}

@@ -1,0 +1,110 @@
+package istio_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"sigs.k8s.io/yaml"
+
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/*.yaml")
+
+// example is one golden file: a Service, the users' rules about it, our rule, and our routes for several asks. The
+// lab's package validation shows these files to Istio's own code.
+type example struct {
+	About   string                          `json:"about"`
+	Service release.Service                 `json:"service"`
+	Others  []*networkingv1.DestinationRule `json:"others,omitempty"`
+	Rule    *networkingv1.DestinationRule   `json:"rule"`
+	Routes  []ask                           `json:"routes"`
+}
+
+type ask struct {
+	Traffic        release.Traffic              `json:"traffic"`
+	VirtualService *networkingv1.VirtualService `json:"virtualService"`
+}
+
+// asks go from the pin to stable over splits of both kinds and mirrors to all for the candidate.
+var asks = []release.Traffic{
+	only("v1"),
+	split(release.Weight{Version: "v1", Share: 9000}, release.Weight{Version: "v2.0", Share: 1000}),
+	split(release.Weight{Version: "v1", Share: 9950}, release.Weight{Version: "v2.0", Share: 50}),
+	{Weights: only("v1").Weights, Mirrors: []release.Weight{{Version: "v2.0", Share: 2500}, {Version: "v3", Share: 10000}}},
+	split(release.Weight{Version: "v1", Share: 5000}, release.Weight{Version: "v2.0", Share: 3000}, release.Weight{Version: "v3", Share: 2000}),
+	only("v2.0"),
+}
+
+func examples() map[string]example {
+	policy := func(dr *networkingv1.DestinationRule) []*networkingv1.DestinationRule {
+		dr.APIVersion, dr.Kind = "networking.istio.io/v1", "DestinationRule"
+		return []*networkingv1.DestinationRule{dr}
+	}
+	web := release.Port{Name: "http", Number: 80}
+	return map[string]example{
+		"http":             {About: "one HTTP port, 80", Service: service(web)},
+		"http-8080":        {About: "one HTTP port, not 80", Service: service(release.Port{Name: "http-web", Number: 8080})},
+		"http-twice":       {About: "two HTTP ports", Service: service(web, release.Port{Name: "http-admin", Number: 8080})},
+		"grpc":             {About: "gRPC", Service: service(release.Port{Name: "grpc", Number: 9090})},
+		"h2c":              {About: "HTTP/2 by Kubernetes' own word", Service: service(release.Port{Name: "api", Number: 9090, AppProtocol: "kubernetes.io/h2c"})},
+		"tcp":              {About: "TCP", Service: service(release.Port{Name: "tcp-x", Number: 9000})},
+		"redis":            {About: "Redis, which is TCP", Service: service(release.Port{Name: "redis", Number: 6379})},
+		"well-known":       {About: "a port that Istio takes for TCP by its number", Service: service(release.Port{Name: "db", Number: 3306})},
+		"tls-as-tcp":       {About: "TLS declared as TCP", Service: service(release.Port{Name: "https", Number: 443, AppProtocol: "tcp"})},
+		"sniffed":          {About: "a port without a protocol", Service: service(release.Port{Name: "web", Number: 8080})},
+		"sniffed-80":       {About: "port 80 without a protocol", Service: service(release.Port{Number: 80})},
+		"many":             {About: "all kinds of ports", Service: service(web, release.Port{Name: "tcp-x", Number: 9000}, release.Port{Name: "web", Number: 8080}, release.Port{Name: "grpc", Number: 9090}, release.Port{Name: "dns", Number: 53, Protocol: "UDP"})},
+		"merged-rule":      {About: "a rule of the user's is merged with ours", Service: service(web), Others: policy(rule("shop/mine", "reviews", 77))},
+		"merged-export":    {About: "the user's exportTo is copied", Service: service(web), Others: policy(rule("shop/mine", fqdn, 77, "*"))},
+		"root-rule":        {About: "the root namespace's policy is carried over", Service: service(web), Others: policy(rule(root+"/all", "*.local", 77))},
+		"wildcard-rule":    {About: "the policy for a wildcard is carried over", Service: service(web), Others: policy(rule("shop/all", "*.shop.svc.cluster.local", 77))},
+		"merged-rule-tcp":  {About: "a rule of the user's is merged with ours, TCP", Service: service(release.Port{Name: "tcp-x", Number: 9000}), Others: policy(rule("shop/mine", "reviews", 77))},
+		"root-rule-tcp":    {About: "the root namespace's policy is carried over, TCP", Service: service(release.Port{Name: "tcp-x", Number: 9000}), Others: policy(rule(root+"/all", "*.local", 77))},
+		"wildcard-sniffed": {About: "the policy for a wildcard is carried over, sniffed", Service: service(release.Port{Number: 8080}), Others: policy(rule("shop/all", "*.local", 77, "*"))},
+	}
+}
+
+// TestGolden compares what is built with testdata/<name>.yaml.
+func TestGolden(t *testing.T) {
+	for name, e := range examples() {
+		if problems := append(istio.PortProblems(e.Service, false), istio.RuleProblems(e.Service, domain, e.Others, root, []string{"v1", "v2.0", "v3"})...); len(problems) > 0 {
+			t.Errorf("%s: %v", name, problems)
+		}
+		e.Rule = istio.DestinationRule(e.Service, domain, subsetsOf("v1", "v2.0", "v3"), e.Others, root, nil)
+		for _, traffic := range asks {
+			e.Routes = append(e.Routes, ask{traffic, istio.VirtualService(e.Service, domain, traffic, release.State{Traffic: traffic}, nil)})
+		}
+		got, err := yaml.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compare(t, filepath.Join("testdata", name+".yaml"), got)
+	}
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(files) != len(examples()) {
+		t.Errorf("%d golden files for %d examples: %v", len(files), len(examples()), err)
+	}
+}
+
+func compare(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v; write it with: go test ./routing/istio -run TestGolden -update, then read it", err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s differs (-want +got):\n%s", file, diff)
+	}
+}

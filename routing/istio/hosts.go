@@ -1,0 +1,78 @@
+package istio
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// HostKeys are the names under which a VirtualService or DestinationRule has to be found by the Service that it may be
+// about: fully qualified names, and wildcards as they are written ("*.shop.svc.cluster.local"). obj is one of the two;
+// anything else has none.
+func HostKeys(obj any, domain string) []string {
+	switch o := obj.(type) {
+	case *networkingv1.VirtualService:
+		var out []string
+		for _, h := range o.Spec.Hosts {
+			out = append(out, routeHosts(h, o.Namespace, domain)...)
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	case *networkingv1.DestinationRule:
+		return []string{resolve(o.Spec.Host, o.Namespace, domain)}
+	}
+	return nil
+}
+
+// resolve turns a short name into the FQDN of a Service of the object's namespace; anything with a dot stays as it is,
+// and so does the bare wildcard (istio pilot/pkg/model/config.go, ResolveShortnameToFQDN).
+func resolve(host, namespace, domain string) string {
+	host = strings.ToLower(host)
+	if host == "*" || strings.Contains(host, ".") {
+		return host
+	}
+	return host + "." + namespace + ".svc." + domain
+}
+
+// routeHosts are the hosts that a VirtualService gets requests for by naming one. Beside the resolved name these are the
+// Services that a half qualified one ("reviews.shop") means: Istio does not resolve it, but an Envoy that listens on
+// port 80 compares it with the Host header, where clients write just that (istio
+// pilot/pkg/networking/core/httproute.go, BuildSidecarOutboundVirtualHosts).
+func routeHosts(host, namespace, domain string) []string {
+	resolved := resolve(host, namespace, domain)
+	switch {
+	case strings.HasPrefix(resolved, "*"):
+	case strings.HasSuffix(resolved, ".svc"):
+		return []string{resolved, resolved + "." + domain}
+	case strings.Count(resolved, ".") == 1:
+		return []string{resolved, resolved + ".svc." + domain}
+	}
+	return []string{resolved}
+}
+
+// covers reports whether a resolved host takes in the FQDN.
+func covers(host, fqdn string) bool {
+	if rest, wildcard := strings.CutPrefix(host, "*"); wildcard {
+		return strings.HasSuffix(fqdn, rest)
+	}
+	return host == fqdn
+}
+
+// byAge sorts as Istio does: of two objects for one host it prefers the first (istio pilot/pkg/model/config.go,
+// configCompareByCreationTime). Creation times are whole seconds, so names decide at times.
+func byAge(a, b metav1.Object) int {
+	x, y := a.GetCreationTimestamp(), b.GetCreationTimestamp()
+	return cmp.Or(x.Compare(y.Time), cmp.Compare(a.GetName(), b.GetName()), cmp.Compare(a.GetNamespace(), b.GetNamespace()))
+}
+
+// sorted is the list by age, so that what is said about it does not depend on the order in which it was read.
+func sorted[T metav1.Object](list []T) []T {
+	return slices.SortedFunc(slices.Values(list), func(a, b T) int { return byAge(a, b) })
+}
+
+// isPublic: an exportTo that makes an object known to the clients of every namespace. An empty one means what the
+// mesh's configuration says, which is the same unless somebody changed it.
+func isPublic(exportTo []string) bool { return len(exportTo) == 0 || slices.Contains(exportTo, "*") }

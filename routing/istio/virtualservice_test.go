@@ -1,0 +1,260 @@
+package istio_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"pgregory.net/rapid"
+
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+const domain = "cluster.local"
+
+func service(ports ...release.Port) release.Service {
+	return release.Service{Namespace: "shop", Name: "reviews", UID: "0a", Selector: map[string]string{"app": "reviews"}, Ports: ports}
+}
+
+func only(version string) release.Traffic {
+	return release.Traffic{Weights: []release.Weight{{Version: version, Share: intent.Hundred}}}
+}
+
+func split(weights ...release.Weight) release.Traffic { return release.Traffic{Weights: weights} }
+
+func TestWeights(t *testing.T) {
+	for _, c := range []struct {
+		traffic release.Traffic
+		want    []int32
+	}{
+		{only("v1"), []int32{0}},
+		{split(release.Weight{Version: "v1", Share: 9000}, release.Weight{Version: "v2", Share: 1000}), []int32{90, 10}},
+		{split(release.Weight{Version: "v1", Share: 9950}, release.Weight{Version: "v2", Share: 50}), []int32{9950, 50}},
+		{split(release.Weight{Version: "v1", Share: 6800}, release.Weight{Version: "v2", Share: 1250}, release.Weight{Version: "v3", Share: 1950}), []int32{6800, 1250, 1950}},
+	} {
+		vs := istio.VirtualService(service(release.Port{Number: 8080}), domain, c.traffic, release.State{}, nil)
+		var http, tcp []int32
+		for _, d := range vs.Spec.Http[0].Route {
+			http = append(http, d.Weight)
+		}
+		for _, d := range vs.Spec.Tcp[0].Route {
+			tcp = append(tcp, d.Weight)
+		}
+		if !slices.Equal(http, c.want) || !slices.Equal(tcp, c.want) {
+			t.Errorf("%+v: http %v, tcp %v, want %v", c.traffic, http, tcp, c.want)
+		}
+	}
+}
+
+// TestPortMatch: only a lone route for port 80 goes without a port, for the sake of clients of HTTP proxies.
+func TestPortMatch(t *testing.T) {
+	for _, c := range []struct {
+		ports []release.Port
+		want  []uint32 // 0: without a match
+	}{
+		{[]release.Port{{Name: "http", Number: 80}}, []uint32{0}},
+		{[]release.Port{{Name: "http", Number: 80}, {Name: "tcp", Number: 90}, {Name: "http", Number: 53, Protocol: "UDP"}}, []uint32{0}},
+		{[]release.Port{{Name: "http", Number: 8080}}, []uint32{8080}},
+		{[]release.Port{{Name: "http", Number: 80}, {Name: "grpc", Number: 90}}, []uint32{80, 90}},
+		{[]release.Port{{Name: "http", Number: 80}, {Number: 90}}, []uint32{80, 90}},
+	} {
+		vs := istio.VirtualService(service(c.ports...), domain, only("v1"), release.State{}, nil)
+		var got []uint32
+		for _, r := range vs.Spec.Http {
+			if len(r.Match) == 0 {
+				got = append(got, 0)
+				continue
+			}
+			got = append(got, r.Match[0].Port)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%+v: matches %v, want %v", c.ports, got, c.want)
+		}
+	}
+}
+
+// traffic draws what the engine may ask for: weights that add up, mirrors beside them.
+func traffic(rt *rapid.T) release.Traffic {
+	versions := rapid.SliceOfNDistinct(version(), 1, 5, rapid.ID[string]).Draw(rt, "versions")
+	var out release.Traffic
+	rest := intent.Hundred
+	for i, v := range versions {
+		least := intent.Percent(len(versions) - 1 - i) // so that everyone who follows gets a share
+		share := intent.Percent(rapid.IntRange(1, int(rest-least)).Draw(rt, "share"))
+		if rapid.Bool().Draw(rt, "whole") && share > 100 {
+			share -= share % 100
+		}
+		if i == len(versions)-1 {
+			share = rest
+		}
+		rest -= share
+		out.Weights = append(out.Weights, release.Weight{Version: v, Share: share})
+	}
+	for _, v := range rapid.SliceOfNDistinct(version(), 0, 3, rapid.ID[string]).Draw(rt, "mirrors") {
+		out.Mirrors = append(out.Mirrors, release.Weight{Version: v, Share: intent.Percent(rapid.IntRange(1, 10000).Draw(rt, "percent"))})
+	}
+	slices.SortFunc(out.Weights, byVersion)
+	slices.SortFunc(out.Mirrors, byVersion)
+	return out
+}
+
+func byVersion(a, b release.Weight) int {
+	if a.Version < b.Version {
+		return -1
+	}
+	return 1
+}
+
+func ports(rt *rapid.T) []release.Port {
+	port := rapid.Custom(func(rt *rapid.T) release.Port {
+		return release.Port{
+			Name:     rapid.SampledFrom([]string{"", "http", "grpc-x", "tcp", "web", "redis"}).Draw(rt, "name"),
+			Number:   rapid.SampledFrom([]int32{25, 80, 443, 3306, 8080, 9000}).Draw(rt, "number"),
+			Protocol: rapid.SampledFrom([]string{"", "TCP"}).Draw(rt, "protocol"),
+		}
+	})
+	return rapid.SliceOfNDistinct(port, 1, 4, func(p release.Port) int32 { return p.Number }).Draw(rt, "ports")
+}
+
+// TestReadTraffic: what is built sums up, is read back as it was asked for, and is equal to itself after a journey
+// through an API server.
+func TestReadTraffic(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s, want := service(ports(rt)...), traffic(rt)
+		st := release.State{Traffic: want, PinnedAt: time.Unix(1700000000, 123456789), Stable: release.Member{Deployment: "reviews-v1", Version: want.Weights[0].Version}}
+		vs := istio.VirtualService(s, domain, want, st, nil)
+		for _, r := range vs.Spec.Http {
+			var sum int32
+			for _, d := range r.Route {
+				sum += d.Weight
+			}
+			if len(r.Route) > 1 && sum != 100 && sum != 10000 {
+				rt.Fatalf("weights sum to %d: %v", sum, r)
+			}
+		}
+		if len(vs.Spec.Http) == 0 {
+			want.Mirrors = nil // connections cannot be copied
+		}
+		got, ok := istio.ReadTraffic(vs)
+		if !ok || !slices.Equal(got.Weights, want.Weights) || !slices.Equal(got.Mirrors, want.Mirrors) {
+			rt.Fatalf("read %+v (%t), want %+v", got, ok, want)
+		}
+		subsets := istio.ReferencedSubsets(vs)
+		if len(subsets) != len(want.Versions()) {
+			rt.Fatalf("subsets %v for versions %v", subsets, want.Versions())
+		}
+		if travelled := throughJSON(rt, vs); !istio.EqualVirtualService(travelled, vs) || !istio.EqualVirtualService(vs, travelled) {
+			rt.Fatalf("not equal after JSON:\n%+v\n%+v", travelled, vs)
+		}
+	})
+}
+
+func throughJSON[T any](t interface{ Fatal(...any) }, in *T) *T {
+	raw, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := new(T)
+	if err := json.Unmarshal(raw, out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestReadTrafficOfEditedRoutes(t *testing.T) {
+	build := func() *networkingv1.VirtualService {
+		want := split(release.Weight{Version: "v1.0", Share: 9000}, release.Weight{Version: "v2", Share: 1000})
+		return istio.VirtualService(service(release.Port{Name: "http", Number: 80}, release.Port{Name: "tcp", Number: 90}), domain, want, release.State{Traffic: want}, nil)
+	}
+	for name, edit := range map[string]func(*networkingv1.VirtualService){
+		"weights do not sum":       func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Route[0].Weight = 50 },
+		"ports differ":             func(vs *networkingv1.VirtualService) { vs.Spec.Tcp[0].Route = vs.Spec.Tcp[0].Route[:1] },
+		"subset without a version": func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Route[1].Destination.Subset = "V3" },
+		"no subset":                func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Route[1].Destination.Subset = "" },
+		"old mirror field":         func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Mirror = vs.Spec.Http[0].Route[1].Destination },
+		"no routes":                func(vs *networkingv1.VirtualService) { vs.Spec.Http, vs.Spec.Tcp = nil, nil },
+		"null route":               func(vs *networkingv1.VirtualService) { vs.Spec.Http[0], vs.Spec.Tcp[0] = nil, nil },
+	} {
+		vs := build()
+		edit(vs)
+		if got, ok := istio.ReadTraffic(vs); ok {
+			t.Errorf("%s: read as %+v", name, got)
+		}
+		istio.ReferencedSubsets(vs)
+		if istio.EqualVirtualService(vs, build()) {
+			t.Errorf("%s: the edit is not seen", name)
+		}
+	}
+}
+
+func TestReferencedSubsetsOfForeignRoutes(t *testing.T) {
+	vs := &networkingv1.VirtualService{}
+	err := json.Unmarshal([]byte(`{"spec":{"hosts":["reviews"],
+		"http":[{"route":[{"destination":{"host":"reviews","subset":"b"}},{"destination":{"host":"reviews"}}],"mirror":{"host":"reviews","subset":"c"}},
+			{"route":[{"destination":{"host":"reviews","subset":"b"}}],"mirrors":[{"destination":{"host":"reviews","subset":"d"}}]}],
+		"tcp":[{"route":[{"destination":{"host":"reviews","subset":"a"}}]}],
+		"tls":[{"match":[{"sniHosts":["reviews"]}],"route":[{"destination":{"host":"reviews","subset":"e"}}]}]}}`), vs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(istio.ReferencedSubsets(vs)), "[a b c d e]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestVirtualServiceObject(t *testing.T) {
+	st := release.State{Stable: release.Member{Deployment: "reviews-v1", Version: "v1"}, Traffic: only("v1")}
+	vs := istio.VirtualService(service(release.Port{Name: "http", Number: 80}), domain, only("v1"), st, nil)
+	got, ok := istio.ReadState(vs)
+	if !ok || got.Stable != st.Stable || !istio.Ours(vs) {
+		t.Errorf("state %+v (%t)", got, ok)
+	}
+	current := throughJSON(t, vs)
+	current.ResourceVersion = "42"
+	current.Labels["team"], current.Annotations["note"] = "shop", "hands off"
+	again := istio.VirtualService(service(release.Port{Name: "http", Number: 80}), domain, only("v1"), st, current)
+	if again.ResourceVersion != "42" || !istio.EqualVirtualService(current, again) {
+		t.Errorf("resourceVersion %q, equal %t", again.ResourceVersion, istio.EqualVirtualService(current, again))
+	}
+	istio.Remember(again, release.State{Stable: release.Member{Deployment: "reviews-v2", Version: "v2"}})
+	if istio.EqualVirtualService(current, again) {
+		t.Error("a change of state is not seen")
+	}
+	for name, edit := range map[string]func(*networkingv1.VirtualService){
+		"label removed": func(vs *networkingv1.VirtualService) { delete(vs.Labels, istio.ManagedBy) },
+		"state removed": func(vs *networkingv1.VirtualService) { delete(vs.Annotations, intent.KeyState) },
+		"owner removed": func(vs *networkingv1.VirtualService) { vs.OwnerReferences = nil },
+		"other owner":   func(vs *networkingv1.VirtualService) { vs.OwnerReferences[0].UID = "1b" },
+		"route renamed": func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Name = "mine" },
+		"gateway added": func(vs *networkingv1.VirtualService) { vs.Spec.Gateways = append(vs.Spec.Gateways, "edge") },
+	} {
+		edited := throughJSON(t, vs)
+		edit(edited)
+		if istio.EqualVirtualService(edited, vs) {
+			t.Errorf("%s: not seen", name)
+		}
+	}
+}
+
+func TestDamagedState(t *testing.T) {
+	vs := istio.VirtualService(service(release.Port{Number: 80}), domain, only("v1"), release.State{}, nil)
+	dr := istio.DestinationRule(service(), domain, release.Subsets{}, nil, root, nil)
+	for _, damage := range []string{"", "{", "[]", `{"stable": 1, "added": 1}`} {
+		vs.Annotations[intent.KeyState], dr.Annotations[intent.KeyState] = damage, damage
+		if st, ok := istio.ReadState(vs); ok {
+			t.Errorf("state %q read as %+v", damage, st)
+		}
+		if sub, ok := istio.ReadSubsets(dr); ok {
+			t.Errorf("subsets %q read as %+v", damage, sub)
+		}
+	}
+	delete(vs.Annotations, intent.KeyState)
+	if _, ok := istio.ReadState(vs); ok || !istio.Ours(vs) {
+		t.Error("an absent state is read, or the label does not tell ours")
+	}
+}

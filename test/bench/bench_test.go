@@ -1,0 +1,206 @@
+// Package bench measures, on the lab, how long users wait: from an annotation to the VirtualService and to Envoy.
+// Run it with make bench; ms/op is the mean, p50-ms and p99-ms are over the b.N changes.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// debounceVariable holds istiod's debounce for this run, such as 100ms.
+const debounceVariable = "GRAYSCALE_BENCH_DEBOUNCE"
+
+func TestMain(m *testing.M) {
+	debounce, err := time.ParseDuration(os.Getenv(debounceVariable))
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v: set it to istiod's debounce, such as 100ms\n", debounceVariable, err)
+		os.Exit(1)
+	}
+	os.Exit(harness.Main(m, harness.Options{Grayscale: true, Debounce: debounce}))
+}
+
+// release is a canary that is programmed at 0 %.
+type release struct{ ns, url string }
+
+func newRelease(b *testing.B) release {
+	b.Helper()
+	r := release{ns: harness.Namespace(b)}
+	r.url = harness.URL(r.ns, "web", 80)
+	stable := harness.App{Name: "web-v1", Label: "web", Replicas: 2}
+	candidate := harness.App{
+		Name: "web-v2", Label: "web", Replicas: 2,
+		Annotations: map[string]string{intent.KeyStrategy: string(intent.Canary), intent.KeyWeight: "0"},
+	}
+	harness.Kubectl(b, harness.YAML(b, harness.Service("web"), stable.Deployment()), "apply", "-n", r.ns, "-f", "-")
+	harness.WaitReady(b, r.ns, "web-v1")
+	harness.WaitServed(b, r.url)
+	harness.Kubectl(b, harness.YAML(b, candidate.Deployment()), "apply", "-n", r.ns, "-f", "-")
+	harness.WaitProgrammed(b, r.ns, "web-v2", "canary 0% of web")
+	return r
+}
+
+// weight is what kubectl annotate sends.
+func (r release) weight(b *testing.B, percent int) {
+	b.Helper()
+	r.patch(b, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, intent.KeyWeight, strconv.Itoa(percent)))
+}
+
+func (r release) patch(b *testing.B, change string) {
+	b.Helper()
+	_, err := harness.Kube().AppsV1().Deployments(r.ns).Patch(context.Background(), "web-v2", types.MergePatchType, []byte(change), metav1.PatchOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// answered waits until Envoy gives a request to the version. Requests follow each other at once: one takes about 1 ms.
+func (r release) answered(b *testing.B, version string) {
+	b.Helper()
+	r.answeredInARow(b, version, 1)
+}
+
+func (r release) answeredInARow(b *testing.B, version string, row int) {
+	b.Helper()
+	for seen, limit := 0, time.Now().Add(harness.Patience); seen < row; {
+		a, err := harness.Ask(r.url)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if seen++; a.Version != version {
+			seen = 0
+		}
+		if time.Now().After(limit) {
+			b.Fatalf("%s does not answer as %s", r.url, version)
+		}
+	}
+}
+
+func (r release) programmed(b *testing.B, percent int) {
+	b.Helper()
+	harness.WaitCondition(b, r.ns, "web-v2", intent.ConditionProgrammed, "True", fmt.Sprintf("canary %d%% of web", percent))
+}
+
+// BenchmarkAnnotateToVirtualService: from the request that annotates to the watch event of the derived VirtualService.
+func BenchmarkAnnotateToVirtualService(b *testing.B) {
+	r := newRelease(b)
+	ctx := b.Context()
+	watch, err := harness.Istio().NetworkingV1().VirtualServices(r.ns).Watch(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, "web-grayscale").String(),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer watch.Stop()
+	<-watch.ResultChan() // as it is now
+	percent := 0
+	measure(b, func() {
+		percent = percent%99 + 1
+		r.weight(b, percent)
+		select {
+		case <-watch.ResultChan():
+		case <-time.After(harness.Patience):
+			b.Fatal("no VirtualService was written")
+		}
+	}, func() { r.programmed(b, percent) })
+}
+
+// BenchmarkAnnotateToEnvoy: from the request that annotates with 100 to the first answer of the candidate.
+func BenchmarkAnnotateToEnvoy(b *testing.B) {
+	r := newRelease(b)
+	measure(b, func() {
+		r.weight(b, 100)
+		r.answered(b, "v2")
+	}, func() {
+		r.weight(b, 0)
+		r.programmed(b, 0)
+		r.answered(b, "v1")
+	})
+}
+
+// BenchmarkAbortToEnvoy: from the request that removes the strategy of a canary at 99 % to the first of three answers in a
+// row of stable, which a canary at 99 % would give once in a million times.
+func BenchmarkAbortToEnvoy(b *testing.B) {
+	r := newRelease(b)
+	on := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q,%q:"99"}}}`, intent.KeyStrategy, intent.Canary, intent.KeyWeight)
+	off := fmt.Sprintf(`{"metadata":{"annotations":{%q:null,%q:null}}}`, intent.KeyStrategy, intent.KeyWeight)
+	start := func() {
+		r.patch(b, on)
+		r.programmed(b, 99)
+		r.answered(b, "v2")
+	}
+	start()
+	measure(b, func() {
+		r.patch(b, off)
+		r.answeredInARow(b, "v1", 3)
+	}, start)
+}
+
+// BenchmarkAdoption: from kubectl apply of the first candidate to the routes that pin a running Deployment of three
+// pods to stable; replaced/op is how many of them were restarted or replaced.
+func BenchmarkAdoption(b *testing.B) {
+	replaced := 0
+	var ns string
+	var before map[string]string
+	begin := func() {
+		ns = harness.Namespace(b)
+		harness.Kubectl(b, harness.YAML(b, harness.Service("web"), harness.App{Name: "web-v1", Label: "web", Replicas: 3}.Deployment()), "apply", "-n", ns, "-f", "-")
+		harness.WaitReady(b, ns, "web-v1")
+		before = harness.PodUIDs(b, ns, "app=web")
+	}
+	begin()
+	measure(b, func() {
+		candidate := harness.App{Name: "web-v2", Label: "web", Annotations: map[string]string{intent.KeyStrategy: string(intent.Canary)}}
+		if _, err := harness.Kube().AppsV1().Deployments(ns).Create(b.Context(), candidate.Deployment(), metav1.CreateOptions{}); err != nil {
+			b.Fatal(err)
+		}
+		harness.Eventually(b, "the VirtualService is written", func() error {
+			_, err := harness.Istio().NetworkingV1().VirtualServices(ns).Get(b.Context(), "web-grayscale", metav1.GetOptions{})
+			return err
+		})
+	}, func() {
+		after := harness.PodUIDs(b, ns, "app=web,release=web-v1")
+		for name, uid := range before {
+			if after[name] != uid {
+				replaced++
+			}
+		}
+		begin()
+	})
+	b.ReportMetric(float64(replaced)/float64(b.N), "replaced/op")
+}
+
+// measure times change b.N times, with restore between two of them, and reports the percentiles.
+func measure(b *testing.B, change, restore func()) {
+	b.Helper()
+	took := make([]time.Duration, 0, b.N)
+	for range b.N {
+		start := time.Now()
+		change()
+		took = append(took, time.Since(start))
+		restore()
+	}
+	slices.Sort(took)
+	at := func(share float64) float64 {
+		return float64(took[int(share*float64(len(took)-1))].Microseconds()) / 1000
+	}
+	sum := time.Duration(0)
+	for _, d := range took {
+		sum += d
+	}
+	b.ReportMetric(0, "ns/op") // the restoring in between is not what is measured
+	b.ReportMetric(float64(sum.Microseconds())/1000/float64(len(took)), "ms/op")
+	b.ReportMetric(at(0.5), "p50-ms")
+	b.ReportMetric(at(0.99), "p99-ms")
+}

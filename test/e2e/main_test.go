@@ -1,0 +1,14 @@
+// Package e2e plays users' stories on the lab, from kubectl to what Envoy serves: one file per story. Load runs through the
+// mesh for the whole length of each, and not one request may be lost.
+package e2e
+
+import (
+	"os"
+	"testing"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(harness.Main(m, harness.Options{Grayscale: true}))
+}

@@ -1,0 +1,71 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// Mirrors get copies: all of the requests, a quarter, and beside a second mirror half of them. Users never see an answer of theirs.
+func TestMirror(t *testing.T) {
+	s, load := startWeb(t)
+
+	s.apply(web("web-v2", "strategy: mirror"))
+	s.programmed("web-v2", "mirror 100% of web")
+	s.copied(split{"v2": 100})
+
+	s.annotate("web-v2", "mirror-percent=25")
+	s.programmed("web-v2", "mirror 25% of web")
+	s.copied(split{"v2": 25})
+
+	s.apply(web("web-v3", "strategy: mirror", `mirror-percent: "50"`))
+	s.programmed("web-v3", "mirror 50% of web")
+	s.copied(split{"v2": 25, "v3": 50})
+
+	s.annotate("web-v2", "mirror-percent=0")
+	s.programmed("web-v2", "mirror 0% of web")
+	s.copied(split{"v2": 0, "v3": 50})
+
+	s.served(split{"v1": 100})
+	for version := range load.AssertNoneLost(t).Versions {
+		if version != "v1" && version != harness.Unlabelled {
+			t.Errorf("a user got an answer of mirror %s", version)
+		}
+	}
+}
+
+const (
+	copiesSample = 300
+	// inFlight is how many copies may be on their way while the counters are read.
+	inFlight = 5
+)
+
+// copied fails the test unless the pods of each version receive that percentage of stable's requests as copies.
+func (s story) copied(percent split) {
+	s.t.Helper()
+	harness.Eventually(s.t, fmt.Sprintf("requests are copied as %v", percent), func() error {
+		before := harness.CountsAtPods(s.t, s.ns)
+		harness.Counts(s.t, s.url, copiesSample) // beside the load
+		after := harness.CountsAtPods(s.t, s.ns)
+		requests := after["v1"].Requests - before["v1"].Requests
+		for version, share := range percent {
+			if n := after[version].Requests - before[version].Requests; n != 0 {
+				return fmt.Errorf("mirror %s got %d requests that are no copies", version, n)
+			}
+			copies := after[version].Mirrored - before[version].Mirrored
+			if !plausibleCopies(copies, requests, share/100) {
+				return fmt.Errorf("version %s got copies of %d of %d requests, want %v%%", version, copies, requests, share)
+			}
+		}
+		return nil
+	})
+}
+
+// plausibleCopies is harness.Plausible for counts that are read while requests are under way.
+func plausibleCopies(copies, requests int, p float64) bool {
+	if p == 1 {
+		return copies >= requests-inFlight && copies <= requests+inFlight
+	}
+	return harness.Plausible(copies, requests, p)
+}

@@ -1,0 +1,47 @@
+package e2e
+
+import (
+	"testing"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// The same manifests are applied again in the midst of a release, as every deployment pipeline does: nothing rolls, no
+// route changes, whatever the tool.
+func TestReapply(t *testing.T) {
+	for name, command := range map[string][]string{
+		"client-side": {"apply"},
+		"server-side": {"apply", "--server-side"},
+	} {
+		t.Run(name, func(t *testing.T) { reapply(t, command, command) })
+	}
+	t.Run("replace", func(t *testing.T) { reapply(t, []string{"create"}, []string{"replace"}) })
+}
+
+func reapply(t *testing.T, first, again []string) {
+	s := newStory(t)
+	stable, candidate := all(webService, web("web-v1")), web("web-v2", "strategy: canary", `weight: "30"`)
+	use := func(command []string, manifests string) {
+		harness.Kubectl(t, manifests, append(command, "-n", s.ns, "-f", "-")...)
+	}
+	use(first, stable)
+	harness.WaitReady(t, s.ns, "web-v1")
+	s.load(s.url)
+	use(first, candidate)
+	s.programmed("web-v2", "canary 30% of web")
+	s.served(split{"v1": 70, "v2": 30})
+	stablePods, candidatePods := s.pods("web-v1"), s.pods("web-v2")
+
+	for range 3 {
+		use(again, stable)
+		use(again, candidate)
+	}
+	s.served(split{"v1": 70, "v2": 30})
+	s.programmed("web-v2", "canary 30% of web")
+	harness.WaitReady(t, s.ns, "web-v1")
+	harness.WaitReady(t, s.ns, "web-v2")
+	s.untouched("web-v1", stablePods)
+	s.untouched("web-v2", candidatePods)
+	s.labelled("web-v1", "v1", 2)
+	s.labelled("web-v2", "v2", 2)
+}

@@ -1,0 +1,67 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// With the webhook off a wrong value gets in: the controller keeps the last good routes and says why.
+// The test is not parallel: the webhook is everybody's. Parallel tests wait until all others have ended.
+func TestWrongValueWithWebhookOff(t *testing.T) {
+	ns := harness.Namespace(t)
+	s := story{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
+	s.apply(all(webService, web("web-v1")))
+	harness.WaitReady(t, ns, "web-v1")
+	s.load(s.url)
+	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	s.programmed("web-v2", "canary 30% of web")
+
+	webhookOff(t)
+	s.annotate("web-v2", "weight=150")
+	harness.WaitCondition(t, ns, "web-v2", "grayscale.dev/Accepted", "False", "150")
+	harness.WaitEvent(t, ns, "web-v2", "InvalidValue", "150")
+	s.served(split{"v1": 70, "v2": 30})
+
+	// kubectl replace drops the version label of the pod templates: the routes must not lose a pod over that.
+	s.annotate("web-v2", "weight=40")
+	s.programmed("web-v2", "canary 40% of web")
+	s.served(split{"v1": 60, "v2": 40})
+
+	// A candidate that was not held is adopted and pinned as it runs.
+	s.apply(web("web-v3", "strategy: canary", `weight: "10"`))
+	s.programmed("web-v3", "canary 10% of web")
+	s.served(split{"v1": 50, "v2": 40, "v3": 10})
+}
+
+// webhookOff removes the webhook configurations until the test ends.
+func webhookOff(t *testing.T) {
+	t.Helper()
+	ctx, api := context.Background(), harness.Kube().AdmissionregistrationV1()
+	mutating, err := api.MutatingWebhookConfigurations().Get(ctx, "grayscale", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	validating, err := api.ValidatingWebhookConfigurations().Get(ctx, "grayscale", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := api.MutatingWebhookConfigurations().Delete(ctx, "grayscale", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		mutating.ResourceVersion, validating.ResourceVersion = "", ""
+		if _, err := api.MutatingWebhookConfigurations().Create(ctx, mutating, metav1.CreateOptions{}); err != nil {
+			t.Error(err)
+		}
+		if _, err := api.ValidatingWebhookConfigurations().Create(ctx, validating, metav1.CreateOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := api.ValidatingWebhookConfigurations().Delete(ctx, "grayscale", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,162 @@
+package harness
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	// Unlabelled stands for the version of pods without the label version.
+	Unlabelled = "unlabelled"
+
+	askTimeout = 10 * time.Second
+	// askers is how many requests are under way at once: enough to be quick, few enough not to starve Envoy on 2 cores.
+	askers = 4
+)
+
+// Answer is one answer of the lab's echo app.
+type Answer struct {
+	Pod     string            `json:"pod"`
+	Version string            `json:"version"`
+	Labels  map[string]string `json:"labels"`
+	Path    string            `json:"path"`
+	Headers http.Header       `json:"headers"`
+}
+
+// URL is the address of a Service for mesh clients: http://web.<namespace>.svc.cluster.local/, with a port where it is not 80.
+func URL(namespace, service string, port int) string {
+	host := fmt.Sprintf("%s.%s.svc.cluster.local", service, namespace)
+	if port == 80 {
+		return "http://" + host + "/"
+	}
+	return fmt.Sprintf("http://%s:%d/", host, port)
+}
+
+// TCPURL is URL for a port of plain TCP. The mesh client's sidecar has one listener per port for all namespaces, so each
+// test takes a port number of its own.
+func TCPURL(namespace, service string, port int) string {
+	return fmt.Sprintf("tcp://%s.%s.svc.cluster.local:%d", service, namespace, port)
+}
+
+// Ask sends one request (tcp://: opens one connection) through the mesh client's sidecar.
+func Ask(address string) (Answer, error) {
+	target, err := url.Parse(address)
+	if err != nil {
+		return Answer{}, err
+	}
+	if target.Scheme == "tcp" {
+		return askTCP(target.Port())
+	}
+	return askHTTP(address)
+}
+
+func askTCP(port string) (Answer, error) {
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(Lab().MeshHost, port), askTimeout)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer func() { _ = conn.Close() }() // all of it has been read
+	if err := conn.SetDeadline(time.Now().Add(askTimeout)); err != nil {
+		return Answer{}, err
+	}
+	// The app speaks first: "<pod> <version>\n".
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return Answer{}, fmt.Errorf("port %s, after the greeting %q: %w", port, line, err)
+	}
+	pod, version, found := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	if !found {
+		return Answer{}, fmt.Errorf("port %s greets with %q", port, line)
+	}
+	return Answer{Pod: pod, Version: version}, nil
+}
+
+// client sends every request through the sidecar's HTTP proxy. It never sends one twice.
+var client = sync.OnceValue(func() *http.Client {
+	proxy, err := url.Parse(Lab().MeshProxy)
+	if err != nil {
+		panic(fmt.Sprintf("lab.json: meshProxy %q: %v", Lab().MeshProxy, err))
+	}
+	return &http.Client{Timeout: askTimeout, Transport: &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true}}
+})
+
+func askHTTP(address string) (Answer, error) {
+	response, err := client().Get(address)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer func() { _ = response.Body.Close() }() // all of it has been read
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return Answer{}, err
+	}
+	var a Answer
+	if response.StatusCode != http.StatusOK {
+		return a, fmt.Errorf("%s: %s: %s", address, response.Status, body)
+	}
+	return a, json.Unmarshal(body, &a)
+}
+
+// WaitServed waits until a Service that has just been applied answers through the mesh, several times in a row.
+func WaitServed(t testing.TB, address string) {
+	t.Helper()
+	const row = 5
+	limit := time.Now().Add(Patience)
+	for good := 0; good < row; {
+		_, err := Ask(address)
+		if err == nil {
+			good++
+			continue
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%s did not answer within %s: %v", address, Patience, err)
+		}
+		good = 0
+		time.Sleep(pollPause)
+	}
+}
+
+// Counts asks n times and counts the answers by version; a lost request fails the test.
+func Counts(t testing.TB, address string, n int) map[string]int {
+	t.Helper()
+	todo := make(chan struct{}, n)
+	for range n {
+		todo <- struct{}{}
+	}
+	close(todo)
+	var (
+		mu   sync.Mutex
+		seen = map[string]int{}
+		lost []error
+		all  sync.WaitGroup
+	)
+	for range askers {
+		all.Go(func() {
+			for range todo {
+				a, err := Ask(address)
+				mu.Lock()
+				if err != nil {
+					lost = append(lost, err)
+				} else {
+					seen[cmp.Or(a.Version, Unlabelled)]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	if len(lost) > 0 {
+		t.Fatalf("%d of %d requests to %s were lost, the first: %v", len(lost), n, address, lost[0])
+	}
+	return seen
+}

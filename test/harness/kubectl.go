@@ -1,0 +1,32 @@
+package harness
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Kubectl runs kubectl as a user would and returns what it printed, warnings included. stdin may be empty. A non-zero
+// exit fails the test.
+func Kubectl(t testing.TB, stdin string, args ...string) string {
+	t.Helper()
+	out, err := TryKubectl(t, stdin, args...)
+	if err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// TryKubectl is Kubectl for commands that may be refused: the error is the non-zero exit, the text says why.
+func TryKubectl(t testing.TB, stdin string, args ...string) (string, error) {
+	t.Helper()
+	l := current()
+	var out bytes.Buffer
+	cmd := exec.Command(l.binary, append([]string{"kubectl"}, args...)...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+l.Kubeconfig, "HOME="+l.Dir) // kubectl keeps its caches under HOME
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}

@@ -1,0 +1,200 @@
+package harness
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	istio "istio.io/client-go/pkg/clientset/versioned"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+const (
+	// upLimit bounds the start of a lab: 15 s by its own promise, several times that on a machine busy with builds.
+	upLimit = 3 * time.Minute
+	// downLimit is how long the lab may take to stop its components before it is killed.
+	downLimit = 30 * time.Second
+	pollPause = 50 * time.Millisecond
+)
+
+// Endpoints are where the parts of the running lab are, as its lab.json says.
+type Endpoints struct {
+	Dir          string `json:"-"`            // the lab's directory, with logs/ in it
+	Kubeconfig   string `json:"kubeconfig"`   // of a cluster administrator
+	APIServer    string `json:"apiserver"`    // URL
+	MeshProxy    string `json:"meshProxy"`    // URL of the HTTP proxy of a mesh client's sidecar
+	MeshHost     string `json:"meshHost"`     // IP on which that sidecar listens for the ports of TCP Services
+	Gateway      string `json:"gateway"`      // URL of the ingress gateway
+	EnvoyAdmin   string `json:"envoyAdmin"`   // URL of the sidecar's admin interface
+	GatewayAdmin string `json:"gatewayAdmin"` // URL of the gateway's admin interface
+	Istiod       string `json:"istiod"`       // URL of istiod's debug interface
+	Pods         string `json:"pods"`         // URL of the pods' counters
+}
+
+// lab is a running lab and the clients of it.
+type lab struct {
+	Endpoints
+	binary  string
+	config  *rest.Config
+	kube    kubernetes.Interface
+	istio   istio.Interface
+	process *exec.Cmd
+	exited  chan struct{} // closed when the process has ended
+	outcome error         // of the process, once exited is closed
+	stop    sync.Once
+}
+
+// up starts `lab up` and returns once everything serves.
+func up(o Options) (*lab, error) {
+	root, err := repository()
+	if err != nil {
+		return nil, err
+	}
+	l := &lab{binary: filepath.Join(root, "bin", "lab"), exited: make(chan struct{})}
+	if _, err := os.Stat(l.binary); err != nil {
+		return nil, fmt.Errorf("%s is missing: run make lab", l.binary)
+	}
+	if l.Dir, err = os.MkdirTemp("", "grayscale-lab-"); err != nil {
+		return nil, err
+	}
+	args := []string{"up", "--dir", l.Dir}
+	if o.Debounce > 0 {
+		args = append(args, "--istio-debounce", o.Debounce.String())
+	}
+	if o.Grayscale {
+		product := filepath.Join(root, "bin", "grayscale")
+		if _, err := os.Stat(product); err != nil {
+			return nil, fmt.Errorf("%s is missing: run make build", product)
+		}
+		args = append(args, "--grayscale", product, "--manifests", filepath.Join(root, "manifests", "base"))
+	}
+	if err := l.start(args); err != nil {
+		l.down()
+		return nil, err
+	}
+	return l, nil
+}
+
+// start runs the lab in the foreground of a goroutine: the kernel ends it with this process, however that dies.
+func (l *lab) start(args []string) error {
+	output, err := os.Create(filepath.Join(l.Dir, "up.log"))
+	if err != nil {
+		return err
+	}
+	l.process = exec.Command(l.binary, args...)
+	l.process.Stdout, l.process.Stderr = output, output
+	l.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // Pdeathsig is sent when the thread that started the child ends, not the process
+		defer runtime.UnlockOSThread()
+		err := l.process.Start()
+		started <- err
+		if err == nil {
+			l.outcome = l.process.Wait()
+			close(l.exited)
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("%s: %w", l.binary, err)
+	}
+	if err := l.ready(output.Name()); err != nil {
+		said, _ := os.ReadFile(output.Name()) // what it could say about it is a help, not a must
+		return fmt.Errorf("lab up: %w\n%s", err, said)
+	}
+	return l.connect()
+}
+
+// ready waits for the line with which the lab says that everything serves, and reads lab.json.
+func (l *lab) ready(output string) error {
+	limit := time.After(upLimit)
+	for {
+		said, err := os.ReadFile(output)
+		if err != nil {
+			return err
+		}
+		if saysReady(string(said)) {
+			break
+		}
+		select {
+		case <-l.exited:
+			return fmt.Errorf("it ended before it was ready: %w", l.outcome)
+		case <-limit:
+			return fmt.Errorf("not ready after %s", upLimit)
+		case <-time.After(pollPause):
+		}
+	}
+	content, err := os.ReadFile(filepath.Join(l.Dir, "lab.json"))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(content, &l.Endpoints)
+}
+
+// saysReady finds the last of the lines that `lab up` prints, "lab  ready after 4.8 s ...".
+func saysReady(said string) bool {
+	for line := range strings.Lines(said) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == "lab" && words[1] == "ready" {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *lab) connect() error {
+	var err error
+	if l.config, err = clientcmd.BuildConfigFromFlags("", l.Kubeconfig); err != nil {
+		return err
+	}
+	// The tests of a package share one client: client-go's own limit of 5 requests per second would queue them up.
+	l.config.QPS, l.config.Burst = 200, 400
+	if l.kube, err = kubernetes.NewForConfig(l.config); err != nil {
+		return err
+	}
+	l.istio, err = istio.NewForConfig(l.config)
+	return err
+}
+
+// down stops the lab and removes its directory. It may be called twice.
+func (l *lab) down() {
+	l.stop.Do(func() {
+		if l.process != nil && l.process.Process != nil {
+			_ = l.process.Process.Signal(syscall.SIGTERM) // an error means that it has ended already
+			select {
+			case <-l.exited:
+			case <-time.After(downLimit):
+				_ = l.process.Process.Kill() // its components end with it
+			}
+		}
+		_ = os.RemoveAll(l.Dir) // what is left is in the temporary directory
+	})
+}
+
+// repository is the root of the main module, above the folder of the package under test.
+func repository() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		content, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(content), "module grayscale.dev/grayscale\n") {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("the tests do not run inside the repository: no go.mod of grayscale.dev/grayscale above them")
+		}
+		dir = parent
+	}
+}

@@ -1,0 +1,71 @@
+package harness
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// Report is what a load has seen, as `lab load -o json` prints it.
+type Report struct {
+	Sent     int            `json:"sent"`
+	Lost     int            `json:"lost"`
+	Versions map[string]int `json:"versions"` // answers by the pod's label version, "unlabelled" without it
+	Mirrored map[string]int `json:"mirrored"` // copies by version
+	Codes    map[string]int `json:"codes"`
+	Errors   []string       `json:"errors"`
+}
+
+// Load is requests at a steady rate through the mesh, whatever the answers are.
+type Load struct {
+	t      testing.TB
+	url    string
+	cmd    *exec.Cmd
+	out    bytes.Buffer
+	errors bytes.Buffer
+	once   sync.Once
+	report Report
+}
+
+// StartLoad sends rps requests (tcp://: connections) per second to url until Stop, or until the test ends, which fails
+// where one of them was lost. The Service should answer already: see WaitServed.
+func StartLoad(t testing.TB, url string, rps int) *Load {
+	t.Helper()
+	lab := current()
+	l := &Load{t: t, url: url}
+	l.cmd = exec.Command(lab.binary, "load", "--dir", lab.Dir, "--url", url, "--rps", strconv.Itoa(rps), "--for", "1h", "-o", "json")
+	l.cmd.Stdout, l.cmd.Stderr = &l.out, &l.errors
+	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := l.cmd.Start(); err != nil {
+		t.Fatalf("load on %s: %v", url, err)
+	}
+	t.Cleanup(func() { l.AssertNoneLost(t) })
+	return l
+}
+
+// Stop ends the load and tells what it has seen; it may be called twice.
+func (l *Load) Stop() Report {
+	l.t.Helper()
+	l.once.Do(func() {
+		signalled := l.cmd.Process.Signal(syscall.SIGINT)
+		ended := l.cmd.Wait() // non-zero where requests were lost: the report says how many
+		if err := json.Unmarshal(l.out.Bytes(), &l.report); err != nil || signalled != nil {
+			l.t.Errorf("load on %s gave no report: %v, %v, %v\n%s", l.url, err, signalled, ended, l.errors.String())
+		}
+	})
+	return l.report
+}
+
+// AssertNoneLost ends the load and fails the test where a request was lost, or where none was sent.
+func (l *Load) AssertNoneLost(t testing.TB) Report {
+	t.Helper()
+	r := l.Stop()
+	if r.Lost != 0 || r.Sent == 0 {
+		t.Errorf("%d of %d requests to %s were lost: %q", r.Lost, r.Sent, l.url, r.Errors)
+	}
+	return r
+}

@@ -1,0 +1,31 @@
+package harness
+
+import (
+	"context"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Namespace makes a namespace for one test and gives its name. It is deleted when the test ends; when the test has
+// failed, its objects and the logs are shown before.
+func Namespace(t testing.TB) string {
+	t.Helper()
+	l := current()
+	made, err := l.kube.CoreV1().Namespaces().Create(context.Background(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatalf("a namespace for the test: %v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			showNamespace(t, made.Name)
+		}
+		// Nobody waits for its end: the next test has a namespace of its own.
+		if err := l.kube.CoreV1().Namespaces().Delete(context.Background(), made.Name, metav1.DeleteOptions{}); err != nil {
+			t.Errorf("namespace %s: %v", made.Name, err)
+		}
+	})
+	return made.Name
+}

@@ -1,0 +1,117 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// directory is a lab's directory: everything that a lab writes is in it, at these names.
+type directory string
+
+func (d directory) lock() string                { return d.file("lab.lock") }
+func (d directory) state() string               { return d.file("lab.json") }
+func (d directory) kubeconfig() string          { return d.file("kubeconfig") }
+func (d directory) etcd() string                { return d.file("etcd") }
+func (d directory) config(name string) string   { return d.file("config", name) }
+func (d directory) log(component string) string { return d.file("logs", component+".log") }
+func (d directory) grayscalePath() string       { return d.file("grayscale.path") }
+func (d directory) grayscaleManifests() string  { return d.file("grayscale.manifests") }
+func (d directory) file(elements ...string) string {
+	return filepath.Join(append([]string{string(d)}, elements...)...)
+}
+func (d directory) kubeconfigOf(identity string) string { return d.config(identity + ".kubeconfig") }
+
+// openDirectory makes path absolute, since components run with whatever working directory they like.
+func openDirectory(path string) (directory, error) {
+	if path == "" {
+		return "", errors.New("--dir is missing: name a directory for the lab's files, for example --dir .lab/demo")
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("--dir %s: %w", path, err)
+	}
+	return directory(absolute), nil
+}
+
+// clean makes the directory ready for a new lab: what an earlier lab left there goes, files of other names stay.
+func (d directory) clean() error {
+	for _, name := range []string{"lab.json", "kubeconfig", "etcd", "config", "logs", "pods", "grayscale.path", "grayscale.manifests"} {
+		if err := os.RemoveAll(d.file(name)); err != nil {
+			return fmt.Errorf("remove what an earlier lab left: %w", err)
+		}
+	}
+	for _, name := range []string{"config", "logs"} {
+		if err := os.MkdirAll(d.file(name), 0o700); err != nil {
+			return fmt.Errorf("make the lab's directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// acquire locks the directory for this process; the lock ends with the process, however that ends.
+func (d directory) acquire() (*os.File, error) {
+	if err := os.MkdirAll(string(d), 0o755); err != nil {
+		return nil, fmt.Errorf("make the lab's directory: %w", err)
+	}
+	file, err := os.OpenFile(d.lock(), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open the lab's lock: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		owner, _ := readOwner(file)
+		return nil, errors.Join(fmt.Errorf("%s belongs to a running lab (process %d): end it with `lab down --dir %s`, or choose another --dir", d, owner, d), file.Close())
+	}
+	if err := writeOwner(file, os.Getpid()); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// owner is the process id of the lab that runs in the directory; false when none does.
+func (d directory) owner() (int, bool, error) {
+	file, err := os.OpenFile(d.lock(), os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("open the lab's lock: %w", err)
+	}
+	defer func() { _ = file.Close() }() // closing gives back the lock where this call got it
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return 0, false, nil
+	}
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		return 0, false, fmt.Errorf("try the lab's lock %s: %w", d.lock(), err)
+	}
+	pid, err := readOwner(file)
+	return pid, err == nil, err
+}
+
+func writeOwner(file *os.File, pid int) error {
+	if err := file.Truncate(0); err != nil {
+		return fmt.Errorf("write the lab's lock: %w", err)
+	}
+	if _, err := file.WriteAt([]byte(strconv.Itoa(pid)+"\n"), 0); err != nil {
+		return fmt.Errorf("write the lab's lock: %w", err)
+	}
+	return nil
+}
+
+func readOwner(file *os.File) (int, error) {
+	raw := make([]byte, 32)
+	n, err := file.ReadAt(raw, 0)
+	if n == 0 {
+		return 0, fmt.Errorf("read the owner from %s: %w", file.Name(), err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(raw[:n])))
+	if err != nil {
+		return 0, fmt.Errorf("read the owner from %s: %w", file.Name(), err)
+	}
+	return pid, nil
+}

@@ -44,7 +44,7 @@ func trimPod(o any) (any, error) {
 	out := &corev1.Pod{ObjectMeta: trimMeta(p.ObjectMeta)}
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodReady {
-			out.Status.Conditions = []corev1.PodCondition{{Type: c.Type, Status: c.Status}}
+			out.Status.Conditions = []corev1.PodCondition{{Type: c.Type, Status: c.Status, LastTransitionTime: c.LastTransitionTime}}
 		}
 	}
 	return out, nil

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -111,6 +112,9 @@ func (r *reconciler) countPods(ctx context.Context, f *routing.Facts) error {
 		n.Total++
 		if ready(p) {
 			n.Ready++
+			if since := readySince(p); n.Ready == 1 || since.Before(n.Since) {
+				n.Since = since
+			}
 		}
 		counts[owner][version] = n
 	}
@@ -143,6 +147,16 @@ func ready(p *corev1.Pod) bool {
 		}
 	}
 	return false
+}
+
+// readySince is the latest instant at which the pod may have become ready: the API keeps whole seconds, cut off.
+func readySince(p *corev1.Pod) time.Time {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.LastTransitionTime.Add(time.Second)
+		}
+	}
+	return time.Time{}
 }
 
 // deploymentOf names the Deployment of a pod without a cache of ReplicaSets: the Deployment controller calls its ReplicaSets

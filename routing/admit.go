@@ -107,6 +107,9 @@ func atCreation(a Admission) string {
 		return asked
 	}
 	service, _ := release.ServiceOf(a.Namespace, a.New, a.Services)
+	if service == "" {
+		return "" // the name would be another one once the Service is there; the controller labels it then
+	}
 	version, problems := release.VersionOf(a.Namespace, service, a.New)
 	if len(problems) > 0 {
 		return ""

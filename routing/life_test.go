@@ -91,8 +91,13 @@ func (w *world) ready(rt *rapid.T) {
 	if release.IsHeld(*d) {
 		total = 0
 	}
-	n := rapid.IntRange(0, total).Draw(rt, "ready")
-	d.Pods = []release.Pods{{Version: d.TemplateLabels[release.VersionLabel], Ready: n, Total: total}}
+	n, version, since := rapid.IntRange(0, total).Draw(rt, "ready"), d.TemplateLabels[release.VersionLabel], w.facts.Now
+	for _, p := range d.Pods {
+		if p.Version == version && p.Ready > 0 {
+			since = p.Since
+		}
+	}
+	d.Pods = []release.Pods{{Version: version, Ready: n, Total: total, Since: since}}
 	w.settle(rt)
 }
 
@@ -179,8 +184,22 @@ func (w *world) routesWritten(rt *rapid.T, subsets []string) {
 		if at, ok := w.added[s]; !ok || !slices.Contains(routed, s) && w.facts.Now.Before(at.Add(w.settings.Settle)) {
 			rt.Fatalf("routes refer to subset %s, which has not settled", s)
 		}
+		if !slices.Contains(routed, s) && w.facts.Now.Before(w.readySince(s).Add(w.settings.Settle)) {
+			rt.Fatalf("routes refer to subset %s, whose endpoints have not settled", s)
+		}
 	}
 	w.leave(subsets)
+}
+
+func (w *world) readySince(subset string) time.Time {
+	for _, d := range w.facts.Deployments {
+		for _, p := range d.Pods {
+			if istio.SubsetName(p.Version) == subset && p.Ready > 0 {
+				return p.Since
+			}
+		}
+	}
+	return time.Time{}
 }
 
 func (w *world) routed() []string {

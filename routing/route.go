@@ -57,13 +57,30 @@ func (d *deciding) deployment(name string) *release.Deployment {
 	return nil
 }
 
-// usable: Envoy knows the version's subset, because routes refer to it already or because it has settled.
+// usable: Envoy knows the version's subset and its endpoints, because routes refer to it already or because both have settled.
 func (d *deciding) usable(version string) bool {
-	if slices.Contains(d.referenced, version) && d.inRule(version) {
+	if !d.inRule(version) {
+		return false
+	}
+	if slices.Contains(d.referenced, version) {
 		return true
 	}
 	added, ok := d.subsets.Added[version]
-	return ok && d.inRule(version) && d.settled(added)
+	since := latest(added, d.readySince(version))
+	d.waitFor(since)
+	return ok && d.settled(since)
+}
+
+// readySince is when the version got the first of the endpoints that it has; zero where it has none to wait for.
+func (d *deciding) readySince(version string) time.Time {
+	for _, x := range d.facts.Deployments {
+		for _, p := range x.Pods {
+			if p.Version == version && p.Ready > 0 {
+				return notAfter(p.Since, d.facts.Now)
+			}
+		}
+	}
+	return time.Time{}
 }
 
 // inRule: the DestinationRule in the cluster really has the subset, whatever its annotation says.

@@ -116,7 +116,7 @@ func (d *deciding) programmed(c release.Candidate) release.Condition {
 	case c.Deployment.Ready(c.Version) == 0:
 		return no(reasonNoReadyPods, "%s", noReadyPods(d.facts.Service, c))
 	case !d.serving(c):
-		return no(reasonSettling, "waiting until subset %s has reached every Envoy", c.Version)
+		return no(reasonSettling, "waiting until the endpoints of version %s have reached every Envoy", c.Version)
 	}
 	return condition(intent.ConditionProgrammed, statusTrue, reasonProgrammed, c.Asked.Describe(service))
 }

@@ -29,6 +29,7 @@ type step struct {
 	Annotate map[string]map[string]*string `json:"annotate,omitempty"`
 	Replicas map[string]int32              `json:"replicas,omitempty"`
 	Ready    map[string]int                `json:"ready,omitempty"`
+	ReadyFor metav1.Duration               `json:"readyFor,omitempty"`
 	Delete   []string                      `json:"delete,omitempty"`
 	Unroute  bool                          `json:"unroute,omitempty"`
 	Edit     []release.Weight              `json:"edit,omitempty"`
@@ -88,7 +89,8 @@ func (s step) happen(f *routing.Facts) {
 	}
 	for name, n := range s.Ready {
 		d := deployment(f, name)
-		d.Pods = []release.Pods{{Version: d.TemplateLabels[release.VersionLabel], Ready: n, Total: n}}
+		became := f.Now.Add(-s.ReadyFor.Duration)
+		d.Pods = []release.Pods{{Version: d.TemplateLabels[release.VersionLabel], Ready: n, Total: n, Since: became}}
 	}
 	f.Deployments = slices.DeleteFunc(f.Deployments, func(d release.Deployment) bool { return slices.Contains(s.Delete, d.Name) })
 	if s.Unroute {
@@ -168,7 +170,7 @@ func label(d *release.Deployment, version string) {
 			p.Version = version
 		}
 		q := sum[p.Version]
-		sum[p.Version] = release.Pods{Version: p.Version, Ready: q.Ready + p.Ready, Total: q.Total + p.Total}
+		sum[p.Version] = release.Pods{Version: p.Version, Ready: q.Ready + p.Ready, Total: q.Total + p.Total, Since: p.Since}
 	}
 	d.Pods = slices.SortedFunc(maps.Values(sum), func(a, b release.Pods) int {
 		if a.Version < b.Version {

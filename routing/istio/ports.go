@@ -106,13 +106,14 @@ func PortProblems(s release.Service, mirror bool) []intent.Problem {
 	return nil
 }
 
-// tlsPort: Istio ignores tcp routes on a TLS port, and a tls route needs the names that clients ask for. Once there is
-// one, Envoy closes the connections of every client that asks for another name, or for none: pinning to stable would
-// cut off clients that work now. Without one, the candidate would get connections that nobody asked for. As plain TCP
-// the same bytes pass, and are shared like other connections (istio pilot/pkg/networking/core/tls.go).
+// tlsPort: Istio ignores tcp routes on a TLS port, so that the candidate would get connections that nobody asked for;
+// and a tls route needs the names that clients ask for. Once there is one, clients that use another name, or none,
+// bypass the mesh, or are cut off where the mesh knows registered hosts alone: pinning to stable would change what
+// they have now. As plain TCP the same bytes pass, and are shared like other connections (istio
+// pilot/pkg/networking/core/tls.go; the lab's package validation proves each of these).
 func tlsPort(s release.Service, p release.Port) []intent.Problem {
 	return pending("", ReasonTLSPort, s,
-		fmt.Sprintf("declares port %d%s as TLS, which Istio can only route by server name: clients that use another name would be cut off", p.Number, named(p)),
+		fmt.Sprintf("declares port %d%s as TLS, which Istio can only route by server name: clients that use another name would bypass the mesh", p.Number, named(p)),
 		"set appProtocol: tcp on that port; TLS between client and pod stays as it is")
 }
 

@@ -77,7 +77,7 @@ func TestPortProblems(t *testing.T) {
 		{name: "no ports", service: service(),
 			want: "Service shop/reviews has no TCP port, and Istio routes no others; add a port with protocol TCP"},
 		{name: "tls", service: service(web, release.Port{Name: "https", Number: 443}),
-			want: "Service shop/reviews declares port 443 (https) as TLS, which Istio can only route by server name: clients that use another name would be cut off; set appProtocol: tcp on that port; TLS between client and pod stays as it is"},
+			want: "Service shop/reviews declares port 443 (https) as TLS, which Istio can only route by server name: clients that use another name would bypass the mesh; set appProtocol: tcp on that port; TLS between client and pod stays as it is"},
 		{name: "headless", service: release.Service{Namespace: "shop", Name: "reviews", Headless: true, Ports: []release.Port{web}},
 			want: "Service shop/reviews is headless: its clients choose a pod by themselves, and Envoy keeps to that choice; release behind a Service with a cluster IP"},
 		{name: "external", service: release.Service{Namespace: "shop", Name: "reviews", ExternalName: true},

@@ -42,6 +42,9 @@ type Pods struct {
 	Version string `json:"version,omitempty"`
 	// Ready pods serve: condition Ready is true and they are not terminating.
 	Ready int `json:"ready,omitempty"`
+	// Since is when the one that has been ready longest became so; Envoy learns of the first endpoint only after that.
+	// Zero means long ago.
+	Since time.Time `json:"since,omitzero"`
 	// Total counts every pod that exists, terminating ones included.
 	Total int `json:"total,omitempty"`
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"grayscale.dev/grayscale/test/harness"
@@ -26,7 +27,6 @@ func TestWrongValueWithWebhookOff(t *testing.T) {
 	harness.WaitEvent(t, ns, "web-v2", "InvalidValue", "150")
 	s.served(split{"v1": 70, "v2": 30})
 
-	// kubectl replace drops the version label of the pod templates: the routes must not lose a pod over that.
 	s.annotate("web-v2", "weight=40")
 	s.programmed("web-v2", "canary 40% of web")
 	s.served(split{"v1": 60, "v2": 40})
@@ -35,6 +35,37 @@ func TestWrongValueWithWebhookOff(t *testing.T) {
 	s.apply(web("web-v3", "strategy: canary", `weight: "10"`))
 	s.programmed("web-v3", "canary 10% of web")
 	s.served(split{"v1": 50, "v2": 40, "v3": 10})
+
+	// More than there is: the younger one yields to the older, and keeps what it had.
+	s.annotate("web-v3", "weight=70")
+	harness.WaitCondition(t, ns, "web-v3", "grayscale.dev/Accepted", "False", "at most 100")
+	s.served(split{"v1": 50, "v2": 40, "v3": 10})
+}
+
+// With the webhook off kubectl replace drops the version label of a pod template: its pods roll, and neither a route nor a
+// request is lost over that.
+func TestReplaceWithWebhookOff(t *testing.T) {
+	ns := harness.Namespace(t)
+	s := story{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
+	s.apply(all(webService, web("web-v1")))
+	harness.WaitReady(t, ns, "web-v1")
+	s.load(s.url)
+	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	s.programmed("web-v2", "canary 30% of web")
+
+	webhookOff(t)
+	for _, manifest := range []string{web("web-v1"), web("web-v2", "strategy: canary", `weight: "30"`)} {
+		harness.Kubectl(t, manifest, "replace", "-n", ns, "-f", "-")
+	}
+	s.served(split{"v1": 70, "v2": 30})
+	for name, version := range map[string]string{"web-v1": "v1", "web-v2": "v2"} {
+		harness.WaitDeployment(t, ns, name, "its template carries the version again", func(d *appsv1.Deployment) bool {
+			return d.Spec.Template.Labels["version"] == version
+		})
+		harness.WaitReady(t, ns, name)
+	}
+	s.programmed("web-v2", "canary 30% of web")
+	s.served(split{"v1": 70, "v2": 30})
 }
 
 // webhookOff removes the webhook configurations until the test ends.

@@ -2,7 +2,6 @@
 
 SHELL := /bin/bash -eu -o pipefail
 .DEFAULT_GOAL := help
-export CGO_ENABLED := 0
 
 TOOLS := $(CURDIR)/.tools/bin
 ENVOY_VERSION := 1.40.0
@@ -11,6 +10,7 @@ KUBERNETES_VERSION := $(shell sed -n 's/^\tk8s.io\/kubernetes //p' test/lab/go.m
 LAB_LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION) \
 	-X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES_VERSION)
 LAB_SOURCES := $(shell find test/lab -type f -not -name '*_test.go')
+# No flag here changes how packages are compiled (-trimpath, CGO_ENABLED), so that tests and lint share what is built.
 SOURCES := go.mod go.sum $(shell find cmd webhook annotator routing -type f -not -name '*_test.go' -not -path '*/testdata/*')
 
 .PHONY: help
@@ -26,7 +26,7 @@ lab: envoy bin/lab ## Build bin/lab: API server, controllers, istiod and pods in
 
 bin/lab: $(LAB_SOURCES)
 	@echo "building bin/lab: about 10 minutes the first time, seconds later"
-	@go build -C test/lab -trimpath -ldflags '$(LAB_LDFLAGS)' -o '$(CURDIR)/bin/lab' .
+	@go build -C test/lab -ldflags '$(LAB_LDFLAGS)' -o '$(CURDIR)/bin/lab' .
 
 .PHONY: envoy
 envoy:
@@ -36,7 +36,7 @@ envoy:
 build: bin/grayscale ## Build bin/grayscale, a static binary
 
 bin/grayscale: $(SOURCES)
-	@go build -trimpath -ldflags '-s -w' -o $@ ./cmd/grayscale
+	@CGO_ENABLED=0 go build -ldflags '-s -w' -o $@ ./cmd/grayscale
 
 .PHONY: test
 test: lint lab build $(TOOLS)/gotestsum ## Run every check: lint, unit, golden, fuzz seeds, API-server and end-to-end tests

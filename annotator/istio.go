@@ -35,7 +35,7 @@ type istioAPI struct {
 
 func (i *istioAPI) served() bool { return i.there.Load() }
 
-// NeedLeaderElection: a standby keeps its caches warm.
+// NeedLeaderElection is false: a standby keeps its caches warm.
 func (i *istioAPI) NeedLeaderElection() bool { return false }
 
 // Start waits for Istio's custom resource definitions and then watches; it is called by the manager.

@@ -75,21 +75,20 @@ func dropsLabel(a Admission) bool {
 // update rolls out new pods anyway. An update that changes annotations alone never touches the template.
 func labelAtTheDoor(a Admission) string {
 	asked, label := a.New.Annotations[intent.KeyVersion], a.New.TemplateLabels[release.VersionLabel]
-	want := ""
+	want, old := "", ""
+	if a.Old != nil {
+		old = a.Old.TemplateLabels[release.VersionLabel]
+	}
+	rolls := a.TemplateChanged || label != "" && label != old
 	switch {
 	case a.Old == nil:
 		want = atCreation(a)
-	default:
-		old := a.Old.TemplateLabels[release.VersionLabel]
-		rolls := a.TemplateChanged || label != "" && label != old
-		switch {
-		case rolls && asked != "":
-			want = asked
-		case label == "" && old != "":
-			want = old
-		case rolls && label == "":
-			want = atCreation(a)
-		}
+	case rolls && asked != "":
+		want = asked
+	case label == "" && old != "":
+		want = old
+	case rolls && label == "":
+		want = atCreation(a)
 	}
 	if want == label {
 		return ""

@@ -1,3 +1,4 @@
+// Package intent is the contract with users: the one table of annotation keys, and what a Deployment's annotations ask for.
 package intent
 
 import "strings"

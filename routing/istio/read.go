@@ -15,12 +15,12 @@ import (
 )
 
 // Ours reports whether the VirtualService is one that grayscale wrote, whoever edited it since.
-func Ours(vs *networkingv1.VirtualService) bool { return ours(vs) }
+func Ours(vs *networkingv1.VirtualService) bool { return byGrayscale(vs) }
 
 // OursRule reports whether the DestinationRule is one that grayscale wrote, whoever edited it since.
-func OursRule(dr *networkingv1.DestinationRule) bool { return ours(dr) }
+func OursRule(dr *networkingv1.DestinationRule) bool { return byGrayscale(dr) }
 
-func ours(o metav1.Object) bool {
+func byGrayscale(o metav1.Object) bool {
 	_, state := o.GetAnnotations()[intent.KeyState]
 	return state || o.GetLabels()[ManagedBy] == Manager
 }

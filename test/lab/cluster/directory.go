@@ -3,11 +3,13 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // directory is a lab's directory: everything that a lab writes is in it, at these names.
@@ -62,9 +64,13 @@ func (d directory) acquire() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the lab's lock: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	err = unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, wholeFile())
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		owner, _ := readOwner(file)
-		return nil, errors.Join(fmt.Errorf("%s belongs to a running lab (process %d): end it with `lab down --dir %s`, or choose another --dir", d, owner, d), file.Close())
+		err = fmt.Errorf("%s belongs to a running lab (process %d): end it with `lab down --dir %s`, or choose another --dir", d, owner, d)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	if err := writeOwner(file, os.Getpid()); err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -72,25 +78,32 @@ func (d directory) acquire() (*os.File, error) {
 	return file, nil
 }
 
-// owner is the process id of the lab that runs in the directory; false when none does.
+// owner is the process id of the lab that runs in the directory; false when none does. It only looks: taking the lock for
+// a moment could make a lab that is just starting fail.
 func (d directory) owner() (int, bool, error) {
-	file, err := os.OpenFile(d.lock(), os.O_RDWR, 0)
+	file, err := os.Open(d.lock())
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, false, nil
 	}
 	if err != nil {
 		return 0, false, fmt.Errorf("open the lab's lock: %w", err)
 	}
-	defer func() { _ = file.Close() }() // closing gives back the lock where this call got it
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return 0, false, nil
+	defer func() { _ = file.Close() }()
+	held := wholeFile()
+	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, held); err != nil {
+		return 0, false, fmt.Errorf("look at the lab's lock %s: %w", d.lock(), err)
 	}
-	if !errors.Is(err, syscall.EWOULDBLOCK) {
-		return 0, false, fmt.Errorf("try the lab's lock %s: %w", d.lock(), err)
+	if held.Type == unix.F_UNLCK {
+		return 0, false, nil
 	}
 	pid, err := readOwner(file)
 	return pid, err == nil, err
+}
+
+// wholeFile asks for an exclusive lock that belongs to the open file, not to the process (fcntl(2), open file description
+// locks): such a lock says nothing about its owner, so the process id is the file's content.
+func wholeFile() *unix.Flock_t {
+	return &unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 }
 
 func writeOwner(file *os.File, pid int) error {

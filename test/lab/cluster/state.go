@@ -39,8 +39,12 @@ func ReadState(dir string) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
+	_, running, err := d.owner()
+	if err != nil {
+		return State{}, err
+	}
 	raw, err := os.ReadFile(d.state())
-	if errors.Is(err, os.ErrNotExist) {
+	if !running || errors.Is(err, os.ErrNotExist) { // a lab that was killed leaves its lab.json
 		return State{}, fmt.Errorf("no lab is up in %s: start one with `lab up --dir %s`", d, d)
 	}
 	if err != nil {

@@ -158,9 +158,8 @@ func TestHeadlessServicesCannotBeShared(t *testing.T) {
 	e := examples(t)["http"]
 	headless := e.object()
 	headless.Spec.ClusterIP = corev1.ClusterIPNone
-	for name, c := range clustersFor(t, headless, client("shop"), e.rule(t), e.Routes[0].routes(t)) {
-		if name == cluster(80, stable) && c.GetType() != clusterv3.Cluster_ORIGINAL_DST {
-			t.Errorf("cluster %s is of type %s", name, c.GetType())
-		}
+	got := clustersFor(t, headless, client("shop"), e.rule(t), e.Routes[0].routes(t))[cluster(80, stable)]
+	if got.GetType() != clusterv3.Cluster_ORIGINAL_DST {
+		t.Errorf("the subset's cluster is of type %s: %v", got.GetType(), got)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/test/xds"
 	"istio.io/istio/pilot/test/xdstest"
+	"istio.io/istio/pkg/config/kube"
+	"istio.io/istio/pkg/config/protocol"
 )
 
 // TestPinnedIsUnchanged: with all traffic for stable, every client gets the listeners and routes that it got without any
@@ -80,11 +82,11 @@ func sameClusters(t *testing.T, what string, e example, before, pinned map[strin
 			t.Errorf("%s: cluster %s (-before +pinned):\n%s", what, name, diff)
 		}
 	}
-	for _, p := range e.Service.Ports {
-		if p.Protocol == "UDP" {
-			continue
+	for _, p := range e.object().Spec.Ports {
+		if kube.ConvertProtocol(p.Port, p.Name, p.Protocol, p.AppProtocol) == protocol.UDP {
+			continue // Envoy does not see it
 		}
-		whole, subset := cluster(p.Number, ""), cluster(p.Number, stable)
+		whole, subset := cluster(p.Port, ""), cluster(p.Port, stable)
 		if before[whole] == nil {
 			t.Errorf("%s: no cluster %s", what, whole)
 		}
@@ -157,5 +159,65 @@ func withoutOrigin(n map[string]any) {
 	}
 	if len(metadata) == 0 {
 		delete(n, "metadata")
+	}
+}
+
+// TestPinnedBesideConsistentHash: a user's consistent hash goes on as before, with one exception that is Istio's: beside
+// any VirtualService, a request that is tried again may go to the host that failed, since its hash leads there.
+func TestPinnedBesideConsistentHash(t *testing.T) {
+	const theirs = `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {namespace: shop, name: mine}
+spec: {host: reviews, trafficPolicy: {loadBalancer: {consistentHash: {%s}}}}
+`
+	for name, hash := range map[string]string{"http": "httpHeaderName: x-user", "tcp": "useSourceIp: true"} {
+		e := examples(t)[name]
+		rule := created(parsedYAML(t, fmt.Sprintf(theirs, hash)), theDayBefore)
+		before, pinned := istiod(t, e.object(), rule), istiod(t, e.object(), rule, e.rule(t), e.Routes[0].routes(t))
+		want, got := trafficOf(t, before, client("shop")), trafficOf(t, pinned, client("shop"))
+		if !holdsKey(want, "hashPolicy") {
+			t.Errorf("%s: no hash before", name)
+		}
+		if name == "http" {
+			removeKey(want, "retryHostPredicate")
+			removeKey(got, "retryHostPredicate")
+		}
+		same(t, name, want, got)
+		sameClusters(t, name, e, clustersOf(t, before, client("shop")), clustersOf(t, pinned, client("shop")))
+	}
+}
+
+// holdsKey looks for a field at any depth.
+func holdsKey(node any, key string) bool {
+	switch n := node.(type) {
+	case []any:
+		for _, x := range n {
+			if holdsKey(x, key) {
+				return true
+			}
+		}
+	case map[string]any:
+		for k, x := range n {
+			if k == key || holdsKey(x, key) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// removeKey removes a field at any depth.
+func removeKey(node any, key string) {
+	switch n := node.(type) {
+	case []any:
+		for _, x := range n {
+			removeKey(x, key)
+		}
+	case map[string]any:
+		delete(n, key)
+		for _, x := range n {
+			removeKey(x, key)
+		}
 	}
 }

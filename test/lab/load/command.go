@@ -18,6 +18,7 @@ import (
 
 // options are the flags of `lab load`.
 type options struct {
+	find    finder
 	dir     string
 	url     string
 	rps     int
@@ -27,6 +28,9 @@ type options struct {
 	via     string
 	output  string
 }
+
+// finder says how to reach the lab that is up in a directory.
+type finder func(dir string) (cluster.State, error)
 
 // plan is options, checked.
 type plan struct {
@@ -41,8 +45,11 @@ type plan struct {
 
 // Command is `lab load`. It prints a report and fails when a request was lost. SIGINT or SIGTERM ends the load early, with
 // the report of what was sent.
-func Command() *cobra.Command {
-	var o options
+func Command() *cobra.Command { return command(cluster.ReadState) }
+
+// command finds the lab by find.
+func command(find finder) *cobra.Command {
+	o := options{find: find}
 	cmd := &cobra.Command{
 		Use:   "load --dir DIR --url URL",
 		Short: "Send requests at a fixed rate and tell who answered and what was lost",
@@ -110,7 +117,7 @@ func (o options) plan() (plan, error) {
 		}
 		p.headers.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
-	p.lab, err = cluster.ReadState(o.dir)
+	p.lab, err = o.find(o.dir)
 	return p, err
 }
 

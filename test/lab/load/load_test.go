@@ -10,8 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,8 +19,8 @@ import (
 	"grayscale.dev/grayscale/test/lab/pods"
 )
 
-// startLab stands in for a lab: an HTTP way in that serves handler, a counters API, and their lab.json.
-func startLab(t *testing.T, handler http.HandlerFunc, counts func() pods.Counts) string {
+// startLab stands in for a lab: an HTTP way in that serves handler, and a counters API.
+func startLab(t *testing.T, handler http.HandlerFunc, counts func() pods.Counts) finder {
 	t.Helper()
 	way := httptest.NewServer(handler)
 	t.Cleanup(way.Close)
@@ -32,28 +30,22 @@ func startLab(t *testing.T, handler http.HandlerFunc, counts func() pods.Counts)
 		}
 	}))
 	t.Cleanup(counters.Close)
-	dir := t.TempDir()
-	content, err := json.Marshal(cluster.State{MeshProxy: way.URL, MeshHost: "127.0.0.1", Gateway: way.URL, Pods: counters.URL})
-	if err != nil {
-		t.Fatal(err)
+	return func(string) (cluster.State, error) {
+		return cluster.State{MeshProxy: way.URL, MeshHost: "127.0.0.1", Gateway: way.URL, Pods: counters.URL}, nil
 	}
-	if err := os.WriteFile(filepath.Join(dir, "lab.json"), content, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 func noCounts() pods.Counts { return pods.Counts{} }
 
 // load runs `lab load -o json` with the arguments.
-func load(t *testing.T, arguments ...string) (Report, string, error) {
+func load(t *testing.T, find finder, arguments ...string) (Report, string, error) {
 	t.Helper()
-	cmd := Command()
+	cmd := command(find)
 	var out, progress bytes.Buffer
 	cmd.SetOut(&out)
 	cmd.SetErr(&progress)
 	cmd.SilenceErrors = true
-	cmd.SetArgs(append(arguments, "-o", "json"))
+	cmd.SetArgs(append([]string{"--dir", "anywhere", "-o", "json"}, arguments...))
 	failure := cmd.ExecuteContext(t.Context())
 	var report Report
 	if text := out.String(); strings.HasPrefix(text, "{") {
@@ -71,7 +63,7 @@ func answerAs(w http.ResponseWriter, code int, version string) {
 
 func TestLoadCountsVersionsAndMirrored(t *testing.T) {
 	var n, copies atomic.Int64
-	dir := startLab(t, func(w http.ResponseWriter, r *http.Request) {
+	lab := startLab(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Host != "web.shop.svc.cluster.local" || r.Header.Get("X-User") != "a:b" {
 			http.Error(w, "not what was asked: "+r.URL.String(), http.StatusBadGateway)
 			return
@@ -90,7 +82,7 @@ func TestLoadCountsVersionsAndMirrored(t *testing.T) {
 			{Namespace: "other", Pod: "a", Version: "v2", Mirrored: copies.Load()},
 		}}
 	})
-	report, text, err := load(t, "--dir", dir, "--url", "http://web.shop.svc.cluster.local/", "--rps", "100", "--for", "400ms", "-H", "X-User: a:b")
+	report, text, err := load(t, lab, "--url", "http://web.shop.svc.cluster.local/", "--rps", "100", "--for", "400ms", "-H", "X-User: a:b")
 	if err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
@@ -113,7 +105,7 @@ func TestLoadCountsVersionsAndMirrored(t *testing.T) {
 
 func TestLoadFailsOnLostRequests(t *testing.T) {
 	var n atomic.Int64
-	dir := startLab(t, func(w http.ResponseWriter, _ *http.Request) {
+	lab := startLab(t, func(w http.ResponseWriter, _ *http.Request) {
 		switch n.Add(1) % 4 {
 		case 0:
 			http.Error(w, "no healthy upstream", http.StatusServiceUnavailable)
@@ -125,7 +117,7 @@ func TestLoadFailsOnLostRequests(t *testing.T) {
 			http.Error(w, "no route", http.StatusNotFound) // an Envoy's
 		}
 	}, noCounts)
-	report, text, err := load(t, "--dir", dir, "--url", "http://web/", "--rps", "100", "--for", "400ms")
+	report, text, err := load(t, lab, "--url", "http://web/", "--rps", "100", "--for", "400ms")
 	if err == nil || !strings.Contains(err.Error(), "were lost") {
 		t.Errorf("error %v", err)
 	}
@@ -141,7 +133,7 @@ func TestLoadFailsOnLostRequests(t *testing.T) {
 
 func TestLoadNeverSendsTwice(t *testing.T) {
 	var arrived, cut atomic.Int64
-	dir := startLab(t, func(w http.ResponseWriter, r *http.Request) {
+	lab := startLab(t, func(w http.ResponseWriter, r *http.Request) {
 		if arrived.Add(1)%2 == 0 { // on a connection that has served before: Go's transport would send again
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err != nil {
@@ -154,20 +146,20 @@ func TestLoadNeverSendsTwice(t *testing.T) {
 		}
 		answerAs(w, 200, "v1")
 	}, noCounts)
-	report, text, err := load(t, "--dir", dir, "--url", "http://web/", "--rps", "50", "--for", "400ms")
+	report, text, err := load(t, lab, "--url", "http://web/", "--rps", "50", "--for", "400ms")
 	if err == nil || int64(report.Sent) != arrived.Load() || int64(report.Lost) != cut.Load() || cut.Load() == 0 {
 		t.Errorf("%d arrived, %d cut, report %s, error %v", arrived.Load(), cut.Load(), text, err)
 	}
 }
 
 func TestLoadThroughTheGateway(t *testing.T) {
-	dir := startLab(t, func(w http.ResponseWriter, r *http.Request) {
+	lab := startLab(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Host != "shop.example.com" || r.URL.Host != "" {
 			t.Errorf("a gateway got host %q, URL %q", r.Host, r.URL)
 		}
 		answerAs(w, 200, "v1")
 	}, noCounts)
-	report, text, err := load(t, "--dir", dir, "--url", "http://shop.example.com/", "--rps", "50", "--for", "200ms", "--via", "gateway")
+	report, text, err := load(t, lab, "--url", "http://shop.example.com/", "--rps", "50", "--for", "200ms", "--via", "gateway")
 	if err != nil || report.Versions["v1"] != report.Sent || report.Sent == 0 {
 		t.Errorf("report %s, error %v", text, err)
 	}
@@ -189,9 +181,9 @@ func TestLoadTCP(t *testing.T) {
 			go serveTCP(conn, n.Add(1))
 		}
 	}()
-	dir := startLab(t, func(http.ResponseWriter, *http.Request) {}, noCounts)
+	lab := startLab(t, func(http.ResponseWriter, *http.Request) {}, noCounts)
 	url := fmt.Sprintf("tcp://store.shop.svc.cluster.local:%d", l.Addr().(*net.TCPAddr).Port)
-	report, text, err := load(t, "--dir", dir, "--url", url, "--rps", "100", "--for", "400ms")
+	report, text, err := load(t, lab, "--url", url, "--rps", "100", "--for", "400ms")
 	if err == nil {
 		t.Error("connections were lost, without an error")
 	}
@@ -215,8 +207,8 @@ func serveTCP(conn net.Conn, n int64) {
 }
 
 func TestLoadEndsEarlyWithAReport(t *testing.T) {
-	dir := startLab(t, func(w http.ResponseWriter, _ *http.Request) { answerAs(w, 200, "v1") }, noCounts)
-	p, err := options{dir: dir, url: "http://web/", rps: 50, during: time.Hour, via: "mesh", output: "text", method: "GET"}.plan()
+	lab := startLab(t, func(w http.ResponseWriter, _ *http.Request) { answerAs(w, 200, "v1") }, noCounts)
+	p, err := options{find: lab, url: "http://web/", rps: 50, during: time.Hour, via: "mesh", output: "text", method: "GET"}.plan()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,14 +225,21 @@ func TestLoadEndsEarlyWithAReport(t *testing.T) {
 }
 
 func TestLoadRefusesWrongFlags(t *testing.T) {
-	dir := startLab(t, func(http.ResponseWriter, *http.Request) {}, noCounts)
+	lab := startLab(t, func(http.ResponseWriter, *http.Request) {}, noCounts)
 	for _, c := range [][]string{
 		{"--url", "web"}, {"--url", "https://web/"}, {"--url", "tcp://web"}, {"--url", "tcp://web:1", "--via", "gateway"},
 		{"--url", "http://web/", "--via", "air"}, {"--url", "http://web/", "--rps", "0"}, {"--url", "http://web/", "--for", "0s"},
-		{"--url", "http://web/", "-H", "novalue"}, {"--url", "http://web/", "--dir", dir + "/none"},
+		{"--url", "http://web/", "-H", "novalue"},
 	} {
-		if _, text, err := load(t, append([]string{"--dir", dir}, c...)...); err == nil || strings.Contains(text, "{") {
+		if _, text, err := load(t, lab, c...); err == nil || strings.Contains(text, "{") {
 			t.Errorf("%v: error %v, output %s", c, err, text)
 		}
+	}
+}
+
+func TestLoadWithoutALab(t *testing.T) {
+	dir := t.TempDir()
+	if _, text, err := load(t, cluster.ReadState, "--dir", dir, "--url", "http://web/"); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("error %v, output %s; want one that names %s", err, text, dir)
 	}
 }

@@ -129,9 +129,17 @@ func withLabel(d release.Deployment, version string) release.Deployment {
 	return d
 }
 
-// untouched: nothing that a problem could come from is changed by this update.
+// untouched: nothing that a problem could come from is changed by this update. A version label that the template did not
+// have is what labelAtTheDoor wrote into it a moment ago: the validating webhook sees it already.
 func (a Admission) untouched() bool {
-	return a.Old != nil && maps.Equal(a.Old.Annotations, a.New.Annotations) && maps.Equal(a.Old.TemplateLabels, a.New.TemplateLabels)
+	if a.Old == nil || !maps.Equal(a.Old.Annotations, a.New.Annotations) {
+		return false
+	}
+	before := a.Old.TemplateLabels
+	if before[release.VersionLabel] == "" {
+		before = withLabel(*a.Old, a.New.TemplateLabels[release.VersionLabel]).TemplateLabels
+	}
+	return maps.Equal(before, a.New.TemplateLabels)
 }
 
 // problems asks the engine itself what is wrong with the Deployment among those behind its Service.
@@ -146,8 +154,11 @@ func (a Admission) problems(service string, d release.Deployment) []intent.Probl
 	s := a.Services[i]
 	d.CreatedAt = youngest
 	behind := slices.DeleteFunc(slices.Clone(a.Deployments), func(o release.Deployment) bool {
+		if o.Name == d.Name || !release.Behind(s, o) { // first what is cheap: a namespace may be full of others
+			return true
+		}
 		of, _ := release.ServiceOf(a.Namespace, o, a.Services)
-		return of != service || !release.Behind(s, o) || o.Name == d.Name
+		return of != service
 	})
 	st := release.State{}
 	if a.Pinned != nil {

@@ -22,7 +22,10 @@ type Settings struct {
 
 // Facts are everything known about one Service at one instant. They are plain data: a test writes them in YAML.
 type Facts struct {
-	Now         time.Time            `json:"now"`
+	Now time.Time `json:"now"`
+	// Since is when the process that decides began to. Times before it, and times after Now, were told by another clock.
+	// Zero means long ago.
+	Since       time.Time            `json:"since,omitzero"`
 	Service     release.Service      `json:"service"`
 	Deployments []release.Deployment `json:"deployments,omitempty"`
 	// VirtualService and DestinationRule are ours as they are in the cluster; nil where they do not exist.

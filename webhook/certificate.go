@@ -3,192 +3,203 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
+	"errors"
 	"fmt"
-	"math/big"
+	"math/rand/v2"
+	"net/http"
+	"sync/atomic"
 	"time"
 
-	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	"github.com/cert-manager/cert-manager/pkg/util/pki"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"grayscale.dev/grayscale/routing"
 )
 
 const (
-	secretName = "grayscale-webhook-certificate"
-	configName = "grayscale" // of both webhook configurations
-	caKey      = "ca.crt"    // as cert-manager names it
-
-	lifetime = 365 * 24 * time.Hour
-	leeway   = time.Hour           // the clocks of API server and grayscale may differ
-	renewal  = 30 * 24 * time.Hour // a certificate that expires sooner is made anew at start
+	lookAgain  = 5 * time.Minute // between looks at the Secret and the webhook configurations
+	retryFirst = 250 * time.Millisecond
+	retryMost  = 30 * time.Second
 )
 
-// Certificate makes sure that the webhook has a serving certificate that the API server trusts: it reads the Secret that all
-// replicas share, or makes it, and puts the CA into both webhook configurations.
+// errNoCertificate is what a TLS client meets before the first look at the Secret has succeeded.
+var errNoCertificate = errors.New("the webhook's certificate has not been read yet")
+
+// CertificateOptions say where the serving certificate lives and who has to trust it. All are required.
+type CertificateOptions struct {
+	// Namespace is grayscale's own: it holds the Secret, and the Service that the API server calls.
+	Namespace string
+	// Service is the name of the Service in front of the webhook.
+	Service string
+	// Secret is the name of the Secret that all replicas share.
+	Secret string
+	// Configuration is the name of the mutating and of the validating webhook configuration that get the CA.
+	Configuration string
+}
+
+// Certificate keeps the webhook's serving certificate: it reads the Secret that all replicas share, or makes it, has the API
+// server trust its CA, and looks again from time to time, since certificates expire and a CA is lost from the webhook
+// configurations where their manifests are replaced.
 type Certificate struct {
-	// Client reads and writes the API server itself: it is used before any cache has started.
-	Client client.Client
-	// Namespace and Service are those of the Service in front of the webhook.
-	Namespace, Service string
-	// Now is the clock.
-	Now func() time.Time
+	options CertificateOptions
+	now     func() time.Time
+	current atomic.Pointer[tls.Certificate]
 }
 
-// Ensure returns the certificate to serve with.
-func (c Certificate) Ensure(ctx context.Context) (tls.Certificate, error) {
-	data, err := c.secret(ctx)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("Secret %s/%s: %w", c.Namespace, secretName, err)
-	}
-	pair, err := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
-	if err != nil {
-		return pair, fmt.Errorf("Secret %s/%s: %w", c.Namespace, secretName, err)
-	}
-	return pair, c.trust(ctx, data[caKey])
+// NewCertificate makes a Certificate that has none to serve with yet; Setup starts it.
+func NewCertificate(options CertificateOptions) *Certificate {
+	return &Certificate{options: options, now: time.Now}
 }
 
-// secret reads the shared Secret, or makes it where it is absent, unusable or about to expire. Of several replicas that
-// make it at once the first wins: the others are refused and read it.
-func (c Certificate) secret(ctx context.Context) (map[string][]byte, error) {
-	key := types.NamespacedName{Namespace: c.Namespace, Name: secretName}
-	for {
-		s := &corev1.Secret{}
-		err := c.Client.Get(ctx, key, s)
-		if err != nil && !apierrors.IsNotFound(err) {
-			return nil, err
+// TLS makes a server serve with the certificate that is current at each handshake, over TLS 1.2 or later.
+func (c *Certificate) TLS(config *tls.Config) {
+	config.MinVersion = tls.VersionTLS12
+	config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if pair := c.current.Load(); pair != nil {
+			return pair, nil
 		}
-		if err == nil && c.usable(s.Data) {
-			return s.Data, nil
-		}
-		data, made := c.issue()
-		if made != nil {
-			return nil, made
-		}
-		if err == nil {
-			s.Data = data
-			err = c.Client.Update(ctx, s, client.FieldOwner(routing.FieldManager))
-		} else {
-			s = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: secretName}, Type: corev1.SecretTypeTLS, Data: data}
-			err = c.Client.Create(ctx, s, client.FieldOwner(routing.FieldManager))
-		}
-		switch {
-		case err == nil:
-			return data, nil
-		case !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err):
-			return nil, err
-		}
+		return nil, errNoCertificate
 	}
 }
 
-// usable: the pair fits, is signed by the CA for our name, and lasts a while.
-func (c Certificate) usable(data map[string][]byte) bool {
-	pair, err := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
-	if err != nil {
-		return false
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(data[caKey]) {
-		return false
-	}
-	_, err = pair.Leaf.Verify(x509.VerifyOptions{DNSName: c.hosts()[0], Roots: roots, CurrentTime: c.Now().Add(renewal)})
-	return err == nil
-}
-
-func (c Certificate) hosts() []string {
-	name := c.Service + "." + c.Namespace
-	return []string{name + ".svc", name, c.Service}
-}
-
-// issue makes a CA and a serving certificate. The CA's key is thrown away: a new certificate comes with a new CA.
-func (c Certificate) issue() (map[string][]byte, error) {
-	caKeyPair, err := pki.GenerateECPrivateKey(pki.ECCurve256)
-	if err != nil {
-		return nil, err
-	}
-	ca, err := c.template("grayscale webhook CA")
-	if err != nil {
-		return nil, err
-	}
-	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageDigitalSignature
-	caPEM, caCert, err := pki.SignCertificate(ca, ca, caKeyPair.Public(), caKeyPair)
-	if err != nil {
-		return nil, err
-	}
-	key, err := pki.GenerateECPrivateKey(pki.ECCurve256)
-	if err != nil {
-		return nil, err
-	}
-	leaf, err := c.template(c.hosts()[0])
-	if err != nil {
-		return nil, err
-	}
-	leaf.DNSNames, leaf.KeyUsage = c.hosts(), x509.KeyUsageDigitalSignature
-	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	certPEM, _, err := pki.SignCertificate(leaf, caCert, key.Public(), caKeyPair)
-	if err != nil {
-		return nil, err
-	}
-	keyPEM, err := pki.EncodePrivateKey(key, cmapi.PKCS8)
-	if err != nil {
-		return nil, err
-	}
-	return map[string][]byte{caKey: caPEM, corev1.TLSCertKey: certPEM, corev1.TLSPrivateKeyKey: keyPEM}, nil
-}
-
-func (c Certificate) template(name string) (*x509.Certificate, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, err
-	}
-	now := c.Now()
-	return &x509.Certificate{Version: 3, SerialNumber: serial, Subject: pkix.Name{CommonName: name},
-		PublicKeyAlgorithm: x509.ECDSA, NotBefore: now.Add(-leeway), NotAfter: now.Add(lifetime)}, nil
-}
-
-// trust puts the CA into both webhook configurations, and writes nothing where it is there already.
-func (c Certificate) trust(ctx context.Context, ca []byte) error {
-	mutating := &admissionregistrationv1.MutatingWebhookConfiguration{}
-	if err := c.Client.Get(ctx, types.NamespacedName{Name: configName}, mutating); err != nil {
-		return fmt.Errorf("MutatingWebhookConfiguration %s: %w", configName, err)
-	}
-	before, unknown := mutating.DeepCopy(), false
-	for i := range mutating.Webhooks {
-		unknown = unknown || !bytes.Equal(mutating.Webhooks[i].ClientConfig.CABundle, ca)
-		mutating.Webhooks[i].ClientConfig.CABundle = ca
-	}
-	if unknown {
-		if err := c.Client.Patch(ctx, mutating, client.MergeFrom(before), client.FieldOwner(routing.FieldManager)); err != nil {
-			return fmt.Errorf("MutatingWebhookConfiguration %s: %w", configName, err)
-		}
-	}
-	return c.trustValidating(ctx, ca)
-}
-
-func (c Certificate) trustValidating(ctx context.Context, ca []byte) error {
-	validating := &admissionregistrationv1.ValidatingWebhookConfiguration{}
-	if err := c.Client.Get(ctx, types.NamespacedName{Name: configName}, validating); err != nil {
-		return fmt.Errorf("ValidatingWebhookConfiguration %s: %w", configName, err)
-	}
-	before, unknown := validating.DeepCopy(), false
-	for i := range validating.Webhooks {
-		unknown = unknown || !bytes.Equal(validating.Webhooks[i].ClientConfig.CABundle, ca)
-		validating.Webhooks[i].ClientConfig.CABundle = ca
-	}
-	if !unknown {
-		return nil
-	}
-	if err := c.Client.Patch(ctx, validating, client.MergeFrom(before), client.FieldOwner(routing.FieldManager)); err != nil {
-		return fmt.Errorf("ValidatingWebhookConfiguration %s: %w", configName, err)
+// Ready fails while there is no certificate to serve with: until the caches have synced and the API server trusts it.
+func (c *Certificate) Ready(*http.Request) error {
+	if c.current.Load() == nil {
+		return errNoCertificate
 	}
 	return nil
+}
+
+// keeper is a Certificate with access to the API server. It reads past the caches, which would need rights to list Secrets.
+type keeper struct {
+	*Certificate
+	reader client.Reader
+	writer client.Writer
+}
+
+func (c *Certificate) keptWith(mgr manager.Manager) keeper {
+	return keeper{Certificate: c, reader: mgr.GetAPIReader(), writer: mgr.GetClient()}
+}
+
+// NeedLeaderElection tells the manager that every replica serves, and so needs the certificate.
+func (k keeper) NeedLeaderElection() bool { return false }
+
+// Start looks after the certificate until the context ends. The manager calls it once its caches have synced: no question
+// is answered before, for there is no certificate to answer with.
+func (k keeper) Start(ctx context.Context) error {
+	pause := retryFirst
+	for {
+		next := lookAgain + rand.N(lookAgain/5) // replicas that start together need not look together
+		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
+			ctrl.LoggerFrom(ctx).Error(err, "the webhook's certificate; trying again", "after", pause.String())
+			next, pause = pause, min(2*pause, retryMost)
+		} else {
+			pause = retryFirst
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(next):
+		}
+	}
+}
+
+// keep looks once. The API server trusts a CA before anything signed by it is served.
+func (k keeper) keep(ctx context.Context) error {
+	data, err := k.secret(ctx)
+	if err != nil {
+		return fmt.Errorf("Secret %s/%s: %w", k.options.Namespace, k.options.Secret, err)
+	}
+	pair, err := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return fmt.Errorf("Secret %s/%s: %w", k.options.Namespace, k.options.Secret, err)
+	}
+	// The mutating one first: where the validating webhook answers, the other is known to answer as well.
+	if err := k.trust(ctx, &admissionregistrationv1.MutatingWebhookConfiguration{}, data[caKey]); err != nil {
+		return fmt.Errorf("MutatingWebhookConfiguration %s: %w", k.options.Configuration, err)
+	}
+	if err := k.trust(ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{}, data[caKey]); err != nil {
+		return fmt.Errorf("ValidatingWebhookConfiguration %s: %w", k.options.Configuration, err)
+	}
+	k.current.Store(&pair)
+	return nil
+}
+
+// secret reads the shared Secret, and makes it where it is absent, unusable or about to expire. Of several replicas that
+// make it at once one is first: the API server refuses the others, and they read what the first has made.
+func (k keeper) secret(ctx context.Context) (map[string][]byte, error) {
+	names := hosts(k.options.Namespace, k.options.Service)
+	for {
+		s := &corev1.Secret{}
+		err := k.reader.Get(ctx, types.NamespacedName{Namespace: k.options.Namespace, Name: k.options.Secret}, s)
+		absent := apierrors.IsNotFound(err)
+		if err != nil && !absent {
+			return nil, err
+		}
+		why := usable(s.Data, names[0], k.now())
+		if why == nil {
+			return s.Data, nil
+		}
+		data, err := issue(names, k.now(), s.Data[caKey])
+		if err != nil {
+			return nil, err
+		}
+		if absent {
+			s = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: k.options.Namespace, Name: k.options.Secret},
+				Type: corev1.SecretTypeTLS, Data: data}
+			err = k.writer.Create(ctx, s, client.FieldOwner(routing.FieldManager))
+		} else {
+			ctrl.LoggerFrom(ctx).Info("making the webhook's certificate anew", "because", why.Error())
+			s.Data = data
+			err = k.writer.Update(ctx, s, client.FieldOwner(routing.FieldManager))
+		}
+		if err == nil {
+			return data, nil
+		}
+		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+			return nil, err
+		}
+	}
+}
+
+// trust gives the CA to every webhook of a configuration, and writes nothing where it is there already. A configuration
+// that does not exist needs no CA: an administrator may run the controller without webhooks.
+func (k keeper) trust(ctx context.Context, configuration client.Object, ca []byte) error {
+	err := k.reader.Get(ctx, types.NamespacedName{Name: k.options.Configuration}, configuration)
+	if err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	before := configuration.DeepCopyObject().(client.Object)
+	missing := false
+	for _, c := range clientConfigs(configuration) {
+		missing = missing || !bytes.Equal(c.CABundle, ca)
+		c.CABundle = ca
+	}
+	if !missing {
+		return nil
+	}
+	// A strategic merge patch names the webhooks: what else changes in the list meanwhile is left alone.
+	return k.writer.Patch(ctx, configuration, client.StrategicMergeFrom(before), client.FieldOwner(routing.FieldManager))
+}
+
+func clientConfigs(configuration client.Object) []*admissionregistrationv1.WebhookClientConfig {
+	var out []*admissionregistrationv1.WebhookClientConfig
+	switch c := configuration.(type) {
+	case *admissionregistrationv1.MutatingWebhookConfiguration:
+		for i := range c.Webhooks {
+			out = append(out, &c.Webhooks[i].ClientConfig)
+		}
+	case *admissionregistrationv1.ValidatingWebhookConfiguration:
+		for i := range c.Webhooks {
+			out = append(out, &c.Webhooks[i].ClientConfig)
+		}
+	}
+	return out
 }

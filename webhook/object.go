@@ -1,8 +1,7 @@
 package webhook
 
 import (
-	"encoding/json"
-	"reflect"
+	"maps"
 	"strings"
 	"time"
 
@@ -12,44 +11,88 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// paths are all that is read of a Deployment at the door. gjson skips what is between them, which is most of a 10 KB
-// object: decoding it whole takes several times as long as deciding.
-const (
-	pathName           = "metadata.name"
-	pathCreated        = "metadata.creationTimestamp"
-	pathDeleted        = "metadata.deletionTimestamp"
-	pathAnnotations    = "metadata.annotations"
-	pathReplicas       = "spec.replicas"
-	pathPaused         = "spec.paused"
-	pathSelector       = "spec.selector.matchLabels"
-	pathTemplate       = "spec.template"
-	pathTemplateLabels = "spec.template.metadata.labels"
-)
-
-// deployment reads the facts of a Deployment from its JSON, without its pods.
-func deployment(raw []byte) release.Deployment {
-	d := release.Deployment{
-		Name:           gjson.GetBytes(raw, pathName).String(),
-		TemplateLabels: stringsAt(raw, pathTemplateLabels, ""),
-		Selector:       stringsAt(raw, pathSelector, ""),
-		Annotations:    stringsAt(raw, pathAnnotations, intent.Prefix),
-		SpecPaused:     gjson.GetBytes(raw, pathPaused).Bool(),
-		Deleting:       gjson.GetBytes(raw, pathDeleted).Exists(),
-		Replicas:       1,
-	}
-	if n := gjson.GetBytes(raw, pathReplicas); n.Exists() {
-		d.Replicas = int32(n.Int())
-	}
-	if t, err := time.Parse(time.RFC3339, gjson.GetBytes(raw, pathCreated).String()); err == nil {
-		d.CreatedAt = t
-	}
-	return d
+// object is what is read of a Deployment at the door. The rest, which is most of its JSON, is skipped and not decoded:
+// decoding it whole takes several times as long as deciding about it.
+type object struct {
+	release.Deployment
+	// annotated, labelled: metadata.annotations and the template's metadata.labels exist, so that a patch can add to them.
+	annotated, labelled bool
+	// metadataOfTemplate: spec.template.metadata exists.
+	metadataOfTemplate bool
+	// template is the pod template's JSON, labels the part of it that holds its labels; both are parts of one text.
+	template, labels string
 }
 
-// stringsAt reads a map of strings, of which it keeps the keys with the prefix; nil where there are none.
-func stringsAt(raw []byte, path, prefix string) map[string]string {
+// read reads a Deployment's JSON as the API server sends it. What is missing or has another type than it ought to have is
+// as if it were absent: the API server's own validation follows and names it.
+func read(raw []byte) object {
+	o := object{Deployment: release.Deployment{Replicas: 1}}
+	gjson.ParseBytes(raw).ForEach(func(key, value gjson.Result) bool {
+		switch key.Str {
+		case "metadata":
+			o.readMetadata(value)
+		case "spec":
+			o.readSpec(value)
+			return false // status comes last, and nothing of it matters here
+		}
+		return true
+	})
+	return o
+}
+
+func (o *object) readMetadata(metadata gjson.Result) {
+	metadata.ForEach(func(key, value gjson.Result) bool {
+		switch key.Str {
+		case "name":
+			o.Name = value.String()
+		case "uid":
+			o.UID = value.String()
+		case "creationTimestamp":
+			o.CreatedAt, _ = time.Parse(time.RFC3339, value.String()) // null until it is stored: the zero time says so
+		case "deletionTimestamp":
+			o.Deleting = value.Type == gjson.String
+		case "annotations":
+			o.annotated = value.IsObject()
+			o.Annotations = mapOf(value, intent.Prefix)
+		}
+		return true
+	})
+}
+
+func (o *object) readSpec(spec gjson.Result) {
+	spec.ForEach(func(key, value gjson.Result) bool {
+		switch key.Str {
+		case "replicas":
+			o.Replicas = int32(value.Int())
+		case "paused":
+			o.SpecPaused = value.Bool()
+		case "selector":
+			o.Selector = mapOf(value.Get("matchLabels"), "")
+		case "template":
+			o.template = value.Raw
+			o.readTemplate(value)
+		}
+		return true
+	})
+}
+
+func (o *object) readTemplate(template gjson.Result) {
+	template.ForEach(func(key, value gjson.Result) bool {
+		if key.Str != "metadata" {
+			return true
+		}
+		o.metadataOfTemplate = value.IsObject()
+		labels := value.Get("labels")
+		o.labelled, o.labels = labels.IsObject(), labels.Raw
+		o.TemplateLabels = mapOf(labels, "")
+		return false
+	})
+}
+
+// mapOf reads an object's keys with the prefix; nil where there are none.
+func mapOf(values gjson.Result, prefix string) map[string]string {
 	var out map[string]string
-	gjson.GetBytes(raw, path).ForEach(func(key, value gjson.Result) bool {
+	values.ForEach(func(key, value gjson.Result) bool {
 		if strings.HasPrefix(key.Str, prefix) {
 			if out == nil {
 				out = map[string]string{}
@@ -61,30 +104,23 @@ func stringsAt(raw []byte, path, prefix string) map[string]string {
 	return out
 }
 
-// sameTemplate compares two pod templates, the version label aside. The API server writes both in one order of fields, so
-// equal templates are equal text but for that label.
-func sameTemplate(a, b []byte) (bool, error) {
-	x, y := gjson.GetBytes(a, pathTemplate).Raw, gjson.GetBytes(b, pathTemplate).Raw
-	if x == y {
-		return true, nil
+// sameTemplate reports whether two pod templates differ in nothing but the version label. The API server sends both with
+// all defaults and in one order of fields, so templates that are equal are equal text around their labels.
+func sameTemplate(a, b object) bool {
+	if a.template == b.template {
+		return true
 	}
-	p, err := withoutVersion(x)
-	if err != nil {
-		return false, err
-	}
-	q, err := withoutVersion(y)
-	return reflect.DeepEqual(p, q), err
+	beforeA, afterA, _ := strings.Cut(a.template, a.labels)
+	beforeB, afterB, _ := strings.Cut(b.template, b.labels)
+	return beforeA == beforeB && afterA == afterB &&
+		maps.Equal(withoutVersion(a.TemplateLabels), withoutVersion(b.TemplateLabels))
 }
 
-func withoutVersion(template string) (map[string]any, error) {
-	var t map[string]any
-	if err := json.Unmarshal([]byte(template), &t); err != nil {
-		return nil, err
+func withoutVersion(labels map[string]string) map[string]string {
+	if _, has := labels[release.VersionLabel]; !has {
+		return labels
 	}
-	if meta, ok := t["metadata"].(map[string]any); ok {
-		if labels, ok := meta["labels"].(map[string]any); ok {
-			delete(labels, release.VersionLabel)
-		}
-	}
-	return t, nil
+	labels = maps.Clone(labels)
+	delete(labels, release.VersionLabel)
+	return labels
 }

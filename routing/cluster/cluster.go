@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/release"
 )
@@ -59,11 +60,16 @@ func Ours(annotations map[string]string) map[string]string {
 // SetBy tells which field manager last wrote each of our annotations. The entries of managedFields that name
 // them are few: f:metadata, f:annotations, f:<key>
 // (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management).
+// Of several owners it is never grayscale: what a user writes as well is the user's, and not ours to remove.
 func SetBy(fields []metav1.ManagedFieldsEntry) map[string]string {
 	var out map[string]string
 	byTime := slices.Clone(fields)
 	slices.SortStableFunc(byTime, func(a, b metav1.ManagedFieldsEntry) int {
 		switch {
+		case a.Manager != b.Manager && a.Manager == routing.FieldManager:
+			return -1
+		case a.Manager != b.Manager && b.Manager == routing.FieldManager:
+			return 1
 		case a.Time == nil || b.Time == nil || a.Time.Equal(b.Time):
 			return 0
 		case a.Time.Before(b.Time):

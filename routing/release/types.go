@@ -54,6 +54,8 @@ type Deployment struct {
 	Name      string    `json:"name"`
 	UID       string    `json:"uid,omitempty"`
 	CreatedAt time.Time `json:"createdAt,omitzero"`
+	// Generation is metadata.generation, which every change of annotations or spec raises; zero where it is not known.
+	Generation int64 `json:"generation,omitempty"`
 	// Annotations are those with our prefix, no others.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// SetBy is the field manager that last wrote each of those annotations, for Events.

@@ -1,0 +1,69 @@
+package routing
+
+import (
+	"maps"
+	"slices"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// Hands do the writes of a Decision. Each method is to be safe to repeat: after an error everything is decided anew.
+type Hands interface {
+	// Label gives a Deployment's pods, ReplicaSets and template the version label without a restart.
+	Label(m release.Member) error
+	// Apply* write the whole object, bound to the resourceVersion that it carries.
+	ApplyDestinationRule(dr *networkingv1.DestinationRule) error
+	ApplyVirtualService(vs *networkingv1.VirtualService) error
+	// Delete* remove the object that was decided from, and no later version of it.
+	DeleteVirtualService() error
+	DeleteDestinationRule() error
+	// Lift ends a Deployment's hold.
+	Lift(deployment string) error
+	// Annotate changes annotations of ours on a Deployment in one write; nil removes.
+	Annotate(deployment string, changes map[string]*string) error
+	// Status sets the conditions of ours.
+	Status(s Status) error
+}
+
+// Step is one write of a Decision.
+type Step func(Hands) error
+
+// Steps are the writes of a Decision in the only order that keeps every request served. Whoever acts stops at the first
+// error: no step is safe without those before it.
+func (d Decision) Steps() []Step {
+	var out []Step
+	for _, m := range d.Label {
+		out = append(out, func(h Hands) error { return h.Label(m) })
+	}
+	if d.ApplyDestinationRule != nil {
+		out = append(out, func(h Hands) error { return h.ApplyDestinationRule(d.ApplyDestinationRule) })
+	}
+	if d.ApplyVirtualService != nil {
+		out = append(out, func(h Hands) error { return h.ApplyVirtualService(d.ApplyVirtualService) })
+	}
+	if d.DeleteVirtualService {
+		out = append(out, Hands.DeleteVirtualService)
+	}
+	if d.DeleteDestinationRule {
+		out = append(out, Hands.DeleteDestinationRule)
+	}
+	for _, name := range d.Lift {
+		out = append(out, func(h Hands) error { return h.Lift(name) })
+	}
+	changes := map[string]map[string]*string{}
+	for _, x := range d.Annotate {
+		if changes[x.Deployment] == nil {
+			changes[x.Deployment] = map[string]*string{}
+		}
+		changes[x.Deployment][x.Key] = x.Value
+	}
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
+		out = append(out, func(h Hands) error { return h.Annotate(name, changes[name]) })
+	}
+	for _, s := range d.Status {
+		out = append(out, func(h Hands) error { return h.Status(s) })
+	}
+	return out
+}

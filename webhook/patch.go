@@ -1,0 +1,55 @@
+package webhook
+
+import (
+	"strings"
+
+	"gomodules.xyz/jsonpatch/v2"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+const (
+	pathTemplateMetadata = "/spec/template/metadata"
+	pathTemplateLabels   = pathTemplateMetadata + "/labels"
+	pathPaused           = "/spec/paused"
+	pathAnnotations      = "/metadata/annotations"
+	heldValue            = "true"
+)
+
+// patch is the JSON Patch (RFC 6902) that makes the Deployment what the verdict says: the version label of the pod
+// template, and the hold. It touches nothing else, spec.selector least of all, and says nothing that is so already: asked
+// twice, it is empty the second time, and the API server may invoke the webhook again after others.
+func patch(o object, v routing.Verdict) []jsonpatch.Operation {
+	var out []jsonpatch.Operation
+	if v.Version != "" && o.TemplateLabels[release.VersionLabel] != v.Version {
+		out = append(out, label(o, v.Version))
+	}
+	if !v.Hold {
+		return out
+	}
+	if !o.SpecPaused {
+		out = append(out, jsonpatch.NewOperation("add", pathPaused, true))
+	}
+	if o.Annotations[intent.KeyHeld] == "" {
+		out = append(out, member(o.annotated, pathAnnotations, intent.KeyHeld, heldValue))
+	}
+	return out
+}
+
+func label(o object, version string) jsonpatch.Operation {
+	if !o.metadataOfTemplate {
+		return jsonpatch.NewOperation("add", pathTemplateMetadata, map[string]any{"labels": map[string]string{release.VersionLabel: version}})
+	}
+	return member(o.labelled, pathTemplateLabels, release.VersionLabel, version)
+}
+
+// member adds a key to the map at the path, or makes the map where there is none.
+func member(exists bool, path, key, value string) jsonpatch.Operation {
+	if !exists {
+		return jsonpatch.NewOperation("add", path, map[string]string{key: value})
+	}
+	// RFC 6901: a slash inside a key is written ~1, a tilde ~0.
+	return jsonpatch.NewOperation("add", path+"/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(key), value)
+}

@@ -2,128 +2,277 @@ package annotator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// adopting is the value of grayscale.dev/held while an adoption is under way: the pause is ours and ends with it.
+// adopting is the value of grayscale.dev/held while an adoption lasts: the pause is ours, and ends with it.
 const adopting = "adopt"
 
-// adopt gives the Deployment's template and its pods the version label without a restart: pause, label the current
-// ReplicaSet's template and the pods, then, in one patch, label the Deployment's template and unpause. The Deployment
-// controller finds the ReplicaSet equal to the template (kubernetes pkg/controller/deployment/util, FindNewReplicaSet) and
-// rolls nothing. It reads from the API server, and each step starts from what is there, so it may be cut short anywhere.
-func (r *reconciler) adopt(ctx context.Context, namespace string, m release.Member) error {
-	d := &appsv1.Deployment{}
-	if err := r.live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: m.Deployment}, d); err != nil {
-		return client.IgnoreNotFound(err)
+// labelling is how many pods are labelled at once.
+const labelling = 8
+
+// adoption is a Deployment that is to carry the version label, with its ReplicaSets, all read from the API server: no
+// step may rest on a cache that lags behind.
+type adoption struct {
+	deployment *appsv1.Deployment
+	sets       []*appsv1.ReplicaSet // the oldest first, as the Deployment controller looks through them
+	version    string
+}
+
+// adoptionStep is what is to be done next.
+type adoptionStep int
+
+const (
+	// stepPods: the template has the label; only pods can lack it.
+	stepPods adoptionStep = iota
+	// stepPause keeps the Deployment controller from a rollout while ReplicaSet and template differ.
+	stepPause
+	// stepAwaitPause waits until the Deployment controller has seen the pause: it reads Deployments and
+	// ReplicaSets by separate watches, and must not see a labelled ReplicaSet before it.
+	stepAwaitPause
+	// stepSets labels the ReplicaSets' templates, which an unpaused Deployment would answer with a rollout.
+	stepSets
+	// stepAwaitSets waits until kube-controller-manager has seen them: its ReplicaSet controller, which says what it has
+	// seen in observedGeneration, reads the same informer as its Deployment controller.
+	stepAwaitSets
+	// stepTemplate labels the Deployment's template and ends our pause, in one write: a ReplicaSet equals the
+	// template then, so nothing rolls (k8s.io/kubernetes pkg/controller/deployment/util, FindNewReplicaSet).
+	stepTemplate
+)
+
+// next tells the step from what is there, so that an adoption cut short anywhere goes on where it was.
+func (a adoption) next() adoptionStep {
+	d := a.deployment
+	label, labelled := d.Spec.Template.Labels[release.VersionLabel]
+	switch {
+	case label == a.version && d.Annotations[intent.KeyHeld] == adopting:
+		return stepTemplate // only our pause is left
+	case label == a.version:
+		return stepPods
+	case a.ready() != nil && a.seen():
+		// Labelled by us, or by an earlier template: a re-apply took the label from a Deployment that had it.
+		// Giving it back makes that ReplicaSet the current one again.
+		return stepTemplate
+	case labelled || a.current() == nil && a.ready() == nil && !d.Spec.Paused:
+		return stepTemplate // other pods are to come anyway: there is nothing to keep from a rollout
+	case a.ready() == nil && !d.Spec.Paused:
+		return stepPause
+	case d.Status.ObservedGeneration < d.Generation:
+		return stepAwaitPause
+	case len(a.toLabel()) > 0:
+		return stepSets
+	case !a.seen():
+		return stepAwaitSets
 	}
-	var sets appsv1.ReplicaSetList
-	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
-	if err != nil {
+	return stepTemplate
+}
+
+// seen reports whether kube-controller-manager knows every ReplicaSet as it is.
+func (a adoption) seen() bool {
+	return !slices.ContainsFunc(a.sets, func(s *appsv1.ReplicaSet) bool { return s.Status.ObservedGeneration < s.Generation })
+}
+
+// ready is the ReplicaSet that equals the template once that has the label.
+func (a adoption) ready() *appsv1.ReplicaSet { return a.equal(a.labelled()) }
+
+// current is the ReplicaSet that equals the template as it is.
+func (a adoption) current() *appsv1.ReplicaSet { return a.equal(&a.deployment.Spec.Template) }
+
+func (a adoption) labelled() *corev1.PodTemplateSpec {
+	t := a.deployment.Spec.Template.DeepCopy()
+	if t.Labels == nil {
+		t.Labels = map[string]string{}
+	}
+	t.Labels[release.VersionLabel] = a.version
+	return t
+}
+
+// equal compares as the Deployment controller does: all but the hash label.
+func (a adoption) equal(template *corev1.PodTemplateSpec) *appsv1.ReplicaSet {
+	want := template.DeepCopy()
+	delete(want.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
+	for _, set := range a.sets {
+		have := set.Spec.Template.DeepCopy()
+		delete(have.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
+		if equality.Semantic.DeepEqual(have, want) {
+			return set
+		}
+	}
+	return nil
+}
+
+// toLabel are the ReplicaSets whose pods, or those born from now on, need the label: the current one and all that have pods.
+func (a adoption) toLabel() []*appsv1.ReplicaSet {
+	return slices.DeleteFunc(slices.Clone(a.sets), func(s *appsv1.ReplicaSet) bool {
+		_, labelled := s.Spec.Template.Labels[release.VersionLabel]
+		return labelled || s != a.current() && (s.Spec.Replicas == nil || *s.Spec.Replicas == 0)
+	})
+}
+
+// adopt gives the Deployment's template and its pods the version label without a restart. Pods that carry another
+// version keep it.
+func (a *acting) adopt(ctx context.Context, m release.Member) error {
+	x, err := a.readAdoption(ctx, m)
+	if err != nil || x.deployment.DeletionTimestamp != nil {
 		return err
 	}
-	if err := r.live.List(ctx, &sets, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
-		return err
+	step := x.next()
+	if step == stepPause {
+		if err := a.pause(ctx, x.deployment); err != nil {
+			return fmt.Errorf("pausing: %w", err)
+		}
+		step = x.next()
 	}
-	if d.Spec.Template.Labels[release.VersionLabel] == m.Version {
-		return r.labelPods(ctx, d, m.Version)
-	}
-	labelled := d.Spec.Template.DeepCopy()
-	if labelled.Labels == nil {
-		labelled.Labels = map[string]string{}
-	}
-	labelled.Labels[release.VersionLabel] = m.Version
-	if owned(d, sets.Items, labelled) == nil {
-		if current := owned(d, sets.Items, &d.Spec.Template); current != nil {
-			if d, err = r.prepare(ctx, d, current, m.Version); err != nil {
-				return err
+	if step == stepSets {
+		for _, set := range x.toLabel() {
+			if err := a.merge(ctx, set, templateLabel(m.Version).at(set.ResourceVersion)); err != nil {
+				return fmt.Errorf("ReplicaSet %s: %w", set.Name, err)
 			}
 		}
-	} // else a re-apply dropped the label: giving it back makes that ReplicaSet the current one again, at once
-	if err := r.labelPods(ctx, d, m.Version); err != nil {
+		step = x.next()
+	}
+	if step == stepAwaitPause {
+		return fmt.Errorf("the Deployment controller has not seen the pause: %w", errNotYet)
+	}
+	if err := a.labelPods(ctx, x); err != nil {
 		return err
 	}
-	return r.labelTemplate(ctx, d, m.Version)
-}
-
-// owned finds the Deployment's ReplicaSet with the template, the hash label aside.
-func owned(d *appsv1.Deployment, sets []appsv1.ReplicaSet, template *corev1.PodTemplateSpec) *appsv1.ReplicaSet {
-	for i := range sets {
-		if !metav1.IsControlledBy(&sets[i], d) {
-			continue
-		}
-		t := sets[i].Spec.Template.DeepCopy()
-		delete(t.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
-		if apiequality.Semantic.DeepEqual(t, template) {
-			return &sets[i]
+	switch step {
+	case stepAwaitSets:
+		return fmt.Errorf("kube-controller-manager has not seen the ReplicaSet's label: %w", errNotYet)
+	case stepTemplate:
+		if err := a.labelTemplate(ctx, x); err != nil {
+			return fmt.Errorf("template: %w", err)
 		}
 	}
+	a.note("labelled %s with version %s", m.Deployment, m.Version)
 	return nil
 }
 
-// prepare pauses the Deployment, so that no rollout starts while its ReplicaSet's template differs from its own, and
-// labels that template: pods born from now on carry the label.
-func (r *reconciler) prepare(ctx context.Context, d *appsv1.Deployment, current *appsv1.ReplicaSet, version string) (*appsv1.Deployment, error) {
-	if !d.Spec.Paused {
-		if err := r.patchAt(ctx, d, object{"metadata": object{"resourceVersion": d.ResourceVersion, "annotations": object{intent.KeyHeld: adopting}},
-			"spec": object{"paused": true}}); err != nil {
-			return nil, fmt.Errorf("pausing: %w", err)
+func (a *acting) readAdoption(ctx context.Context, m release.Member) (adoption, error) {
+	x := adoption{deployment: &appsv1.Deployment{}, version: m.Version}
+	if err := a.live.Get(ctx, types.NamespacedName{Namespace: a.key.Namespace, Name: m.Deployment}, x.deployment); err != nil {
+		return x, err
+	}
+	a.known[m.Deployment] = x.deployment
+	selector, err := metav1.LabelSelectorAsSelector(x.deployment.Spec.Selector)
+	if err != nil {
+		return x, err
+	}
+	var list appsv1.ReplicaSetList
+	if err := a.live.List(ctx, &list, client.InNamespace(a.key.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+		return x, err
+	}
+	for i := range list.Items {
+		if metav1.IsControlledBy(&list.Items[i], x.deployment) {
+			x.sets = append(x.sets, &list.Items[i])
 		}
 	}
-	return d, r.patchAt(ctx, current, object{"spec": object{"template": object{"metadata": object{"labels": object{release.VersionLabel: version}}}}})
+	slices.SortFunc(x.sets, func(a, b *appsv1.ReplicaSet) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	return x, nil
 }
 
-// labelPods labels the Deployment's pods that lack the label, never those that carry another version.
-func (r *reconciler) labelPods(ctx context.Context, d *appsv1.Deployment, version string) error {
-	var pods corev1.PodList
-	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
+// pause is marked as ours in the same write, so that a crash right after it still ends it.
+func (a *acting) pause(ctx context.Context, d *appsv1.Deployment) error {
+	change := object{"metadata": object{"annotations": object{intent.KeyHeld: adopting}}, "spec": object{"paused": true}}
+	if err := a.merge(ctx, d, change.at(d.ResourceVersion)); err != nil {
+		return err
+	}
+	a.wroteDeployment(d)
+	return nil
+}
+
+func templateLabel(version string) object {
+	return object{"spec": object{"template": object{"metadata": object{"labels": object{release.VersionLabel: version}}}}}
+}
+
+// labelTemplate ends the adoption. A pause that is not ours, be it the user's or the webhook's hold, stays.
+func (a *acting) labelTemplate(ctx context.Context, x adoption) error {
+	d, change := x.deployment, templateLabel(x.version)
+	if d.Annotations[intent.KeyHeld] == adopting {
+		change["metadata"] = object{"annotations": object{intent.KeyHeld: nil}}
+		change["spec"].(object)["paused"] = nil
+		a.unpaused[d.Name] = true
+	}
+	if err := a.merge(ctx, d, change.at(d.ResourceVersion)); err != nil {
+		return err
+	}
+	a.wroteDeployment(d)
+	return nil
+}
+
+// labelPods labels the pods of the Deployment's ReplicaSets that lack the label, terminating ones as well: Envoy keeps
+// a pod in its subset for as long as it may still serve.
+func (a *acting) labelPods(ctx context.Context, x adoption) error {
+	selector, err := metav1.LabelSelectorAsSelector(x.deployment.Spec.Selector)
 	if err != nil {
 		return err
 	}
-	if err := r.live.List(ctx, &pods, client.InNamespace(d.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+	var pods corev1.PodList
+	if err := a.live.List(ctx, &pods, client.InNamespace(a.key.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
 		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(labelling)
 	for i := range pods.Items {
 		p := &pods.Items[i]
-		if _, labelled := p.Labels[release.VersionLabel]; labelled || p.DeletionTimestamp != nil || deploymentOf(p) != d.Name {
+		_, labelled := p.Labels[release.VersionLabel]
+		if labelled || !slices.ContainsFunc(x.sets, func(s *appsv1.ReplicaSet) bool { return metav1.IsControlledBy(p, s) }) {
 			continue
 		}
-		change := object{"metadata": object{"labels": object{release.VersionLabel: version}}}
-		if err := client.IgnoreNotFound(r.patchAt(ctx, p, change)); err != nil {
-			return fmt.Errorf("pod %s: %w", p.Name, err)
-		}
+		group.Go(func() error {
+			change := object{"metadata": object{"labels": object{release.VersionLabel: x.version}}}
+			if err := a.merge(ctx, p, change.at(p.ResourceVersion)); client.IgnoreNotFound(err) != nil {
+				return fmt.Errorf("pod %s: %w", p.Name, err)
+			}
+			return nil
+		})
 	}
+	return group.Wait()
+}
+
+// lift ends a hold. Where it is that of an adoption that is not wanted any more but has labelled the ReplicaSet already,
+// the adoption is finished instead: unpausing alone would restart every pod.
+func (a *acting) lift(ctx context.Context, name string) error {
+	seen := a.seen.deployments[name]
+	if seen == nil || a.unpaused[name] {
+		return nil
+	}
+	if seen.Annotations[intent.KeyHeld] == adopting {
+		return a.endAdoption(ctx, name)
+	}
+	change := object{"metadata": object{"annotations": object{intent.KeyHeld: nil}}, "spec": object{"paused": nil}}
+	if err := a.patchDeployment(ctx, name, change); err != nil {
+		return err
+	}
+	a.metrics.lifted()
+	a.note("lifted the hold of %s", name)
 	return nil
 }
 
-// labelTemplate ends the adoption. A pause that is not ours (the user's, or the webhook's hold) stays.
-func (r *reconciler) labelTemplate(ctx context.Context, d *appsv1.Deployment, version string) error {
-	metadata := object{"resourceVersion": d.ResourceVersion}
-	spec := object{"template": object{"metadata": object{"labels": object{release.VersionLabel: version}}}}
-	if d.Annotations[intent.KeyHeld] == adopting {
-		metadata["annotations"] = object{intent.KeyHeld: nil}
-		spec["paused"] = nil
-	}
-	return r.patchAt(ctx, d, object{"metadata": metadata, "spec": spec})
-}
-
-// patchAt merge-patches the object and takes over what the API server answers.
-func (r *reconciler) patchAt(ctx context.Context, o client.Object, change object) error {
-	raw, err := json.Marshal(change)
+func (a *acting) endAdoption(ctx context.Context, name string) error {
+	x, err := a.readAdoption(ctx, release.Member{Deployment: name})
 	if err != nil {
 		return err
 	}
-	return r.cached.Patch(ctx, o, client.RawPatch(types.MergePatchType, raw), client.FieldOwner(routing.FieldManager))
+	for _, set := range x.sets {
+		x.version = set.Spec.Template.Labels[release.VersionLabel]
+		if x.version != "" && x.current() == nil && x.ready() == set {
+			return a.labelTemplate(ctx, x)
+		}
+	}
+	change := object{"metadata": object{"annotations": object{intent.KeyHeld: nil}}, "spec": object{"paused": nil}}
+	return a.patchDeployment(ctx, name, change)
 }

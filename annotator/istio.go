@@ -2,95 +2,222 @@ package annotator
 
 import (
 	"context"
-	"sync/atomic"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/util/workqueue"
+	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
-
-	"grayscale.dev/grayscale/routing/istio"
 )
+
+// crdKind is watched as bare metadata, so that Istio may come and go while we run.
+var crdKind = schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"}
+
+// definitions are the names of the custom resource definitions that routes need.
+var definitions = []string{"virtualservices.networking.istio.io", "destinationrules.networking.istio.io"}
 
 const (
-	hostIndex = "grayscale.host" // the hosts that VirtualServices and DestinationRules name, resolved
-	lookAgain = 10 * time.Second // between looks for Istio's definitions, until they are there
+	// firstLook and lastLook bound the pauses between looks for kinds that are defined but not served yet: a
+	// definition takes moments to be established, and discovery moments more.
+	firstLook = 250 * time.Millisecond
+	lastLook  = 10 * time.Second
+	// syncLimit is how long the first list of Istio's objects may take before it is tried anew.
+	syncLimit = 30 * time.Second
 )
 
-// istioAPI starts the watches of Istio's objects once the API server serves them.
-type istioAPI struct {
-	mgr        manager.Manager
-	controller controller.Controller
-	mapper     mapper
-	there      atomic.Bool
+// mesh watches Istio's objects while the API server serves their kinds. It is a source of the controller, whose workers
+// wait until it has looked once: whether Istio is there must be known before anything is decided.
+type mesh struct {
+	cache     cache.Cache
+	discovery discovery.DiscoveryInterface
+	store     *store
+
+	looked chan struct{} // closed after the first look
+	failed chan error    // holds why it could not start
+	wake   chan struct{} // a definition changed; holds one at most
+	once   sync.Once
 }
 
-func (i *istioAPI) served() bool { return i.there.Load() }
+func newMesh(c cache.Cache, d discovery.DiscoveryInterface, s *store) *mesh {
+	return &mesh{cache: c, discovery: d, store: s, looked: make(chan struct{}), failed: make(chan error, 1), wake: make(chan struct{}, 1)}
+}
 
-// NeedLeaderElection is false: a standby keeps its caches warm.
-func (i *istioAPI) NeedLeaderElection() bool { return false }
+// String names the source in controller-runtime's log.
+func (m *mesh) String() string { return "Istio's kinds" }
 
-// Start waits for Istio's custom resource definitions and then watches; it is called by the manager.
-func (i *istioAPI) Start(ctx context.Context) error {
-	found, err := discovery.NewDiscoveryClientForConfig(i.mgr.GetConfig())
+// Start begins to watch the definitions; the controller calls it.
+func (m *mesh) Start(ctx context.Context, q queue) error {
+	go func() {
+		if err := m.watchDefinitions(ctx); err != nil {
+			m.failed <- err
+			return
+		}
+		m.follow(ctx, q)
+	}()
+	return nil
+}
+
+// WaitForSync returns once it is known whether Istio is there and, if so, all of its objects are.
+func (m *mesh) WaitForSync(ctx context.Context) error {
+	select {
+	case <-m.looked:
+		return nil
+	case err := <-m.failed:
+		return err
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return nil
+		}
+		return fmt.Errorf("waiting for Istio's objects: %w", ctx.Err())
+	}
+}
+
+func (m *mesh) watchDefinitions(ctx context.Context) error {
+	crd := &metav1.PartialObjectMetadata{}
+	crd.SetGroupVersionKind(crdKind)
+	informer, err := m.cache.GetInformer(ctx, crd) // returns once it has synced
+	if err != nil {
+		return fmt.Errorf("watching custom resource definitions: %w", err)
+	}
+	changed := func(obj any) {
+		if tomb, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
+			obj = tomb.Obj
+		}
+		if o, ok := obj.(client.Object); ok && (o.GetName() == definitions[0] || o.GetName() == definitions[1]) {
+			select {
+			case m.wake <- struct{}{}:
+			default: // a look is due already
+			}
+		}
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: changed, DeleteFunc: changed, UpdateFunc: func(_, obj any) { changed(obj) }})
+	return err
+}
+
+// follow looks after each change of a definition, and again after a pause while one is defined but not served.
+func (m *mesh) follow(ctx context.Context, q queue) {
+	pause := firstLook
+	for {
+		done := m.look(ctx, q)
+		m.once.Do(func() { close(m.looked) })
+		var again <-chan time.Time
+		if done {
+			pause = firstLook
+		} else {
+			again = time.After(pause)
+			pause = min(2*pause, lastLook)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.wake:
+		case <-again:
+		}
+	}
+}
+
+// look starts or stops the watches to match what the API server serves. It reports whether nothing is left to wait for.
+func (m *mesh) look(ctx context.Context, q queue) bool {
+	log := ctrl.LoggerFrom(ctx)
+	running := m.store.routes.Load() != nil
+	if !m.defined(ctx) {
+		if running {
+			log.Info("Istio's custom resource definitions are gone: routes are left alone until they are back")
+			m.stop(ctx, q)
+		}
+		return true
+	}
+	if running {
+		return true
+	}
+	served, err := m.served()
+	if err != nil || !served {
+		return false
+	}
+	if err := m.start(ctx, q); err != nil {
+		log.Info("Istio's objects cannot be watched yet", "reason", err.Error())
+		return false
+	}
+	log.Info("Istio's objects are watched")
+	return true
+}
+
+// defined: both definitions exist and neither is on its way out.
+func (m *mesh) defined(ctx context.Context) bool {
+	for _, name := range definitions {
+		crd := &metav1.PartialObjectMetadata{}
+		crd.SetGroupVersionKind(crdKind)
+		if err := m.cache.Get(ctx, client.ObjectKey{Name: name}, crd); err != nil || crd.DeletionTimestamp != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *mesh) served() (bool, error) {
+	list, err := m.discovery.ServerResourcesForGroupVersion(networkingv1.SchemeGroupVersion.String())
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	kinds := map[string]bool{}
+	for _, r := range list.APIResources {
+		kinds[r.Kind] = true
+	}
+	return kinds["VirtualService"] && kinds["DestinationRule"], nil
+}
+
+// start begins the watches, and has everything decided again once they have synced.
+func (m *mesh) start(ctx context.Context, q queue) error {
+	limited, cancel := context.WithTimeout(ctx, syncLimit)
+	defer cancel()
+	vs, err := indexed(limited, m.cache, &networkingv1.VirtualService{}, hostIndexers(m.store.domain))
 	if err != nil {
 		return err
 	}
-	log := ctrl.LoggerFrom(ctx).WithName("istio")
-	for {
-		_, err := found.ServerResourcesForGroupVersion(networkingv1.SchemeGroupVersion.String())
-		if err == nil {
-			break
-		}
-		log.Info("Istio's custom resource definitions are not served yet; looking again", "every", lookAgain.String(), "error", err.Error())
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(lookAgain):
+	dr, err := indexed(limited, m.cache, &networkingv1.DestinationRule{}, hostIndexers(m.store.domain))
+	if err != nil {
+		return errors.Join(err, m.removeInformers(ctx))
+	}
+	sources := []source.SyncingSource{
+		watch(m.cache, &networkingv1.VirtualService{}, sameVersion, func(o *networkingv1.VirtualService) []types.NamespacedName { return m.store.ofRoute(o) }),
+		watch(m.cache, &networkingv1.DestinationRule{}, sameVersion, func(o *networkingv1.DestinationRule) []types.NamespacedName { return m.store.ofRoute(o) }),
+	}
+	for _, s := range sources {
+		if err := errors.Join(s.Start(ctx, q), s.WaitForSync(limited)); err != nil {
+			return errors.Join(err, m.removeInformers(ctx))
 		}
 	}
-	if err := i.watch(ctx); err != nil && !meta.IsNoMatchError(err) {
-		return err
+	if limited.Err() != nil {
+		return errors.Join(limited.Err(), m.removeInformers(ctx))
 	}
+	m.store.routes.Store(&routes{virtualServices: vs, destinationRules: dr})
+	enqueue(q, m.store.all())
 	return nil
 }
 
-func (i *istioAPI) watch(ctx context.Context) error {
-	domain := i.mapper.r.settings.ClusterDomain
-	for _, o := range []client.Object{&networkingv1.VirtualService{}, &networkingv1.DestinationRule{}} {
-		err := i.mgr.GetFieldIndexer().IndexField(ctx, o, hostIndex, func(o client.Object) []string { return istio.HostKeys(o, domain) })
-		if err != nil {
-			return err
-		}
-		if _, err := i.mgr.GetCache().GetInformer(ctx, o); err != nil { // returns once it has synced
-			return err
-		}
+func (m *mesh) stop(ctx context.Context, q queue) {
+	affected := m.store.all()
+	m.store.routes.Store(nil)
+	if err := m.removeInformers(ctx); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "stopping the watches of Istio's objects")
 	}
-	i.there.Store(true)
-	cache := i.mgr.GetCache()
-	if err := i.controller.Watch(source.Kind(cache, &networkingv1.VirtualService{}, handler.TypedEnqueueRequestsFromMapFunc(i.mapper.virtualService))); err != nil {
-		return err
-	}
-	if err := i.controller.Watch(source.Kind(cache, &networkingv1.DestinationRule{}, handler.TypedEnqueueRequestsFromMapFunc(i.mapper.destinationRule))); err != nil {
-		return err
-	}
-	return i.controller.Watch(source.Func(i.all))
+	enqueue(q, affected)
 }
 
-// all looks at every annotated Deployment again, now that there is an Istio to route with.
-func (i *istioAPI) all(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	q := requests{}
-	i.mapper.everywhere(ctx, q)
-	for req := range q {
-		queue.Add(req)
-	}
-	return nil
+func (m *mesh) removeInformers(ctx context.Context) error {
+	return errors.Join(m.cache.RemoveInformer(ctx, &networkingv1.VirtualService{}), m.cache.RemoveInformer(ctx, &networkingv1.DestinationRule{}))
 }

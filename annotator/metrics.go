@@ -4,9 +4,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"grayscale.dev/grayscale/routing"
@@ -21,7 +19,7 @@ var (
 	problems = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "grayscale_problems",
 		Help: "Problems with annotations that are not mended yet, by reason."}, []string{"reason"})
 	writes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_route_writes_total",
-		Help: "Writes and removals of derived objects, by kind."}, []string{"kind"})
+		Help: "Writes of derived objects, by kind and verb (created, moved, removed)."}, []string{"kind", "verb"})
 	holds = prometheus.NewCounter(prometheus.CounterOpts{Name: "grayscale_holds_lifted_total",
 		Help: "Holds that ended because the Service was pinned, or because its owner gave the release up."})
 	register = sync.OnceFunc(func() { metrics.Registry.MustRegister(releases, problems, writes, holds) })
@@ -42,13 +40,7 @@ func newTally() *tally {
 	return &tally{releases: map[types.NamespacedName][]kindOfRelease{}, problems: map[types.NamespacedName][]string{}}
 }
 
-func (t *tally) wrote(o client.Object) {
-	kind := "DestinationRule"
-	if _, ok := o.(*networkingv1.VirtualService); ok {
-		kind = "VirtualService"
-	}
-	writes.WithLabelValues(kind).Inc()
-}
+func (t *tally) wrote(kind, verb string) { writes.WithLabelValues(kind, verb).Inc() }
 
 func (t *tally) lifted() { holds.Inc() }
 

@@ -1,7 +1,6 @@
 package annotator
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -10,10 +9,9 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/labels"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	toolscache "k8s.io/client-go/tools/cache"
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/cluster"
@@ -21,129 +19,113 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// observe gathers everything that is known about one Service. A key without a name stands for the Deployments of the
-// namespace that are annotated but lead to no Service.
-func (r *reconciler) observe(ctx context.Context, key types.NamespacedName) (routing.Facts, error) {
-	f := routing.Facts{Now: r.now(), IstioMissing: !r.istio.served()}
-	services, err := r.services(ctx, key.Namespace)
-	if err != nil {
-		return f, err
+// sight is what observe saw: the facts, and the cached Deployments that they come from, by name. act needs those for
+// their resourceVersions and times, and changes none of them.
+type sight struct {
+	facts       routing.Facts
+	deployments map[string]*appsv1.Deployment
+}
+
+// observe gathers everything that the caches know about one Service. A key without a name stands for the Deployments of
+// the namespace that lead to no Service.
+func (r *reconciler) observe(key types.NamespacedName) sight {
+	s := sight{deployments: map[string]*appsv1.Deployment{}}
+	s.facts.Now = r.now().UTC()
+	s.facts.Service = release.Service{Namespace: key.Namespace, Name: key.Name, Missing: true}
+	if svc, ok := r.store.service(key.Namespace, key.Name); ok {
+		s.facts.Service = cluster.Service(svc)
 	}
-	f.Service = release.Service{Namespace: key.Namespace, Name: key.Name, Missing: true}
-	for _, s := range services {
-		if s.Name == key.Name {
-			f.Service = s
+	for _, d := range r.behind(key, s.facts.Service) {
+		s.deployments[d.Name] = d
+		one := cluster.Deployment(d)
+		one.Pods = count(r.store.podsOf(d), s.facts.Service.Selector)
+		s.facts.Deployments = append(s.facts.Deployments, one)
+	}
+	if s.facts.Service.Missing {
+		s.facts.Services = r.candidates(s.deployments)
+	}
+	s.facts.Strays = r.strays(s)
+	routes := r.store.routes.Load()
+	s.facts.IstioMissing = routes == nil
+	if routes != nil && !s.facts.Service.Missing {
+		routes.observe(&s.facts, r.settings.ClusterDomain)
+	}
+	return s
+}
+
+// behind are the Deployments that lead to the Service and those that concern us not (yet) but whose pods it selects,
+// sorted by name.
+func (r *reconciler) behind(key types.NamespacedName, s release.Service) []*appsv1.Deployment {
+	found := map[string]*appsv1.Deployment{}
+	for _, d := range r.store.matching(byLabel, key.Namespace, s.Selector) {
+		found[d.Name] = d
+	}
+	for _, d := range list[*appsv1.Deployment](r.store.deployments, byNaming, key.String()) {
+		found[d.Name] = d
+	}
+	if key.Name == "" {
+		for _, d := range list[*appsv1.Deployment](r.store.deployments, byConcern, key.Namespace+"/") {
+			found[d.Name] = d
 		}
 	}
-	if f.Service.Missing {
-		f.Services = services
-	}
-	if f.Deployments, err = r.deployments(ctx, f.Service, services); err != nil {
-		return f, err
-	}
-	if f.Service.Missing {
-		return f, nil
-	}
-	if err := r.countPods(ctx, &f); err != nil || f.IstioMissing {
-		return f, err
-	}
-	return f, r.routes(ctx, &f)
+	maps.DeleteFunc(found, func(_ string, d *appsv1.Deployment) bool { return concerns(d) && !r.store.leadsTo(d, key.Name) })
+	return slices.SortedFunc(maps.Values(found), func(a, b *appsv1.Deployment) int { return strings.Compare(a.Name, b.Name) })
 }
 
-func (r *reconciler) services(ctx context.Context, namespace string) ([]release.Service, error) {
-	var list corev1.ServiceList
-	if err := r.cached.List(ctx, &list, client.InNamespace(namespace)); err != nil {
-		return nil, err
+// candidates are the Services that the Deployments could be behind: what is said about their missing one is told from these.
+func (r *reconciler) candidates(deployments map[string]*appsv1.Deployment) []release.Service {
+	found := map[string]*corev1.Service{}
+	for _, d := range deployments {
+		for _, svc := range r.store.selecting(d.Namespace, d.Spec.Template.Labels) {
+			found[svc.Name] = svc
+		}
 	}
-	out := make([]release.Service, len(list.Items))
-	for i := range list.Items {
-		out[i] = cluster.Service(&list.Items[i])
-	}
-	return out, nil
+	sorted := slices.SortedFunc(maps.Values(found), func(a, b *corev1.Service) int { return strings.Compare(a.Name, b.Name) })
+	return plain(sorted)
 }
 
-// deployments are those behind the Service: annotated ones that lead to it, and others whose pods it selects.
-func (r *reconciler) deployments(ctx context.Context, s release.Service, services []release.Service) ([]release.Deployment, error) {
-	var list appsv1.DeploymentList
-	opts := []client.ListOption{client.InNamespace(s.Namespace)}
-	if s.Missing {
-		opts = append(opts, client.MatchingFields{declared: "true"})
-	}
-	if err := r.cached.List(ctx, &list, opts...); err != nil {
-		return nil, err
-	}
-	var out []release.Deployment
-	for i := range list.Items {
-		d := cluster.Deployment(&list.Items[i])
-		if len(d.Annotations) == 0 {
-			if release.Behind(s, d) {
-				out = append(out, d)
+// strays counts the pods that the Service selects and that none of its Deployments has.
+func (r *reconciler) strays(s sight) []release.Pods {
+	service := s.facts.Service
+	pods := r.store.podsSelected(service.Namespace, service.Selector)
+	pods = slices.DeleteFunc(pods, func(p *corev1.Pod) bool {
+		for _, d := range s.deployments {
+			if ownerKey(p) == cutName(d.Name) && (d.Spec.Selector == nil || matches(d.Spec.Selector.MatchLabels, p.Labels)) {
+				return true
 			}
+		}
+		return false
+	})
+	return count(pods, service.Selector)
+}
+
+// count sums pods up by version label, sorted by version. Those that have ended for good (an evicted pod stays until
+// it is collected) are no pods of a release any more.
+func count(pods []*corev1.Pod, selector map[string]string) []release.Pods {
+	sums := map[string]release.Pods{}
+	for _, p := range pods {
+		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 			continue
 		}
-		if name, _ := release.ServiceOf(s.Namespace, d, services); name == s.Name {
-			out = append(out, d)
-		}
-	}
-	slices.SortFunc(out, func(a, b release.Deployment) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
-}
-
-// countPods counts the Service's pods by Deployment and version label.
-func (r *reconciler) countPods(ctx context.Context, f *routing.Facts) error {
-	if len(f.Service.Selector) == 0 || len(f.Deployments) == 0 && !r.istio.served() {
-		return nil
-	}
-	var list corev1.PodList
-	if err := r.cached.List(ctx, &list, client.InNamespace(f.Service.Namespace),
-		client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(f.Service.Selector)}); err != nil {
-		return err
-	}
-	counts := map[string]map[string]release.Pods{}
-	for i := range list.Items {
-		p := &list.Items[i]
-		owner := deploymentOf(p)
-		if counts[owner] == nil {
-			counts[owner] = map[string]release.Pods{}
-		}
-		version := p.Labels[release.VersionLabel]
-		n := counts[owner][version]
-		n.Version = version
-		n.Total++
-		if ready(p) {
-			n.Ready++
-			if since := readySince(p); n.Ready == 1 || since.Before(n.Since) {
-				n.Since = since
+		sum := sums[p.Labels[release.VersionLabel]]
+		sum.Version = p.Labels[release.VersionLabel]
+		sum.Total++
+		if ready(p) && matches(selector, p.Labels) {
+			sum.Ready++
+			if since := readySince(p); sum.Ready == 1 || since.Before(sum.Since) {
+				sum.Since = since
 			}
 		}
-		counts[owner][version] = n
+		sums[sum.Version] = sum
 	}
-	for i := range f.Deployments {
-		f.Deployments[i].Pods = sorted(counts[f.Deployments[i].Name])
-		delete(counts, f.Deployments[i].Name)
-	}
-	strays := map[string]release.Pods{}
-	for _, byVersion := range counts {
-		for v, n := range byVersion {
-			sum := strays[v]
-			strays[v] = release.Pods{Version: v, Ready: sum.Ready + n.Ready, Total: sum.Total + n.Total}
-		}
-	}
-	f.Strays = sorted(strays)
-	return nil
+	return slices.SortedFunc(maps.Values(sums), func(a, b release.Pods) int { return strings.Compare(a.Version, b.Version) })
 }
 
-func sorted(byVersion map[string]release.Pods) []release.Pods {
-	return slices.SortedFunc(maps.Values(byVersion), func(a, b release.Pods) int { return strings.Compare(a.Version, b.Version) })
-}
-
+// ready: the pod serves. A terminating one is out of its Service's endpoints, whatever its condition still says.
 func ready(p *corev1.Pod) bool {
-	if p.DeletionTimestamp != nil {
-		return false
-	}
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
+			return c.Status == corev1.ConditionTrue && p.DeletionTimestamp == nil
 		}
 	}
 	return false
@@ -153,80 +135,34 @@ func ready(p *corev1.Pod) bool {
 func readySince(p *corev1.Pod) time.Time {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodReady {
-			return c.LastTransitionTime.Add(time.Second)
+			return c.LastTransitionTime.Add(time.Second).UTC()
 		}
 	}
 	return time.Time{}
 }
 
-// deploymentOf names the Deployment of a pod without a cache of ReplicaSets: the Deployment controller calls its ReplicaSets
-// "<deployment>-<pod-template-hash>" and labels the pods with the hash
-// (kubernetes pkg/controller/deployment/sync.go, getNewReplicaSet).
-func deploymentOf(p *corev1.Pod) string {
-	hash := p.Labels[appsv1.DefaultDeploymentUniqueLabelKey]
-	for _, o := range p.OwnerReferences {
-		if o.Kind == "ReplicaSet" && hash != "" {
-			if name, ok := strings.CutSuffix(o.Name, "-"+hash); ok {
-				return name
+// observe adds the derived objects, and whoever else names the Service's host, itself or with a wildcard.
+func (r *routes) observe(f *routing.Facts, domain string) {
+	derived := derivedKey(types.NamespacedName{Namespace: f.Service.Namespace, Name: f.Service.Name})
+	f.VirtualService, _ = r.virtualService(derived)
+	f.DestinationRule, _ = r.destinationRule(derived)
+	host := istio.Host(f.Service, domain)
+	f.OtherVirtualServices = others[*networkingv1.VirtualService](r.virtualServices, host, derived)
+	f.OtherDestinationRules = others[*networkingv1.DestinationRule](r.destinationRules, host, derived)
+}
+
+func others[T metav1.Object](from toolscache.Indexer, host, derived string) []T {
+	var out []T
+	for _, key := range []string{host, wildcard} {
+		for _, o := range list[T](from, byHost, key) {
+			same := func(seen T) bool { return seen.GetUID() == o.GetUID() }
+			if o.GetNamespace()+"/"+o.GetName() != derived && !slices.ContainsFunc(out, same) {
+				out = append(out, o)
 			}
 		}
 	}
-	return ""
-}
-
-// routes reads the derived objects and whoever else names the host.
-func (r *reconciler) routes(ctx context.Context, f *routing.Facts) error {
-	key := types.NamespacedName{Namespace: f.Service.Namespace, Name: istio.Name(f.Service.Name)}
-	vs, dr := &networkingv1.VirtualService{}, &networkingv1.DestinationRule{}
-	switch err := r.cached.Get(ctx, key, vs); {
-	case err == nil:
-		f.VirtualService = vs
-	case !apierrors.IsNotFound(err):
-		return err
-	}
-	switch err := r.cached.Get(ctx, key, dr); {
-	case err == nil:
-		f.DestinationRule = dr
-	case !apierrors.IsNotFound(err):
-		return err
-	}
-	return r.others(ctx, f, key)
-}
-
-func (r *reconciler) others(ctx context.Context, f *routing.Facts, ours types.NamespacedName) error {
-	seen := map[types.UID]bool{}
-	for _, host := range hostKeys(istio.Host(f.Service, r.settings.ClusterDomain)) {
-		var services networkingv1.VirtualServiceList
-		if err := r.cached.List(ctx, &services, client.MatchingFields{hostIndex: host}); err != nil {
-			return err
-		}
-		for _, vs := range services.Items {
-			if client.ObjectKeyFromObject(vs) != ours && !seen[vs.UID] {
-				seen[vs.UID] = true
-				f.OtherVirtualServices = append(f.OtherVirtualServices, vs)
-			}
-		}
-		var rules networkingv1.DestinationRuleList
-		if err := r.cached.List(ctx, &rules, client.MatchingFields{hostIndex: host}); err != nil {
-			return err
-		}
-		for _, dr := range rules.Items {
-			if client.ObjectKeyFromObject(dr) != ours && !seen[dr.UID] {
-				seen[dr.UID] = true
-				f.OtherDestinationRules = append(f.OtherDestinationRules, dr)
-			}
-		}
-	}
-	return nil
-}
-
-// hostKeys are the host itself and every wildcard that covers it, as objects may name them: "*.shop.svc.cluster.local", ..., "*".
-func hostKeys(fqdn string) []string {
-	out := []string{fqdn, "*"}
-	for i := range len(fqdn) {
-		if fqdn[i] == '.' {
-			out = append(out, "*"+fqdn[i:])
-		}
-	}
+	slices.SortFunc(out, func(a, b T) int {
+		return strings.Compare(a.GetNamespace()+"/"+a.GetName(), b.GetNamespace()+"/"+b.GetName())
+	})
 	return out
 }

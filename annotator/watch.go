@@ -2,171 +2,151 @@ package annotator
 
 import (
 	"context"
-	"maps"
-	"slices"
+	"reflect"
 	"strings"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/istio"
-	"grayscale.dev/grayscale/routing/release"
 )
 
-// mapper turns events into the Services that they may matter to. A Service without a release costs nothing.
-type mapper struct{ r *reconciler }
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-type requests map[reconcile.Request]bool
-
-func (q requests) add(namespace, service string) {
-	q[reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: service}}] = true
+// watch is a source of the Services that an object's events may matter to: those that the object led to before the
+// event and those that it leads to after it. Updates of which nothing is read are dropped first.
+func watch[T client.Object](c cache.Cache, obj T, same func(before, after T) bool, services func(T) []types.NamespacedName) source.SyncingSource {
+	return source.Kind(c, obj, handler.TypedFuncs[T, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[T], q queue) { enqueue(q, services(e.Object)) },
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[T], q queue) { enqueue(q, services(e.Object)) },
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
+			if same(e.ObjectOld, e.ObjectNew) {
+				return
+			}
+			enqueue(q, services(e.ObjectOld))
+			enqueue(q, services(e.ObjectNew))
+		},
+	})
 }
 
-func (q requests) list() []reconcile.Request { return slices.Collect(maps.Keys(q)) }
-
-func (m mapper) deployment(ctx context.Context, d *appsv1.Deployment) []reconcile.Request {
-	services, err := m.r.services(ctx, d.Namespace)
-	if err != nil {
-		return nil // only before the caches have synced; the first list comes again then
-	}
-	q, facts := requests{}, cluster.Deployment(d)
-	if len(facts.Annotations) > 0 {
-		name, _ := release.ServiceOf(d.Namespace, facts, services)
-		q.add(d.Namespace, name)
-	}
-	m.released(ctx, q, d.Namespace, services, facts.TemplateLabels)
-	return q.list()
-}
-
-// released adds the Services over the labels that have a release, or are to have one.
-func (m mapper) released(ctx context.Context, q requests, namespace string, services []release.Service, labels map[string]string) {
-	var wanted map[string]bool
+func enqueue(q queue, services []types.NamespacedName) {
 	for _, s := range services {
-		if !release.Behind(s, release.Deployment{TemplateLabels: labels}) {
-			continue
-		}
-		if wanted == nil {
-			wanted = m.wanted(ctx, namespace, services)
-		}
-		if wanted[s.Name] || m.derived(ctx, namespace, s.Name) {
-			q.add(namespace, s.Name)
-		}
+		q.Add(reconcile.Request{NamespacedName: s})
 	}
 }
 
-// wanted are the Services that annotated Deployments of the namespace lead to; "" stands for those that lead nowhere.
-func (m mapper) wanted(ctx context.Context, namespace string, services []release.Service) map[string]bool {
-	out := map[string]bool{}
-	var list appsv1.DeploymentList
-	if err := m.r.cached.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{declared: "true"}); err != nil {
-		return out
+func sameDeployment(before, after *appsv1.Deployment) bool {
+	return reflect.DeepEqual(cluster.Deployment(before), cluster.Deployment(after))
+}
+
+func sameService(before, after *corev1.Service) bool {
+	return before.UID == after.UID && reflect.DeepEqual(cluster.Service(before), cluster.Service(after))
+}
+
+func samePod(before, after *corev1.Pod) bool {
+	gone := func(p *corev1.Pod) bool {
+		return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 	}
-	for i := range list.Items {
-		name, _ := release.ServiceOf(namespace, cluster.Deployment(&list.Items[i]), services)
-		out[name] = true
+	return before.UID == after.UID && ready(before) == ready(after) && gone(before) == gone(after) &&
+		reflect.DeepEqual(before.Labels, after.Labels)
+}
+
+func sameVersion[T metav1.Object](before, after T) bool {
+	return before.GetResourceVersion() == after.GetResourceVersion()
+}
+
+// ofDeployment: where a Deployment that concerns us is decided, and every release that it is behind besides.
+func (s *store) ofDeployment(d *appsv1.Deployment) []types.NamespacedName {
+	out := s.ofLabels(d.Namespace, d.Spec.Template.Labels)
+	if concerns(d) {
+		for _, home := range s.homes(d) {
+			out = append(out, types.NamespacedName{Namespace: d.Namespace, Name: home})
+		}
 	}
 	return out
 }
 
-// derived reports whether objects of ours exist for the Service.
-func (m mapper) derived(ctx context.Context, namespace, service string) bool {
-	if !m.r.istio.served() {
-		return false
+func (s *store) ofPod(p *corev1.Pod) []types.NamespacedName { return s.ofLabels(p.Namespace, p.Labels) }
+
+// ofLabels are the Services with a release that select such pods. All others cost these few look-ups and nothing more.
+func (s *store) ofLabels(namespace string, labels map[string]string) []types.NamespacedName {
+	var out []types.NamespacedName
+	for _, svc := range s.selecting(namespace, labels) {
+		if key := client.ObjectKeyFromObject(svc); s.active(key) {
+			out = append(out, key)
+		}
 	}
-	key := types.NamespacedName{Namespace: namespace, Name: istio.Name(service)}
-	return m.r.cached.Get(ctx, key, &networkingv1.DestinationRule{}) == nil ||
-		m.r.cached.Get(ctx, key, &networkingv1.VirtualService{}) == nil
+	return out
 }
 
-// service: a Service that comes, goes or selects other pods may change what every annotated Deployment of its
-// namespace leads to.
-func (m mapper) service(ctx context.Context, s *corev1.Service) []reconcile.Request {
-	services, err := m.r.services(ctx, s.Namespace)
-	if err != nil {
-		return nil
+// ofService: a Service that comes, goes or selects other pods changes where Deployments lead, away from other Services
+// as well, and whether they lead anywhere.
+func (s *store) ofService(svc *corev1.Service) []types.NamespacedName {
+	key := client.ObjectKeyFromObject(svc)
+	var out []types.NamespacedName
+	if s.active(key) {
+		out = append(out, key)
 	}
-	q, wanted := requests{}, m.wanted(ctx, s.Namespace, services)
-	for name := range wanted {
-		q.add(s.Namespace, name)
+	deployments := append(list[*appsv1.Deployment](s.deployments, byNaming, key.String()),
+		s.matching(byOurLabel, svc.Namespace, svc.Spec.Selector)...)
+	for _, d := range deployments {
+		out = append(out, s.ofDeployment(d)...)
 	}
-	if wanted[""] || m.derived(ctx, s.Namespace, s.Name) {
-		q.add(s.Namespace, s.Name)
+	if len(deployments) > 0 {
+		out = append(out, key, types.NamespacedName{Namespace: svc.Namespace})
 	}
-	return q.list()
+	return out
 }
 
-func (m mapper) pod(ctx context.Context, p *corev1.Pod) []reconcile.Request {
-	services, err := m.r.services(ctx, p.Namespace)
-	if err != nil {
-		return nil
+// ofRoute: a derived object concerns its Service, another one the releases of the Services that it names.
+func (s *store) ofRoute(o client.Object) []types.NamespacedName {
+	if service, derived := derivedFrom(o.GetName()); derived {
+		return []types.NamespacedName{{Namespace: o.GetNamespace(), Name: service}}
 	}
-	q := requests{}
-	m.released(ctx, q, p.Namespace, services, p.Labels)
-	return q.list()
-}
-
-func (m mapper) virtualService(ctx context.Context, vs *networkingv1.VirtualService) []reconcile.Request {
-	return m.hosts(ctx, vs, istio.HostKeys(vs, m.r.settings.ClusterDomain))
-}
-
-func (m mapper) destinationRule(ctx context.Context, dr *networkingv1.DestinationRule) []reconcile.Request {
-	return m.hosts(ctx, dr, istio.HostKeys(dr, m.r.settings.ClusterDomain))
-}
-
-// hosts: an Istio object concerns the Services that it names; one with a wildcard all that annotated Deployments lead to.
-func (m mapper) hosts(ctx context.Context, o client.Object, hosts []string) []reconcile.Request {
-	q := requests{}
-	if service, ours := strings.CutSuffix(o.GetName(), istio.Name("")); ours {
-		q.add(o.GetNamespace(), service)
-	}
-	for _, host := range hosts {
+	var out []types.NamespacedName
+	for _, host := range istio.HostKeys(o, s.domain) {
 		if strings.HasPrefix(host, "*") {
-			m.everywhere(ctx, q)
-			continue
+			return s.all()
 		}
-		name, rest, _ := strings.Cut(strings.TrimSuffix(host, ".svc."+m.r.settings.ClusterDomain), ".")
-		if rest == "" || strings.Contains(rest, ".") {
-			continue // no Service of this cluster
-		}
-		services, err := m.r.services(ctx, rest)
-		if err == nil && (m.wanted(ctx, rest, services)[name] || m.derived(ctx, rest, name)) {
-			q.add(rest, name)
+		if key, ok := s.serviceOfHost(host); ok && s.active(key) {
+			out = append(out, key)
 		}
 	}
-	return q.list()
+	return out
 }
 
-func (m mapper) everywhere(ctx context.Context, q requests) {
-	var list appsv1.DeploymentList
-	if err := m.r.cached.List(ctx, &list, client.MatchingFields{declared: "true"}); err != nil {
-		return
-	}
-	for i := range list.Items {
-		for _, req := range m.deployment(ctx, &list.Items[i]) {
-			q[req] = true
-		}
-	}
+func (s *store) serviceOfHost(host string) (types.NamespacedName, bool) {
+	local, ok := strings.CutSuffix(host, ".svc."+s.domain)
+	name, namespace, both := strings.Cut(local, ".")
+	return types.NamespacedName{Namespace: namespace, Name: name}, ok && both && !strings.Contains(namespace, ".")
 }
 
-// What of an object's changes can matter. Everything else, like a status count that moves, is dropped before it costs anything.
-var (
-	deploymentChanged = predicate.TypedFuncs[*appsv1.Deployment]{UpdateFunc: func(e event.TypedUpdateEvent[*appsv1.Deployment]) bool {
-		a, b := cluster.Deployment(e.ObjectOld), cluster.Deployment(e.ObjectNew)
-		return a.Deleting != b.Deleting || a.Replicas != b.Replicas || a.SpecPaused != b.SpecPaused || a.DeadlineExceeded != b.DeadlineExceeded ||
-			!maps.Equal(a.Annotations, b.Annotations) || !maps.Equal(a.TemplateLabels, b.TemplateLabels) || !slices.Equal(a.Conditions, b.Conditions)
-	}}
-	serviceChanged = predicate.TypedFuncs[*corev1.Service]{UpdateFunc: func(e event.TypedUpdateEvent[*corev1.Service]) bool {
-		a, b := cluster.Service(e.ObjectOld), cluster.Service(e.ObjectNew)
-		return a.Deleting != b.Deleting || a.ExternalName != b.ExternalName || !maps.Equal(a.Selector, b.Selector) || !slices.Equal(a.Ports, b.Ports)
-	}}
-	podChanged = predicate.TypedFuncs[*corev1.Pod]{UpdateFunc: func(e event.TypedUpdateEvent[*corev1.Pod]) bool {
-		return ready(e.ObjectOld) != ready(e.ObjectNew) || !maps.Equal(e.ObjectOld.Labels, e.ObjectNew.Labels)
-	}}
-)
+// all are the Services of every Deployment that concerns us, and of every derived object.
+func (s *store) all() []types.NamespacedName {
+	var out []types.NamespacedName
+	for _, d := range list[*appsv1.Deployment](s.deployments, byConcern, everywhere) {
+		out = append(out, s.ofDeployment(d)...)
+	}
+	r := s.routes.Load()
+	if r == nil {
+		return out
+	}
+	for _, o := range append(r.virtualServices.List(), r.destinationRules.List()...) {
+		if derived, ok := o.(client.Object); ok {
+			if service, ok := derivedFrom(derived.GetName()); ok {
+				out = append(out, types.NamespacedName{Namespace: derived.GetNamespace(), Name: service})
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,73 @@
+package annotator
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// replicaSet has the template's labels, version aside, and has been seen by the controllers unless unseen.
+func replicaSet(name, version string, replicas int32) *appsv1.ReplicaSet {
+	set := &appsv1.ReplicaSet{ObjectMeta: meta(name)}
+	set.Spec.Replicas = &replicas
+	set.Spec.Template = template(version)
+	set.Spec.Template.Labels["pod-template-hash"] = name
+	set.Generation, set.Status.ObservedGeneration = 1, 1
+	return set
+}
+
+func template(version string) corev1.PodTemplateSpec {
+	labels := map[string]string{"app": "web"}
+	if version != "" {
+		labels["version"] = version
+	}
+	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}}
+}
+
+func unseen(set *appsv1.ReplicaSet) *appsv1.ReplicaSet {
+	set.Generation = 2
+	return set
+}
+
+func TestNextStepOfAnAdoption(t *testing.T) {
+	const user, ours = "user", "ours"
+	for _, c := range []struct {
+		what, label, pause string
+		behind             bool // the Deployment controller has not seen the pause
+		image              string
+		sets               []*appsv1.ReplicaSet
+		want               adoptionStep
+	}{
+		{"running", "", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, stepPause},
+		{"paused, unseen", "", ours, true, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, stepAwaitPause},
+		{"paused", "", ours, false, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, stepSets},
+		{"set labelled, unseen", "", ours, false, "", []*appsv1.ReplicaSet{unseen(replicaSet("a", "v1", 2))}, stepAwaitSets},
+		{"set labelled", "", ours, false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, stepTemplate},
+		{"done", "v1", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, stepPods},
+		{"labelled by the user meanwhile", "v1", ours, false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, stepTemplate},
+		{"paused by the user", "", user, false, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, stepSets},
+		{"paused by the user with another template to come", "", user, false, "new", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, stepSets},
+		{"the same, its set labelled", "", user, false, "new", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, stepTemplate},
+		{"no set yet", "", "", false, "", nil, stepTemplate},
+		{"label dropped by a re-apply", "", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2), replicaSet("b", "", 1)}, stepTemplate},
+		{"another version", "v0", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v0", 2)}, stepTemplate},
+	} {
+		d := deployment("web", map[string]string{})
+		d.Spec.Template = template(c.label)
+		if c.image != "" {
+			d.Spec.Template.Spec.Containers = []corev1.Container{{Image: c.image}}
+		}
+		d.Spec.Paused = c.pause != ""
+		if c.pause == ours {
+			d.Annotations["grayscale.dev/held"] = adopting
+		}
+		if c.behind {
+			d.Generation = 1
+		}
+		if got := (adoption{deployment: d, sets: c.sets, version: "v1"}).next(); got != c.want {
+			t.Errorf("%s: step %d, want %d", c.what, got, c.want)
+		}
+	}
+}

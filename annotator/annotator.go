@@ -1,0 +1,164 @@
+// Package annotator is the controller: one reconciler, keyed by Service, that observes, decides and acts. It holds no
+// rule about releases: those are routing's.
+package annotator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"grayscale.dev/grayscale/routing"
+)
+
+// Options are what the wiring chooses.
+type Options struct {
+	// Settings are the administrator's, handed to routing.Decide as they are.
+	Settings routing.Settings
+	// Now is the clock; time.Now where it is nil.
+	Now func() time.Time
+	// Name tells controllers of one process apart, which only tests have several of; "annotator" where it is empty.
+	Name string
+	// Events publishes Events; the manager's recorder for events.k8s.io where it is nil.
+	Events events.EventRecorder
+}
+
+const (
+	// workers decide that many Services at once; one Service is always one worker's.
+	workers = 4
+	// stepLimit bounds one reconcile, so that an API server that hangs does not keep a worker for ever.
+	stepLimit = 30 * time.Second
+	// shortest and longest are the pauses before the next try of what failed or has to wait for somebody.
+	shortest = 10 * time.Millisecond
+	longest  = 30 * time.Second
+)
+
+// reconciler holds what observing and acting need.
+type reconciler struct {
+	store    *store
+	client   client.Client // writes
+	live     client.Reader // reads past the caches, for adoption alone
+	events   events.EventRecorder
+	settings routing.Settings
+	now      func() time.Time
+	echoes   *echoes
+	metrics  *tally
+	pauses   workqueue.TypedRateLimiter[types.NamespacedName] // of Services that wait
+}
+
+// Setup adds the controller to the manager, whose cache has to have CacheOptions and whose client no rate limit of its
+// own (rest.Config.QPS -1): the API server's priority and fairness is the one to slow us down. The controller
+// starts without Istio's custom resource definitions, and finds them by itself once they are there.
+func Setup(mgr manager.Manager, opts Options) error {
+	opts = opts.defaulted(mgr)
+	store, err := newStore(context.Background(), mgr.GetCache(), opts.Settings.ClusterDomain)
+	if err != nil {
+		return fmt.Errorf("annotator: %w", err)
+	}
+	found, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("annotator: %w", err)
+	}
+	r := &reconciler{store: store, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
+		now: opts.Now, echoes: newEchoes(), metrics: newTally(),
+		pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](shortest, longest)}
+	warm, anyName := true, opts.Name != controllerName
+	c, err := controller.New(opts.Name, mgr, controller.Options{
+		Reconciler: r, MaxConcurrentReconciles: workers, ReconciliationTimeout: stepLimit, EnableWarmup: &warm, SkipNameValidation: &anyName,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](shortest, longest)})
+	if err != nil {
+		return fmt.Errorf("annotator: %w", err)
+	}
+	for _, s := range []source.Source{
+		watch(mgr.GetCache(), &appsv1.Deployment{}, sameDeployment, store.ofDeployment),
+		watch(mgr.GetCache(), &corev1.Service{}, sameService, store.ofService),
+		watch(mgr.GetCache(), &corev1.Pod{}, samePod, store.ofPod),
+		newMesh(mgr.GetCache(), found, store),
+	} {
+		if err := c.Watch(s); err != nil {
+			return fmt.Errorf("annotator: %w", err)
+		}
+	}
+	return nil
+}
+
+const controllerName = "annotator"
+
+func (o Options) defaulted(mgr manager.Manager) Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Name == "" {
+		o.Name = controllerName
+	}
+	if o.Events == nil {
+		o.Events = mgr.GetEventRecorder(routing.FieldManager)
+	}
+	return o
+}
+
+// Reconcile makes one step for one Service.
+func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	key := req.NamespacedName
+	if r.echoes.missing(key, r.cached) {
+		return r.again(key), nil
+	}
+	seen := r.observe(key)
+	decision := routing.Decide(seen.facts, r.settings)
+	r.metrics.note(key, seen.facts, decision)
+	if err := r.act(ctx, key, seen, decision); err != nil {
+		if waits(err) {
+			ctrl.LoggerFrom(ctx).V(1).Info("looking again soon", "reason", err.Error())
+			return r.again(key), nil
+		}
+		return reconcile.Result{}, err
+	}
+	r.pauses.Forget(key)
+	return reconcile.Result{RequeueAfter: decision.After}, nil
+}
+
+// again comes back after a pause that grows while nothing changes; an event comes before it.
+func (r *reconciler) again(key types.NamespacedName) reconcile.Result {
+	return reconcile.Result{RequeueAfter: r.pauses.When(key)}
+}
+
+// Kinds of the objects that are written.
+const (
+	kindDeployment      = "Deployment"
+	kindVirtualService  = "VirtualService"
+	kindDestinationRule = "DestinationRule"
+)
+
+// cached finds what echoes waits for; nil where there is none. While Istio is gone, nothing of it is waited for.
+func (r *reconciler) cached(namespace, kind, name string) client.Object {
+	key, routes := namespace+"/"+name, r.store.routes.Load()
+	switch {
+	case kind == kindDeployment:
+		if d, ok := get[*appsv1.Deployment](r.store.deployments, key); ok {
+			return d
+		}
+	case routes == nil:
+	case kind == kindVirtualService:
+		if vs, ok := get[*networkingv1.VirtualService](routes.virtualServices, key); ok {
+			return vs
+		}
+	case kind == kindDestinationRule:
+		if dr, ok := get[*networkingv1.DestinationRule](routes.destinationRules, key); ok {
+			return dr
+		}
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package annotator
+
+import (
+	"testing"
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+
+	"grayscale.dev/grayscale/routing"
+)
+
+const shop = "shop" // the namespace of these tests
+
+// world is a store filled by hand, through the very indexers and transforms that the informers have.
+func world(t *testing.T, objects ...any) *store {
+	t.Helper()
+	indexer := func(i toolscache.Indexers) toolscache.Indexer {
+		return toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, i)
+	}
+	s := &store{domain: "cluster.local", deployments: indexer(deploymentIndexers), pods: indexer(podIndexers), services: indexer(serviceIndexers)}
+	r := &routes{virtualServices: indexer(hostIndexers(s.domain)), destinationRules: indexer(hostIndexers(s.domain))}
+	s.routes.Store(r)
+	for _, o := range objects {
+		trimmed, err := trim(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		into := map[bool]toolscache.Indexer{}
+		switch trimmed.(type) {
+		case *appsv1.Deployment:
+			into[true] = s.deployments
+		case *corev1.Pod:
+			into[true] = s.pods
+		case *corev1.Service:
+			into[true] = s.services
+		case *networkingv1.VirtualService:
+			into[true] = r.virtualServices
+		case *networkingv1.DestinationRule:
+			into[true] = r.destinationRules
+		}
+		if err := into[true].Add(trimmed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: shop, Name: name, UID: types.UID(name), ResourceVersion: "1"}
+}
+
+func service(name string, selector map[string]string) *corev1.Service {
+	return &corev1.Service{ObjectMeta: meta(name), Spec: corev1.ServiceSpec{Selector: selector, Ports: []corev1.ServicePort{{Name: "http", Port: 80}}}}
+}
+
+// deployment has the labels app=web and release=<name>.
+func deployment(name string, annotations map[string]string) *appsv1.Deployment {
+	labels := map[string]string{"app": "web", "release": name}
+	d := &appsv1.Deployment{ObjectMeta: meta(name)}
+	d.Annotations = annotations
+	d.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}
+	d.Spec.Template.Labels = labels
+	return d
+}
+
+// pod is a ready one of a Deployment, with more labels.
+func pod(name, deployment string, more map[string]string) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: meta(name)}
+	p.Labels = map[string]string{"app": "web", "release": deployment, "pod-template-hash": "abc"}
+	for k, v := range more {
+		p.Labels[k] = v
+	}
+	controller := true
+	p.OwnerReferences = []metav1.OwnerReference{{Kind: "ReplicaSet", Name: deployment + "-abc", UID: "set", Controller: &controller}}
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	return p
+}
+
+func seenBy(t *testing.T, s *store, name string) routing.Facts {
+	t.Helper()
+	r := &reconciler{store: s, settings: routing.Settings{ClusterDomain: s.domain}, now: func() time.Time { return time.Unix(1000, 0) }}
+	return r.observe(types.NamespacedName{Namespace: shop, Name: name}).facts
+}
+
+var (
+	canary = map[string]string{"grayscale.dev/strategy": "canary"}
+	app    = map[string]string{"app": "web"}
+)

@@ -1,0 +1,33 @@
+package annotator
+
+import (
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+func TestOwnWritesAreWaitedFor(t *testing.T) {
+	e, web := newEchoes(), types.NamespacedName{Namespace: shop, Name: "web"}
+	var cached client.Object
+	find := func(string, string, string) client.Object { return cached }
+	wrote := deployment("web", nil)
+	for version, missing := range map[string]bool{"9": true, "10": false, "11": false} {
+		wrote.ResourceVersion = "10"
+		e.wrote(web, kindDeployment, wrote)
+		seen := deployment("web", nil)
+		seen.ResourceVersion = version
+		cached = seen
+		if got := e.missing(web, find); got != missing {
+			t.Errorf("version 10 written, %s cached: missing is %v, want %v", version, got, missing)
+		}
+	}
+	e.removed(web, kindVirtualService, wrote)
+	if !e.missing(web, find) {
+		t.Error("removed, and still cached: not missing")
+	}
+	cached = nil
+	if e.missing(web, find) || len(e.waiting) != 0 {
+		t.Errorf("removed, and gone from the cache: still waits for %v", e.waiting)
+	}
+}

@@ -1,0 +1,116 @@
+package annotator
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"istio.io/api/networking/v1alpha3"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+func deploymentNames(f routing.Facts) string {
+	var out []string
+	for _, d := range f.Deployments {
+		out = append(out, d.Name)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestObserveGathersWhoIsBehindTheService(t *testing.T) {
+	named := deployment("named", map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/service": "gone"})
+	marked := deployment("marked", map[string]string{"grayscale.dev/version": "v1"})
+	lost := deployment("lost", canary)
+	lost.Spec.Template.Labels = map[string]string{"app": "other"}
+	s := world(t, service("web", app), service("web-headless", map[string]string{"release": "marked"}), service("bare", nil),
+		deployment("web", nil), deployment("web-v2", canary), named, marked, lost)
+	for name, want := range map[string]string{
+		"web":          "marked web web-v2", // stable may serve behind several Services
+		"web-headless": "marked",
+		"gone":         "named",
+		"":             "lost",
+		"bare":         "",
+	} {
+		f := seenBy(t, s, name)
+		if got := deploymentNames(f); got != want {
+			t.Errorf("Service %q has Deployments %q, want %q", name, got, want)
+		}
+		if missing := name == "" || name == "gone"; f.Service.Missing != missing {
+			t.Errorf("Service %q: missing is %v, want %v", name, f.Service.Missing, missing)
+		}
+	}
+}
+
+func TestObserveCountsPods(t *testing.T) {
+	unready := pod("unready", "web", nil)
+	unready.Status.Conditions[0].Status = corev1.ConditionFalse
+	terminating := pod("terminating", "web", map[string]string{"version": "v1"})
+	terminating.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
+	hidden := pod("hidden", "web", map[string]string{"app": "debug"})
+	evicted := pod("evicted", "web", nil)
+	evicted.Status.Phase = corev1.PodFailed
+	long, short := pod("long", "web", map[string]string{"version": "v1"}), pod("short", "web", map[string]string{"version": "v1"})
+	long.Status.Conditions[0].LastTransitionTime = metav1.Unix(10, 0)
+	short.Status.Conditions[0].LastTransitionTime = metav1.Unix(20, 0)
+	d := deployment("web", nil)
+	d.Spec.Selector.MatchLabels = map[string]string{"release": "web"}
+	s := world(t, service("web", app), d, unready, terminating, hidden, evicted, short, long,
+		pod("stray", "deleted", map[string]string{"version": "v0"}))
+	f := seenBy(t, s, "web")
+	// hidden exists, but out of the Service's sight; unready is there too, without a label.
+	want := []release.Pods{{Version: "", Ready: 0, Total: 2}, {Version: "v1", Ready: 2, Total: 3, Since: time.Unix(11, 0).UTC()}}
+	if got := f.Deployments[0].Pods; !slices.Equal(got, want) {
+		t.Errorf("pods are %+v, want %+v", got, want)
+	}
+	if len(f.Strays) != 1 || f.Strays[0].Version != "v0" || f.Strays[0].Total != 1 {
+		t.Errorf("strays are %+v, want one of v0", f.Strays)
+	}
+}
+
+func TestObserveFindsTheDeploymentOfAPodWithALongName(t *testing.T) {
+	name := strings.Repeat("d", 250)
+	d := deployment(name, nil)
+	d.Spec.Selector.MatchLabels = app
+	p := pod("p", name, nil)
+	p.OwnerReferences[0].Name = name[:253-len("-abc")] + "-abc" // as generateReplicaSetName cuts it
+	if f := seenBy(t, world(t, service("web", app), d, p), "web"); len(f.Deployments[0].Pods) != 1 || len(f.Strays) != 0 {
+		t.Errorf("pods %+v, strays %+v; want the pod at its Deployment", f.Deployments[0].Pods, f.Strays)
+	}
+}
+
+func virtualService(name string, hosts ...string) *networkingv1.VirtualService {
+	return &networkingv1.VirtualService{ObjectMeta: meta(name), Spec: v1alpha3.VirtualService{Hosts: hosts, Http: []*v1alpha3.HTTPRoute{{}}}}
+}
+
+func TestObserveFindsWhoNamesTheHost(t *testing.T) {
+	s := world(t, service("web", app), virtualService("web-grayscale", "web.shop.svc.cluster.local"), virtualService("short", "web"),
+		virtualService("wide", "*.shop.svc.cluster.local"), virtualService("both", "web", "*"), virtualService("elsewhere", "cart"))
+	f := seenBy(t, s, "web")
+	if f.VirtualService == nil || len(f.VirtualService.Spec.Http) != 1 {
+		t.Errorf("ours is %v, want it whole", f.VirtualService)
+	}
+	var others []string
+	for _, vs := range f.OtherVirtualServices {
+		others = append(others, vs.Name)
+		if len(vs.Spec.Http) != 0 {
+			t.Errorf("%s keeps its routes in the cache, which nobody reads", vs.Name)
+		}
+	}
+	if got := strings.Join(others, " "); got != "both short wide" {
+		t.Errorf("others are %q, want \"both short wide\"", got)
+	}
+}
+
+func TestObserveWithoutIstio(t *testing.T) {
+	s := world(t, service("web", app), deployment("web", canary))
+	s.routes.Store(nil)
+	if f := seenBy(t, s, "web"); !f.IstioMissing {
+		t.Error("IstioMissing is false while the kinds are not served")
+	}
+}

@@ -19,6 +19,7 @@ func TestCandidateLosesItsPods(t *testing.T) {
 	s.kubectl("annotate", "pods", "-l", "instance=web-v2", "lab.grayscale.dev/ready=false")
 	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Programmed", "False", "no pod")
 	harness.WaitEvent(t, s.ns, "web-v2", "NoReadyPods", "no pod")
+	harness.WaitServed(t, s.url) // the routes are written, and on their way to Envoy
 	s.served(split{"v1": 100})
 
 	s.kubectl("annotate", "pods", "-l", "instance=web-v2", "lab.grayscale.dev/ready-")

@@ -107,10 +107,10 @@ func askHTTP(address string) (Answer, error) {
 	return a, json.Unmarshal(body, &a)
 }
 
-// WaitServed waits until a Service that has just been applied answers through the mesh, several times in a row.
+// WaitServed waits until a Service answers through the mesh, so often in a row that no version of it can be failing still.
 func WaitServed(t testing.TB, address string) {
 	t.Helper()
-	const row = 5
+	const row = 30
 	limit := time.Now().Add(Patience)
 	for good := 0; good < row; {
 		_, err := Ask(address)

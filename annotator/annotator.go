@@ -62,15 +62,15 @@ type reconciler struct {
 // Setup adds the controller to the manager, whose cache has to have CacheOptions and whose client no rate limit of its
 // own (rest.Config.QPS -1): the API server's priority and fairness is the one to slow us down. The controller
 // starts without Istio's custom resource definitions, and finds them by itself once they are there.
-func Setup(mgr manager.Manager, opts Options) error {
+func Setup(mgr manager.Manager, opts Options) (*Drainer, error) {
 	opts = opts.defaulted(mgr)
 	store, err := newStore(context.Background(), mgr.GetCache(), opts.Settings.ClusterDomain)
 	if err != nil {
-		return fmt.Errorf("annotator: %w", err)
+		return nil, fmt.Errorf("annotator: %w", err)
 	}
 	found, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
-		return fmt.Errorf("annotator: %w", err)
+		return nil, fmt.Errorf("annotator: %w", err)
 	}
 	r := &reconciler{store: store, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
 		now: opts.Now, echoes: newEchoes(), metrics: newTally(),
@@ -80,7 +80,7 @@ func Setup(mgr manager.Manager, opts Options) error {
 		Reconciler: r, MaxConcurrentReconciles: workers, ReconciliationTimeout: stepLimit, EnableWarmup: &warm, SkipNameValidation: &anyName,
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](shortest, longest)})
 	if err != nil {
-		return fmt.Errorf("annotator: %w", err)
+		return nil, fmt.Errorf("annotator: %w", err)
 	}
 	for _, s := range []source.Source{
 		watch(mgr.GetCache(), &appsv1.Deployment{}, sameDeployment, store.ofDeployment),
@@ -89,10 +89,10 @@ func Setup(mgr manager.Manager, opts Options) error {
 		newMesh(mgr.GetCache(), found, store),
 	} {
 		if err := c.Watch(s); err != nil {
-			return fmt.Errorf("annotator: %w", err)
+			return nil, fmt.Errorf("annotator: %w", err)
 		}
 	}
-	return nil
+	return &Drainer{r}, nil
 }
 
 const controllerName = "annotator"

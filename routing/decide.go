@@ -19,8 +19,9 @@ import (
 func Decide(f Facts, s Settings) Decision {
 	d := &deciding{facts: f, settings: s}
 	d.remember()
+	d.leave()
 	if !f.Service.Missing {
-		behind := slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
+		behind := slices.DeleteFunc(slices.Clone(d.facts.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
 		d.cast = release.Assign(f.Service, behind, d.state, d.blocked())
 	}
 	if d.over() {
@@ -99,7 +100,10 @@ func (d *deciding) settled(written time.Time) bool {
 
 // waitFor asks for another look when what was written then will have settled.
 func (d *deciding) waitFor(written time.Time) {
-	wait := written.Add(d.settings.Settle).Sub(d.facts.Now)
+	d.lookAfter(written.Add(d.settings.Settle).Sub(d.facts.Now))
+}
+
+func (d *deciding) lookAfter(wait time.Duration) {
 	if wait > 0 && (d.out.After == 0 || wait < d.out.After) {
 		d.out.After = wait
 	}

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -31,7 +32,7 @@ func (d *deciding) announce(next release.State) {
 			fmt.Sprintf("Service %s is pinned to stable version %s", service, next.Stable.Version))
 	case d.cast.Promoted || next.Stable != before.Stable && before.Stable.Deployment != "":
 		d.event(next.Stable.Deployment, eventNormal, "Promoted", fmt.Sprintf("version %s is stable behind Service %s now", next.Stable.Version, service))
-	case reflect.DeepEqual(next.Traffic, before.Traffic) && sameHolders(next, before):
+	case reflect.DeepEqual(next.Traffic, before.Traffic) && sameHolders(next, before) && maps.Equal(next.Leaving, before.Leaving):
 		d.event(next.Stable.Deployment, eventWarning, "RoutesRestored",
 			fmt.Sprintf("the VirtualService of Service %s was edited by somebody else and says again what the annotations ask for", service))
 	}

@@ -34,6 +34,9 @@ type Facts struct {
 	// OtherVirtualServices and OtherDestinationRules name the Service's host too (or a wildcard over it) and are not ours.
 	OtherVirtualServices  []*networkingv1.VirtualService  `json:"otherVirtualServices,omitempty"`
 	OtherDestinationRules []*networkingv1.DestinationRule `json:"otherDestinationRules,omitempty"`
+	// Leaving names the Deployments that the API server is asked to delete or to scale to zero, and waits with until their
+	// traffic has gone.
+	Leaving []string `json:"leaving,omitempty"`
 	// Strays are pods behind the Service, by version label, that belong to none of Deployments: those of a deleted one end so.
 	Strays []release.Pods `json:"strays,omitempty"`
 	// Services are the Services of the namespace, needed only where Service.Missing, to say what is wrong.

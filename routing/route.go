@@ -160,7 +160,8 @@ func (d *deciding) writeRoutes() {
 
 // nextState is what to remember next to the traffic.
 func (d *deciding) nextState() release.State {
-	next := release.State{Stable: d.cast.Stable, PinnedAt: d.state.PinnedAt, Traffic: d.traffic, Left: maps.Clone(d.state.Left)}
+	next := release.State{Stable: d.cast.Stable, PinnedAt: d.state.PinnedAt, Traffic: d.traffic, Left: maps.Clone(d.state.Left),
+		Leaving: d.leaving()}
 	if !d.pinned || next.PinnedAt.IsZero() {
 		next.PinnedAt = d.facts.Now
 	}

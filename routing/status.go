@@ -20,6 +20,7 @@ const (
 	reasonNotAccepted = "NotAccepted"
 	reasonNoReadyPods = "NoReadyPods"
 	reasonPaused      = "Paused"
+	reasonLeaving     = "Leaving"
 	reasonPinning     = "Pinning"
 	reasonSettling    = "Settling"
 )
@@ -115,6 +116,8 @@ func (d *deciding) programmed(c release.Candidate) release.Condition {
 		return no(reasonPinning, "held at zero pods until the routes that pin Service %s to stable version %s have settled", service, d.cast.Stable.Version)
 	case c.Deployment.Ready(c.Version) == 0:
 		return no(reasonNoReadyPods, "%s", noReadyPods(d.facts.Service, c))
+	case !c.Deployment.LeavingSince.IsZero():
+		return no(reasonLeaving, "it is about to be deleted or scaled to zero: its traffic has gone, and comes back where neither happens within %s", leaveLimit)
 	case !d.serving(c):
 		return no(reasonSettling, "waiting until the endpoints of version %s have reached every Envoy", c.Version)
 	}

@@ -31,6 +31,7 @@ type step struct {
 	Ready    map[string]int                `json:"ready,omitempty"`
 	ReadyFor metav1.Duration               `json:"readyFor,omitempty"`
 	Delete   []string                      `json:"delete,omitempty"`
+	Leaving  []string                      `json:"leaving,omitempty"` // the API server asks about their end
 	Unroute  bool                          `json:"unroute,omitempty"`
 	Edit     []release.Weight              `json:"edit,omitempty"`
 	Istio    *bool                         `json:"istio,omitempty"`
@@ -77,7 +78,7 @@ func idle(d routing.Decision) bool {
 }
 
 func (s step) happen(f *routing.Facts) {
-	f.Now = f.Now.Add(s.Wait.Duration)
+	f.Now, f.Leaving = f.Now.Add(s.Wait.Duration), s.Leaving
 	f.Deployments = append(f.Deployments, s.Add...)
 	for name, set := range s.Annotate {
 		for key, value := range set {

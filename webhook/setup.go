@@ -12,16 +12,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// The paths at which the webhook configurations reach the two handlers.
+// The paths at which the webhook configurations reach the handlers.
 const (
 	MutatePath   = "/mutate-apps-v1-deployment"
 	ValidatePath = "/validate-apps-v1-deployment"
+	DrainPath    = "/drain-apps-v1-deployment"
 )
 
-// Setup adds both handlers to the manager's webhook server, and to the manager what keeps the server's certificate. Every
+// Setup adds the handlers to the manager's webhook server, and to the manager what keeps the server's certificate. Every
 // replica answers, whether it leads or not. The latency and the number of requests are metrics of controller-runtime's
 // webhook server (controller_runtime_webhook_latency_seconds, controller_runtime_webhook_requests_total).
-func Setup(mgr manager.Manager, certificate *Certificate) error {
+func Setup(mgr manager.Manager, certificate *Certificate, drainer Drainer) error {
 	for _, o := range []client.Object{&corev1.Service{}, &appsv1.Deployment{}} {
 		// A replica that does not lead has no controller that would fill these; they sync before the certificate is read.
 		if _, err := mgr.GetCache().GetInformer(context.Background(), o, cache.BlockUntilSynced(false)); err != nil {
@@ -31,5 +32,6 @@ func Setup(mgr manager.Manager, certificate *Certificate) error {
 	n := neighbours{reader: mgr.GetCache()}
 	mgr.GetWebhookServer().Register(MutatePath, &admission.Webhook{Handler: mutating{n}})
 	mgr.GetWebhookServer().Register(ValidatePath, &admission.Webhook{Handler: validating{n}})
+	mgr.GetWebhookServer().Register(DrainPath, &admission.Webhook{Handler: draining{drainer}})
 	return mgr.Add(certificate.keptWith(mgr))
 }

@@ -64,7 +64,7 @@ func start(t *testing.T, namespace string, allowed int64, before func(*http.Requ
 		t.Fatal(err)
 	}
 	settings := routing.Settings{Settle: settle, ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
-	if err := annotator.Setup(mgr, annotator.Options{Settings: settings, Name: t.Name()}); err != nil {
+	if _, err := annotator.Setup(mgr, annotator.Options{Settings: settings, Name: t.Name()}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -123,11 +123,12 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := webhook.Setup(mgr, certificate); err != nil {
-		return fmt.Errorf("webhook: %w", err)
+	drainer, err := annotator.Setup(mgr, annotator.Options{Settings: o.settings})
+	if err != nil {
+		return err
 	}
-	if err := annotator.Setup(mgr, annotator.Options{Settings: o.settings}); err != nil {
-		return fmt.Errorf("annotator: %w", err)
+	if err := webhook.Setup(mgr, certificate, drainer); err != nil {
+		return fmt.Errorf("webhook: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return err

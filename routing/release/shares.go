@@ -48,7 +48,7 @@ func serves(c Candidate, usable func(string) bool) bool {
 }
 
 // leaving: its pods are about to go, so traffic has to go first.
-func leaving(d Deployment) bool { return d.Deleting || d.Replicas == 0 }
+func leaving(d Deployment) bool { return d.Deleting || d.Replicas == 0 || !d.LeavingSince.IsZero() }
 
 // spread scales shares so that they fill everything, the remainder of the division going to the first version.
 func spread(shares map[string]intent.Percent, sum intent.Percent) {

@@ -69,6 +69,9 @@ type Deployment struct {
 	SpecPaused bool `json:"specPaused,omitempty"`
 	// Deleting is true from the deletionTimestamp on.
 	Deleting bool `json:"deleting,omitempty"`
+	// LeavingSince is when its deletion or its scaling to zero was announced, while neither has happened yet; zero where
+	// neither was.
+	LeavingSince time.Time `json:"leavingSince,omitzero"`
 	// DeadlineExceeded is the Deployment's condition Progressing=False with reason ProgressDeadlineExceeded.
 	DeadlineExceeded bool `json:"deadlineExceeded,omitempty"`
 	// Pods are its pods by version label, sorted by Version.
@@ -136,6 +139,8 @@ type State struct {
 	Traffic Traffic `json:"traffic"`
 	// Left holds, per version that routes stopped referring to, when that was: its subset may go once that has settled.
 	Left map[string]time.Time `json:"left,omitempty"`
+	// Leaving holds, per Deployment whose deletion or scaling to zero was announced and has not happened yet, when that was.
+	Leaving map[string]time.Time `json:"leaving,omitempty"`
 }
 
 // Subsets is what the derived DestinationRule holds: each version, and when its subset was added.

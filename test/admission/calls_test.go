@@ -19,6 +19,7 @@ import (
 const (
 	mutate   = "mutate.grayscale.dev"
 	validate = "validate.grayscale.dev"
+	drain    = "drain.grayscale.dev"
 )
 
 // calls counts how often the API server has asked each of the webhooks, by its own metrics.
@@ -52,17 +53,22 @@ func calls(t *testing.T) map[string]uint64 {
 func since(t *testing.T, before map[string]uint64) string {
 	t.Helper()
 	now := calls(t)
-	return fmt.Sprintf("%s %d, %s %d", mutate, now[mutate]-before[mutate], validate, now[validate]-before[validate])
+	return counted(now[mutate]-before[mutate], now[validate]-before[validate], now[drain]-before[drain])
 }
 
-// Deployments without our annotations cost no call, whatever is done to them; one that has them costs one of each.
+func counted(mutated, validated, drained uint64) string {
+	return fmt.Sprintf("%s %d, %s %d, %s %d", mutate, mutated, validate, validated, drain, drained)
+}
+
+// Deployments without our annotations cost no call, whatever is done to them, but for a Scale to zero: it carries no
+// annotations to tell by. A Deployment that has them costs one call of each.
 func TestOtherDeploymentsCostNoCall(t *testing.T) {
 	d := newDoor(t)
 	deployments, ctx := d.kube.AppsV1().Deployments(d.ns), context.Background()
 	d.mustCreate(t, candidate("web-v2"))
 	before := calls(t)
 
-	d.mustCreate(t, plain("other"))
+	d.mustCreate(t, harness.App{Name: "other"}.Deployment())
 	harness.WaitReady(t, d.ns, "other")
 	for _, change := range []string{
 		`{"metadata":{"annotations":{"team":"shop"}}}`,
@@ -73,27 +79,34 @@ func TestOtherDeploymentsCostNoCall(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	scale := &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: d.ns}, Spec: autoscalingv1.ScaleSpec{Replicas: 1}}
-	if _, err := deployments.UpdateScale(ctx, "other", scale, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
+	scale := func(replicas int32) {
+		to := &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: d.ns}, Spec: autoscalingv1.ScaleSpec{Replicas: replicas}}
+		if _, err := deployments.UpdateScale(ctx, "other", to, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
+	scale(1)
 	harness.WaitReady(t, d.ns, "other")
+	if got, want := since(t, before), counted(0, 0, 0); got != want {
+		t.Errorf("a Deployment of others: %s", got)
+	}
+	scale(0)
 	if err := deployments.Delete(ctx, "other", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := since(t, before), fmt.Sprintf("%s 0, %s 0", mutate, validate); got != want {
-		t.Errorf("a Deployment of others: %s", got)
+	if got, want := since(t, before), counted(0, 0, 1); got != want {
+		t.Errorf("a Deployment of others at its end: %s", got)
 	}
 
 	d.mustCreate(t, candidate("web-v3"))
-	if got, want := since(t, before), fmt.Sprintf("%s 1, %s 1", mutate, validate); got != want {
+	if got, want := since(t, before), counted(1, 1, 1); got != want {
 		t.Errorf("a candidate: %s", got)
 	}
 	if _, err := deployments.Patch(ctx, "web-v3", types.MergePatchType,
 		[]byte(`{"metadata":{"annotations":{"grayscale.dev/strategy":null}}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := since(t, before), fmt.Sprintf("%s 2, %s 2", mutate, validate); got != want {
+	if got, want := since(t, before), counted(2, 2, 1); got != want {
 		t.Errorf("the end of its annotation: %s", got)
 	}
 }
@@ -106,7 +119,7 @@ func TestOwnWritesCostNoCall(t *testing.T) {
 	before := calls(t)
 	d.mustCreate(t, candidate("web-v2", "weight", "10"))
 	harness.WaitProgrammed(t, d.ns, "web-v2", "canary 10% of web")
-	if got, want := since(t, before), fmt.Sprintf("%s 1, %s 1", mutate, validate); got != want {
+	if got, want := since(t, before), counted(1, 1, 0); got != want {
 		t.Errorf("a release with one write of its user: %s", got)
 	}
 }

@@ -79,6 +79,11 @@ func bundles(t *testing.T) [][]byte {
 	return out
 }
 
+// idle drains nothing: these replicas serve a certificate and have no controller.
+type idle struct{}
+
+func (idle) Drain(context.Context, string, string) error { return nil }
+
 // replica runs a webhook server until the returned function, or the test's end, stops it.
 func replica(t *testing.T, ns string) (address string, stop func()) {
 	t.Helper()
@@ -91,7 +96,7 @@ func replica(t *testing.T, ns string) (address string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := webhook.Setup(mgr, certificate); err != nil {
+	if err := webhook.Setup(mgr, certificate, idle{}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -1,0 +1,66 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+)
+
+// asked remembers whom it was to drain, and for how long it could have gone on.
+type asked struct {
+	names []string
+	limit time.Duration
+	err   error
+}
+
+func (a *asked) Drain(ctx context.Context, namespace, name string) error {
+	a.names = append(a.names, namespace+"/"+name)
+	until, _ := ctx.Deadline()
+	a.limit = time.Until(until)
+	return a.err
+}
+
+func ending(t *testing.T, name string, dry bool) admission.Request {
+	t.Helper()
+	return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Namespace: shop, Name: name, Operation: admissionv1.Delete,
+		DryRun: &dry, OldObject: runtime.RawExtension{Raw: encoded(t, web("web-v2", canary()))}}}
+}
+
+func TestEndOfADeployment(t *testing.T) {
+	tests := map[string]struct {
+		name    string
+		dry     bool
+		err     error
+		drained string
+		warning string
+	}{
+		"deleted":                    {name: "web-v2", drained: "shop/web-v2"},
+		"deleted with a collection":  {drained: "shop/web-v2"},
+		"a dry run":                  {name: "web-v2", dry: true},
+		"the traffic does not leave": {name: "web-v2", err: errors.New("the API server is slow"), drained: "shop/web-v2", warning: "the API server is slow"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			a := &asked{err: tt.err}
+			r := draining{a}.Handle(context.Background(), ending(t, tt.name, tt.dry))
+			if !r.Allowed {
+				t.Errorf("it is refused: %v", r.Result)
+			}
+			if got := strings.Join(a.names, " "); got != tt.drained {
+				t.Errorf("drained %q, want %q", got, tt.drained)
+			}
+			if got := strings.Join(r.Warnings, "\n"); !strings.Contains(got, tt.warning) || (tt.warning == "") != (got == "") {
+				t.Errorf("warned %q, want %q", got, tt.warning)
+			}
+			if tt.drained != "" && (a.limit <= 0 || a.limit > drainPatience) {
+				t.Errorf("it may take %s, want at most %s", a.limit, drainPatience)
+			}
+		})
+	}
+}

@@ -23,7 +23,7 @@ var errNotYet = errors.New("not yet")
 // waits reports whether trying again soon is all that there is to do: somebody else wrote in between, a cache lags
 // behind, an object has just gone, or its namespace is going.
 func waits(err error) bool {
-	return errors.Is(err, errNotYet) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
+	return errors.Is(err, errNotYet) || errors.Is(err, errRetired) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
 		apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 

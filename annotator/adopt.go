@@ -2,6 +2,7 @@ package annotator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -184,8 +185,12 @@ func (a *acting) readAdoption(ctx context.Context, m release.Member) (adoption, 
 	return x, nil
 }
 
-// pause is marked as ours in the same write, so that a crash right after it still ends it.
+// pause is marked as ours in the same write, so that a crash right after it still ends it. Nobody would end it once
+// grayscale is uninstalled.
 func (a *acting) pause(ctx context.Context, d *appsv1.Deployment) error {
+	if retired, err := a.retired(ctx); err != nil || retired {
+		return errors.Join(err, errRetired)
+	}
 	change := object{"metadata": object{"annotations": object{intent.KeyHeld: adopting}}, "spec": object{"paused": true}}
 	if err := a.merge(ctx, d, change.at(d.ResourceVersion)); err != nil {
 		return err

@@ -34,7 +34,13 @@ type Options struct {
 	Name string
 	// Events publishes Events; the manager's recorder for events.k8s.io where it is nil.
 	Events events.EventRecorder
+	// Configuration is the name of the mutating webhook configuration; "grayscale" where it is empty.
+	Configuration string
 }
+
+// Controller is what the webhook asks of the controller. Every replica can do it, whether it leads or not: the API server
+// asks any of them, the caches are warm in all, and what is decided from a stale one is refused.
+type Controller struct{ r *reconciler }
 
 const (
 	// workers decide that many Services at once; one Service is always one worker's.
@@ -57,12 +63,14 @@ type reconciler struct {
 	echoes   *echoes
 	metrics  *tally
 	pauses   workqueue.TypedRateLimiter[types.NamespacedName] // of Services that wait
+	// configuration is the name of the mutating webhook configuration.
+	configuration string
 }
 
 // Setup adds the controller to the manager, whose cache has to have CacheOptions and whose client no rate limit of its
 // own (rest.Config.QPS -1): the API server's priority and fairness is the one to slow us down. The controller
 // starts without Istio's custom resource definitions, and finds them by itself once they are there.
-func Setup(mgr manager.Manager, opts Options) (*Drainer, error) {
+func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	opts = opts.defaulted(mgr)
 	store, err := newStore(context.Background(), mgr.GetCache(), opts.Settings.ClusterDomain)
 	if err != nil {
@@ -73,7 +81,7 @@ func Setup(mgr manager.Manager, opts Options) (*Drainer, error) {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
 	r := &reconciler{store: store, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
-		now: opts.Now, echoes: newEchoes(), metrics: newTally(),
+		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), metrics: newTally(),
 		pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](shortest, longest)}
 	warm, anyName := true, opts.Name != controllerName
 	c, err := controller.New(opts.Name, mgr, controller.Options{
@@ -92,7 +100,7 @@ func Setup(mgr manager.Manager, opts Options) (*Drainer, error) {
 			return nil, fmt.Errorf("annotator: %w", err)
 		}
 	}
-	return &Drainer{r}, nil
+	return &Controller{r}, nil
 }
 
 const controllerName = "annotator"
@@ -103,6 +111,9 @@ func (o Options) defaulted(mgr manager.Manager) Options {
 	}
 	if o.Name == "" {
 		o.Name = controllerName
+	}
+	if o.Configuration == "" {
+		o.Configuration = routing.FieldManager
 	}
 	if o.Events == nil {
 		o.Events = mgr.GetEventRecorder(routing.FieldManager)

@@ -12,20 +12,17 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// Drainer moves traffic away from a Deployment before its pods go. Every replica can, whether it leads or not: the API
-// server asks any of them, the caches are warm in all, and a route decided from a stale one is refused.
-type Drainer struct{ r *reconciler }
-
-// Drain has the routes of the Deployment's Services lead elsewhere and returns once every Envoy has been told, or when ctx
-// ends. It returns at once where the Deployment gets no traffic, or where nobody else can take it.
-func (d *Drainer) Drain(ctx context.Context, namespace, name string) error {
-	o, ok := get[*appsv1.Deployment](d.r.store.deployments, namespace+"/"+name)
+// Drain moves the traffic away from a Deployment before its pods go: it has the routes of its Services lead elsewhere,
+// and returns once every Envoy has been told, or when ctx ends. It returns at once where the Deployment gets no traffic, or
+// where nobody else can take it.
+func (c *Controller) Drain(ctx context.Context, namespace, name string) error {
+	o, ok := get[*appsv1.Deployment](c.r.store.deployments, namespace+"/"+name)
 	if !ok {
 		return nil
 	}
 	var longest time.Duration
-	for _, service := range d.r.store.homes(o) {
-		wait, err := d.r.drain(ctx, types.NamespacedName{Namespace: namespace, Name: service}, name)
+	for _, service := range c.r.store.homes(o) {
+		wait, err := c.r.drain(ctx, types.NamespacedName{Namespace: namespace, Name: service}, name)
 		if err != nil {
 			return fmt.Errorf("moving the traffic of Service %s/%s away from Deployment %s: %w", namespace, service, name, err)
 		}

@@ -14,20 +14,26 @@ import (
 // configuration, so that the one who deletes is told.
 const drainPatience = 4 * time.Second
 
-// Drainer moves the traffic away from a Deployment whose pods are about to go. It returns once no Envoy sends it anything
-// any more, at once where none does, and with an error where that could not be reached before ctx ended.
-type Drainer interface {
+// retirePatience is the same for the end of grayscale.
+const retirePatience = 9 * time.Second
+
+// Controller is what the webhook has done before it answers.
+type Controller interface {
+	// Drain moves the traffic away from a Deployment whose pods are about to go. It returns once no Envoy sends it anything
+	// any more, at once where none does, and with an error where that could not be reached before ctx ended.
 	Drain(ctx context.Context, namespace, name string) error
+	// Retire ends every hold and makes sure that none begins: grayscale is being uninstalled.
+	Retire(ctx context.Context) error
 }
 
 // draining answers questions about the end of a Deployment: its deletion, or its scaling to zero by whichever resource. It
 // never refuses; the answer alone is late.
-type draining struct{ Drainer }
+type draining struct{ Controller }
 
 // Handle lets the end pass once the traffic has gone.
 func (h draining) Handle(ctx context.Context, req admission.Request) admission.Response {
 	response := admission.Allowed("")
-	if req.DryRun != nil && *req.DryRun {
+	if dryRun(req) {
 		return response
 	}
 	name := req.Name
@@ -39,6 +45,25 @@ func (h draining) Handle(ctx context.Context, req admission.Request) admission.R
 	if err := h.Drain(ctx, req.Namespace, name); err != nil {
 		return response.WithWarnings(fmt.Sprintf("the traffic of %s may not all have gone before its pods do: %v; a few requests can be lost",
 			release.Object(req.Namespace, name), err))
+	}
+	return response
+}
+
+func dryRun(req admission.Request) bool { return req.DryRun != nil && *req.DryRun }
+
+// retiring answers the question about the end of grayscale's own namespace, which is its end as well.
+type retiring struct{ Controller }
+
+// Handle lets the end pass once nothing is left that only grayscale could end.
+func (h retiring) Handle(ctx context.Context, req admission.Request) admission.Response {
+	response := admission.Allowed("")
+	if dryRun(req) {
+		return response
+	}
+	ctx, cancel := context.WithTimeout(ctx, retirePatience)
+	defer cancel()
+	if err := h.Retire(ctx); err != nil {
+		return response.WithWarnings(fmt.Sprintf("not every hold could be lifted: %v; unpause what is left with kubectl rollout resume", err))
 	}
 	return response
 }

@@ -17,12 +17,13 @@ const (
 	MutatePath   = "/mutate-apps-v1-deployment"
 	ValidatePath = "/validate-apps-v1-deployment"
 	DrainPath    = "/drain-apps-v1-deployment"
+	RetirePath   = "/retire"
 )
 
 // Setup adds the handlers to the manager's webhook server, and to the manager what keeps the server's certificate. Every
 // replica answers, whether it leads or not. The latency and the number of requests are metrics of controller-runtime's
 // webhook server (controller_runtime_webhook_latency_seconds, controller_runtime_webhook_requests_total).
-func Setup(mgr manager.Manager, certificate *Certificate, drainer Drainer) error {
+func Setup(mgr manager.Manager, certificate *Certificate, controller Controller) error {
 	for _, o := range []client.Object{&corev1.Service{}, &appsv1.Deployment{}} {
 		// A replica that does not lead has no controller that would fill these; they sync before the certificate is read.
 		if _, err := mgr.GetCache().GetInformer(context.Background(), o, cache.BlockUntilSynced(false)); err != nil {
@@ -32,6 +33,7 @@ func Setup(mgr manager.Manager, certificate *Certificate, drainer Drainer) error
 	n := neighbours{reader: mgr.GetCache()}
 	mgr.GetWebhookServer().Register(MutatePath, &admission.Webhook{Handler: mutating{n}})
 	mgr.GetWebhookServer().Register(ValidatePath, &admission.Webhook{Handler: validating{n}})
-	mgr.GetWebhookServer().Register(DrainPath, &admission.Webhook{Handler: draining{drainer}})
+	mgr.GetWebhookServer().Register(DrainPath, &admission.Webhook{Handler: draining{controller}})
+	mgr.GetWebhookServer().Register(RetirePath, &admission.Webhook{Handler: retiring{controller}})
 	return mgr.Add(certificate.keptWith(mgr))
 }

@@ -34,6 +34,9 @@ import (
 // version is set by the linker (-X main.version=...); what the Go tool knows stands in where it is not.
 var version string
 
+// configuration is the name of both webhook configurations.
+const configuration = "grayscale"
+
 // options are the command line.
 type options struct {
 	bind                                 string
@@ -118,16 +121,16 @@ func run(ctx context.Context, o options) error {
 	config.QPS = -1 // the API server's own fairness decides who waits
 	config.UserAgent = "grayscale/" + build()
 	certificate := webhook.NewCertificate(webhook.CertificateOptions{Namespace: o.namespace, Service: o.service,
-		Secret: "grayscale-webhook-certificate", Configuration: "grayscale"})
+		Secret: "grayscale-webhook-certificate", Configuration: configuration})
 	mgr, err := newManager(config, certificate, o)
 	if err != nil {
 		return err
 	}
-	drainer, err := annotator.Setup(mgr, annotator.Options{Settings: o.settings})
+	controller, err := annotator.Setup(mgr, annotator.Options{Settings: o.settings, Configuration: configuration})
 	if err != nil {
 		return err
 	}
-	if err := webhook.Setup(mgr, certificate, drainer); err != nil {
+	if err := webhook.Setup(mgr, certificate, controller); err != nil {
 		return fmt.Errorf("webhook: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

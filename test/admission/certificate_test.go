@@ -79,10 +79,11 @@ func bundles(t *testing.T) [][]byte {
 	return out
 }
 
-// idle drains nothing: these replicas serve a certificate and have no controller.
+// idle does nothing: these replicas serve a certificate and have no controller.
 type idle struct{}
 
 func (idle) Drain(context.Context, string, string) error { return nil }
+func (idle) Retire(context.Context) error                { return nil }
 
 // replica runs a webhook server until the returned function, or the test's end, stops it.
 func replica(t *testing.T, ns string) (address string, stop func()) {

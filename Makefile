@@ -29,7 +29,7 @@ bin/lab: $(LAB_SOURCES)
 	@go build -C test/lab -ldflags '$(LAB_LDFLAGS)' -o '$(CURDIR)/bin/lab' .
 
 .PHONY: envoy
-envoy:
+envoy: ## Put the upstream Envoy into .tools, unless ENVOY=/path/to/envoy names another
 	@hack/envoy.sh $(ENVOY_VERSION)
 
 .PHONY: build

@@ -119,14 +119,18 @@ func BenchmarkAnnotateToVirtualService(b *testing.B) {
 // BenchmarkAnnotateToEnvoy: from the request that annotates with 100 to the first answer of the candidate.
 func BenchmarkAnnotateToEnvoy(b *testing.B) {
 	r := newRelease(b)
-	measure(b, func() {
+	there := func() {
 		r.weight(b, 100)
 		r.answered(b, "v2")
-	}, func() {
+	}
+	back := func() {
 		r.weight(b, 0)
 		r.programmed(b, 0)
 		r.answered(b, "v1")
-	})
+	}
+	there() // the first time waits until the candidate's endpoints have settled
+	back()
+	measure(b, there, back)
 }
 
 // BenchmarkAbortToEnvoy: from the request that removes the strategy of a canary at 99 % to the first of three answers in a

@@ -3,6 +3,8 @@ package harness
 import (
 	"bufio"
 	"cmp"
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -48,16 +50,41 @@ func TCPURL(namespace, service string, port int) string {
 	return fmt.Sprintf("tcp://%s.%s.svc.cluster.local:%d", service, namespace, port)
 }
 
-// Ask sends one request (tcp://: opens one connection) through the mesh client's sidecar.
+// TLSURL is TCPURL for a port behind which the pods speak TLS themselves.
+func TLSURL(namespace, service string, port int) string {
+	return "tls" + strings.TrimPrefix(TCPURL(namespace, service, port), "tcp")
+}
+
+// Ask sends one request (tcp://: opens one connection; tls://: shakes hands once) through the mesh client's sidecar.
 func Ask(address string) (Answer, error) {
 	target, err := url.Parse(address)
 	if err != nil {
 		return Answer{}, err
 	}
-	if target.Scheme == "tcp" {
+	switch target.Scheme {
+	case "tcp":
 		return askTCP(target.Port())
+	case "tls":
+		return askTLS(target.Hostname(), target.Port())
 	}
 	return askHTTP(address)
+}
+
+// askTLS asks for the Service by its name. The certificate tells who answered: its subject's common name is the version.
+func askTLS(name, port string) (Answer, error) {
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: askTimeout}, Config: &tls.Config{ServerName: name, InsecureSkipVerify: true}}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(Lab().MeshHost, port))
+	if err != nil {
+		return Answer{}, fmt.Errorf("port %s: %w", port, err)
+	}
+	defer func() { _ = conn.Close() }() // nothing was to be sent
+	shaken, ok := conn.(*tls.Conn)
+	if !ok {
+		return Answer{}, fmt.Errorf("port %s: %T is no TLS connection", port, conn)
+	}
+	return Answer{Version: shaken.ConnectionState().PeerCertificates[0].Subject.CommonName}, nil
 }
 
 func askTCP(port string) (Answer, error) {

@@ -39,12 +39,14 @@ type Endpoints struct {
 	GatewayAdmin string `json:"gatewayAdmin"` // URL of the gateway's admin interface
 	Istiod       string `json:"istiod"`       // URL of istiod's debug interface
 	Pods         string `json:"pods"`         // URL of the pods' counters
+	Etcd         string `json:"etcd"`         // URL of etcd
 }
 
 // lab is a running lab and the clients of it.
 type lab struct {
 	Endpoints
 	binary  string
+	product string // the path of grayscale's binary
 	config  *rest.Config
 	kube    kubernetes.Interface
 	istio   istio.Interface
@@ -60,7 +62,7 @@ func up(o Options) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{binary: filepath.Join(root, "bin", "lab"), exited: make(chan struct{})}
+	l := &lab{binary: filepath.Join(root, "bin", "lab"), product: filepath.Join(root, "bin", "grayscale"), exited: make(chan struct{})}
 	if _, err := os.Stat(l.binary); err != nil {
 		return nil, fmt.Errorf("%s is missing: run make lab", l.binary)
 	}
@@ -72,11 +74,10 @@ func up(o Options) (*lab, error) {
 		args = append(args, "--istio-debounce", o.Debounce.String())
 	}
 	if o.Grayscale {
-		product := filepath.Join(root, "bin", "grayscale")
-		if _, err := os.Stat(product); err != nil {
-			return nil, fmt.Errorf("%s is missing: run make build", product)
+		if _, err := os.Stat(l.product); err != nil {
+			return nil, fmt.Errorf("%s is missing: run make build", l.product)
 		}
-		args = append(args, "--grayscale", product, "--manifests", filepath.Join(root, "manifests", "base"))
+		args = append(args, "--grayscale", l.product, "--manifests", filepath.Join(root, "manifests", "base"))
 	}
 	if err := l.start(args); err != nil {
 		l.down()

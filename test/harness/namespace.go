@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -23,7 +24,8 @@ func Namespace(t testing.TB) string {
 			showNamespace(t, made.Name)
 		}
 		// Nobody waits for its end: the next test has a namespace of its own.
-		if err := l.kube.CoreV1().Namespaces().Delete(context.Background(), made.Name, metav1.DeleteOptions{}); err != nil {
+		err := l.kube.CoreV1().Namespaces().Delete(context.Background(), made.Name, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) { // a test may have deleted it itself
 			t.Errorf("namespace %s: %v", made.Name, err)
 		}
 	})

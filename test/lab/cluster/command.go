@@ -16,9 +16,9 @@ import (
 // defaultManifests is where the repository keeps the kustomization that installs grayscale.
 const defaultManifests = "manifests/base"
 
-// Commands are `lab up`, `lab down` and `lab grayscale`.
+// Commands are `lab up`, `lab down`, `lab restart` and `lab grayscale`.
 func Commands() []*cobra.Command {
-	return []*cobra.Command{upCommand(), downCommand(), grayscaleCommand()}
+	return []*cobra.Command{upCommand(), downCommand(), restartCommand(), grayscaleCommand()}
 }
 
 func upCommand() *cobra.Command {
@@ -76,6 +76,17 @@ func downCommand() *cobra.Command {
 			}
 			return err
 		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "the lab's directory")
+	return cmd
+}
+
+func restartCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use: "restart --dir DIR COMPONENT", Short: "Kill a component of a lab and start it anew, as after a crash", Args: cobra.ExactArgs(1),
+		Long: "Kill a component of a lab (a name of lab.json's pids) and start it anew, as after a crash. It returns once the API server is ready.",
+		RunE: func(cmd *cobra.Command, args []string) error { return restart(cmd.Context(), dir, args[0]) },
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "the lab's directory")
 	return cmd

@@ -15,14 +15,15 @@ import (
 // directory is a lab's directory: everything that a lab writes is in it, at these names.
 type directory string
 
-func (d directory) lock() string                { return d.file("lab.lock") }
-func (d directory) state() string               { return d.file("lab.json") }
-func (d directory) kubeconfig() string          { return d.file("kubeconfig") }
-func (d directory) etcd() string                { return d.file("etcd") }
-func (d directory) config(name string) string   { return d.file("config", name) }
-func (d directory) log(component string) string { return d.file("logs", component+".log") }
-func (d directory) grayscalePath() string       { return d.file("grayscale.path") }
-func (d directory) grayscaleManifests() string  { return d.file("grayscale.manifests") }
+func (d directory) lock() string                    { return d.file("lab.lock") }
+func (d directory) state() string                   { return d.file("lab.json") }
+func (d directory) kubeconfig() string              { return d.file("kubeconfig") }
+func (d directory) etcd() string                    { return d.file("etcd") }
+func (d directory) config(name string) string       { return d.file("config", name) }
+func (d directory) log(component string) string     { return d.file("logs", component+".log") }
+func (d directory) restart(component string) string { return d.file("restart", component) }
+func (d directory) grayscalePath() string           { return d.file("grayscale.path") }
+func (d directory) grayscaleManifests() string      { return d.file("grayscale.manifests") }
 func (d directory) file(elements ...string) string {
 	return filepath.Join(append([]string{string(d)}, elements...)...)
 }
@@ -42,12 +43,12 @@ func openDirectory(path string) (directory, error) {
 
 // clean makes the directory ready for a new lab: what an earlier lab left there goes, files of other names stay.
 func (d directory) clean() error {
-	for _, name := range []string{"lab.json", "kubeconfig", "etcd", "config", "logs", "pods", "grayscale.path", "grayscale.manifests"} {
+	for _, name := range []string{"lab.json", "kubeconfig", "etcd", "config", "logs", "pods", "restart", "grayscale.path", "grayscale.manifests"} {
 		if err := os.RemoveAll(d.file(name)); err != nil {
 			return fmt.Errorf("remove what an earlier lab left: %w", err)
 		}
 	}
-	for _, name := range []string{"config", "logs"} {
+	for _, name := range []string{"config", "logs", "restart"} {
 		if err := os.MkdirAll(d.file(name), 0o700); err != nil {
 			return fmt.Errorf("make the lab's directory: %w", err)
 		}

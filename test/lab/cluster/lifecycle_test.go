@@ -127,3 +127,36 @@ func TestDeathOfAMemberIsReported(t *testing.T) {
 	}
 	f.end(time.Second)
 }
+
+func TestKilledOnPurposeStartsAgain(t *testing.T) {
+	l := &lab{dir: directory(t.TempDir()), family: newFamily()}
+	if err := l.dir.clean(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.family.start("etcd", l.dir.log("etcd"), nil, "/bin/sh", "-c", "exec sleep 60"); err != nil {
+		t.Fatal(err)
+	}
+	defer l.family.end(time.Second)
+	kill := func() death {
+		if err := syscall.Kill(l.family.pids()["etcd"], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		return <-l.family.died
+	}
+	before := l.family.pids()["etcd"]
+	if err := os.WriteFile(l.dir.restart("etcd"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.startAgain(kill()); err != nil {
+		t.Fatal(err)
+	}
+	if now := l.family.pids()["etcd"]; now == before || now == 0 {
+		t.Errorf("process %d was killed on purpose, and now there is %d", before, now)
+	}
+	if _, err := os.Stat(l.dir.restart("etcd")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the request for a restart is still there: %v", err)
+	}
+	if err := l.startAgain(kill()); err == nil {
+		t.Error("a death that nobody asked for is no end of the lab")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,10 +30,11 @@ type child struct {
 	done chan struct{} // closed once the process is reaped
 }
 
-// death is a component that ended without being asked to.
+// death is a component that ended without being asked to; again starts it as it was started.
 type death struct {
 	component string
 	err       error
+	again     func() error
 }
 
 type spawnRequest struct {
@@ -75,15 +77,19 @@ func (f *family) start(name, logFile string, env []string, path string, args ...
 	f.mu.Lock()
 	f.children = append(f.children, c)
 	f.mu.Unlock()
-	go f.reap(c, logFile)
+	again := func() error { return f.start(name, logFile, env, path, args...) }
+	go f.reap(c, logFile, again)
 	return nil
 }
 
-func (f *family) reap(c *child, logFile string) {
+func (f *family) reap(c *child, logFile string, again func() error) {
 	err := c.cmd.Wait()
 	close(c.done)
 	f.mu.Lock()
 	ending := f.ending
+	if !ending { // its number may be another process's from now on
+		f.children = slices.DeleteFunc(f.children, func(other *child) bool { return other == c })
+	}
 	f.mu.Unlock()
 	if ending {
 		return
@@ -91,7 +97,7 @@ func (f *family) reap(c *child, logFile string) {
 	if err == nil {
 		err = errors.New("exit status 0")
 	}
-	f.died <- death{c.name, fmt.Errorf("%s ended: %w: see %s", c.name, err, logFile)}
+	f.died <- death{c.name, fmt.Errorf("%s ended: %w: see %s", c.name, err, logFile), again}
 }
 
 // pids are the processes by component.

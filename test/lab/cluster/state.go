@@ -24,6 +24,8 @@ type State struct {
 	Istiod string `json:"istiod"`
 	// APIServer is the URL of the API server.
 	APIServer string `json:"apiserver"`
+	// Etcd is the URL of etcd, which keeps every write's order; it goes on while the API server does not.
+	Etcd string `json:"etcd"`
 	// Pods is the URL of the Pod runner's counters (GET /counts, POST /reset).
 	Pods string `json:"pods"`
 	// PodRange and LoopbackRange are the first two octets of Pod addresses in the API and of where Pods listen.

@@ -94,13 +94,7 @@ func newLab(o Options, p *progress) (*lab, error) {
 func (l *lab) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() {
-		select {
-		case dead := <-l.family.died:
-			cancel(dead.err)
-		case <-ctx.Done():
-		}
-	}()
+	go l.mind(ctx, cancel)
 	if err := l.start(ctx); err != nil {
 		switch cause := context.Cause(ctx); {
 		case cause == nil:
@@ -212,6 +206,7 @@ func (l *lab) state() State {
 		GatewayAdmin:  l.ports.url("http", l.ports.gatewayAdmin),
 		Istiod:        l.ports.url("http", l.ports.istiodMonitoring),
 		APIServer:     l.ports.url("https", l.ports.apiServer),
+		Etcd:          l.ports.url("http", l.ports.etcdClient),
 		Pods:          l.ports.url("http", l.ports.pods),
 		PodRange:      fmt.Sprintf("10.%d", l.octet.number),
 		LoopbackRange: fmt.Sprintf("127.%d", l.octet.number),

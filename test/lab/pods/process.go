@@ -3,12 +3,14 @@ package pods
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -83,6 +85,11 @@ func startProcess(settings processSettings) (*process, error) {
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := settings.spawner.start(cmd); err != nil {
 		return nil, fmt.Errorf("container %q: %w", settings.container.Name, err)
+	}
+	// Whoever tries faults on this process finds it by this file.
+	pid := []byte(strconv.Itoa(cmd.Process.Pid) + "\n")
+	if err := os.WriteFile(filepath.Join(settings.workDir, "pid"), pid, 0o600); err != nil {
+		slog.Error("process", "container", settings.container.Name, "error", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{processSettings: settings, cmd: cmd, cancel: cancel, ended: make(chan struct{})}

@@ -1,0 +1,68 @@
+// Command manifests writes manifests/base/grayscale.yaml, the part of the kustomize base that the Helm chart renders from
+// its default values. It needs .tools/bin/helm, which `make manifests` builds.
+//
+// Run it from the root of the repository:
+//
+//	go run ./hack/manifests          # write the file
+//	go run ./hack/manifests -check   # exit with 1 where the file is not what would be written
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+)
+
+const (
+	helm      = ".tools/bin/helm"
+	chart     = "manifests/chart"
+	out       = "manifests/base/grayscale.yaml"
+	namespace = "grayscale-system" // the one in manifests/base/namespace.yaml
+	header    = "# Rendered from manifests/chart with its default values by `make manifests`: edit the chart, not this file.\n"
+)
+
+func main() {
+	check := flag.Bool("check", false, "write nothing; exit with 1 where the file differs")
+	flag.Parse()
+	if err := run(*check); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(check bool) error {
+	want, err := render()
+	if err != nil {
+		return err
+	}
+	if !check {
+		return os.WriteFile(out, want, 0o644)
+	}
+	got, err := os.ReadFile(out)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("%s is not what %s renders: run make manifests", out, chart)
+	}
+	return nil
+}
+
+// render is what Helm would install. The hook is left out: deleting the base deletes the namespace, which asks for the same.
+func render() ([]byte, error) {
+	cmd := exec.Command(helm, "template", "grayscale", chart, "--namespace", namespace, "--no-hooks")
+	var failed bytes.Buffer
+	cmd.Stderr = &failed
+	rendered, err := cmd.Output()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is missing: run make %s", helm, helm)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s template: %w: %s", helm, err, failed.Bytes())
+	}
+	return append([]byte(header), bytes.ReplaceAll(rendered, []byte("\n\n"), []byte("\n"))...), nil
+}

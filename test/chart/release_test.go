@@ -1,0 +1,271 @@
+package chart
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// installation is one release of the chart: Helm's own word for what is installed under a name.
+type installation struct {
+	t         *testing.T
+	namespace string
+	values    string   // a file
+	earlier   []string // logs of those that were in the namespace before
+}
+
+// namespaces other than the usual one, by the values file: the chart has to follow the release's.
+var namespaces = map[string]string{"ha-values.yaml": "release-tools", "restricted-network-values.yaml": "locked-down"}
+
+// Each values file: checked, installed, used, upgraded, rolled back and uninstalled, with requests under way all the time.
+// The test is not parallel: grayscale is everybody's.
+func TestEveryValuesFile(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(chart, "ci", "*-values.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no values files: %v", err)
+	}
+	prometheusOperator(t)
+	for _, file := range files {
+		name := filepath.Base(file)
+		t.Run(strings.TrimSuffix(name, "-values.yaml"), func(t *testing.T) {
+			i := &installation{t: t, namespace: "grayscale-system", values: file}
+			if other := namespaces[name]; other != "" {
+				i.namespace = other
+			}
+			i.play()
+		})
+	}
+}
+
+func (i *installation) play() {
+	t := i.t
+	i.check()
+	i.install()
+
+	web := open(t)
+	web.apply(web.deployment("web-v2", "strategy: canary", `weight: "20"`))
+	web.programmed("canary 20% of web")
+	web.served(80, 20)
+	waiting := open(t) // for a stable that never comes: held for good
+	waiting.apply(waiting.deployment("web-v2", "strategy: canary", "stable: nobody"))
+	harness.WaitCondition(t, waiting.ns, "web-v2", "grayscale.dev/Accepted", "False", "nobody")
+	if strings.Contains(filepath.Base(i.values), "monitoring") {
+		alertsHaveMetrics(t)
+	}
+
+	helm(t, "upgrade", "grayscale", chart, "-n", i.namespace, "--reset-then-reuse-values", "--set", "settings.settle=2500ms", "--wait")
+	i.answers()
+	web.weigh("50")
+	web.served(50, 50)
+	helm(t, "rollback", "grayscale", "1", "-n", i.namespace, "--wait")
+	i.answers()
+	web.weigh("30")
+	web.served(70, 30)
+	i.rightsSuffice()
+
+	helm(t, "uninstall", "grayscale", "-n", i.namespace, "--wait")
+	i.nothingLeft()
+	for _, s := range []shop{web, waiting} {
+		for _, name := range []string{"web-v1", "web-v2"} {
+			harness.WaitReady(t, s.ns, name) // which a paused one is not
+		}
+	}
+	web.served(70, 30)
+}
+
+// check renders the chart and has the API server look at every object, without installing anything.
+func (i *installation) check() {
+	i.t.Helper()
+	helm(i.t, "lint", "--strict", chart, "-f", i.values)
+	harness.Kubectl(i.t, "", "create", "namespace", i.namespace)
+	i.t.Cleanup(func() { harness.Kubectl(i.t, "", "delete", "namespace", i.namespace) })
+	strictly(i.t, i.namespace, helm(i.t, "template", "grayscale", chart, "-n", i.namespace, "-f", i.values))
+}
+
+// install runs the lab's grayscale binary wherever the image's name says so.
+func (i *installation) install() {
+	i.t.Helper()
+	if err := os.WriteFile(filepath.Join(harness.Lab().Dir, "grayscale.path"), []byte(harness.Product()+"\n"), 0o600); err != nil {
+		i.t.Fatal(err)
+	}
+	i.earlier = i.logs()
+	helm(i.t, "install", "grayscale", chart, "-n", i.namespace, "-f", i.values, "--wait")
+	i.t.Cleanup(func() {
+		if i.t.Failed() { // else the story has uninstalled it
+			i.showLogs()
+			_, _ = tryHelm(i.t, "uninstall", "grayscale", "-n", i.namespace, "--wait")
+		}
+	})
+	i.answers()
+}
+
+// answers waits until every replica is ready and the webhook denies what is wrong: one that cannot be reached may be skipped.
+func (i *installation) answers() {
+	i.t.Helper()
+	harness.WaitReady(i.t, i.namespace, "grayscale")
+	probe := shop{ns: "default"}.deployment("probe", "strategy: none")
+	harness.Eventually(i.t, "the webhook answers", func() error {
+		out, err := harness.TryKubectl(i.t, probe, "create", "--dry-run=server", "-f", "-")
+		if err == nil || !strings.Contains(out, "validate.grayscale.dev") || !strings.Contains(out, "denied") {
+			return fmt.Errorf("a wrong strategy is not denied: %s", out)
+		}
+		return nil
+	})
+}
+
+// rightsSuffice fails where the API server refused anything that grayscale tried.
+func (i *installation) rightsSuffice() {
+	i.t.Helper()
+	logs := i.logs()
+	if len(logs) == 0 {
+		i.t.Error("grayscale has written no log")
+	}
+	for _, path := range logs {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			i.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(content)) {
+			if strings.Contains(line, "is forbidden: User") {
+				i.t.Errorf("%s: %s", filepath.Base(path), line)
+			}
+		}
+	}
+}
+
+// logs are those of this release's Pods.
+func (i *installation) logs() []string {
+	i.t.Helper()
+	logs, err := filepath.Glob(filepath.Join(harness.Lab().Dir, "logs", i.namespace+"_*.log"))
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return slices.DeleteFunc(logs, func(path string) bool { return slices.Contains(i.earlier, path) })
+}
+
+func (i *installation) showLogs() {
+	for _, path := range i.logs() {
+		content, _ := os.ReadFile(path) // what it could say is a help, not a must
+		i.t.Logf("%s\n%s", filepath.Base(path), content[max(0, len(content)-8000):])
+	}
+}
+
+// nothingLeft looks through every kind of object that the API server has, in grayscale's namespace and outside namespaces.
+// What belongs to every namespace and Events, which go by themselves within the hour, are nobody's remains.
+func (i *installation) nothingLeft() {
+	i.t.Helper()
+	harness.Eventually(i.t, "nothing of grayscale is left", func() error {
+		lists, err := harness.Kube().Discovery().ServerPreferredResources()
+		if err != nil {
+			return err
+		}
+		var left []string
+		for _, list := range lists {
+			for _, r := range list.APIResources {
+				if strings.Contains(strings.Join(r.Verbs, " "), "list") && r.Kind != "Event" {
+					found, err := i.remains(list.GroupVersion, r)
+					if err != nil {
+						return err
+					}
+					left = append(left, found...)
+				}
+			}
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("%d objects are left: %v", len(left), left)
+		}
+		return nil
+	})
+}
+
+// remains are the objects of one kind that nobody else can have made.
+func (i *installation) remains(version string, r metav1.APIResource) ([]string, error) {
+	path := "/apis/" + version
+	if version == "v1" {
+		path = "/api/v1"
+	}
+	if r.Namespaced {
+		path += "/namespaces/" + i.namespace
+	}
+	raw, err := harness.Kube().Discovery().RESTClient().Get().AbsPath(path, r.Name).DoRaw(context.Background())
+	if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", path, r.Name, err)
+	}
+	var list struct {
+		Items []metav1.PartialObjectMetadata
+	}
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, o := range list.Items {
+		ours := r.Namespaced && o.Name != "default" && o.Name != "kube-root-ca.crt" ||
+			o.Labels["app.kubernetes.io/name"] == "grayscale" || strings.HasPrefix(o.Name, "grayscale") && r.Kind != "Namespace"
+		if ours {
+			found = append(found, r.Kind+" "+o.Name)
+		}
+	}
+	return found, nil
+}
+
+// The Prometheus operator's definitions come from its Go module, whose content this sum is of.
+const (
+	operator    = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
+	operatorSum = "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s="
+)
+
+func prometheusOperator(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("go", "mod", "download", "-json", operator)
+	cmd.Dir = t.TempDir() // outside any module, so that none is changed
+	out, err := cmd.Output()
+	var module struct{ Dir, Sum string }
+	if err == nil {
+		err = json.Unmarshal(out, &module)
+	}
+	if err != nil || module.Sum != operatorSum {
+		t.Fatalf("%s: %v: sum %q, want %q\n%s", operator, err, module.Sum, operatorSum, out)
+	}
+	for _, kind := range []string{"servicemonitors", "prometheusrules"} {
+		file := filepath.Join(module.Dir, "example", "prometheus-operator-crd", "monitoring.coreos.com_"+kind+".yaml")
+		harness.Kubectl(t, "", "apply", "--server-side", "-f", file)
+		t.Cleanup(func() { harness.Kubectl(t, "", "delete", "-f", file) })
+		harness.Kubectl(t, "", "wait", "--for=condition=Established", "--timeout=30s", "crd/"+kind+".monitoring.coreos.com")
+	}
+}
+
+// alertsHaveMetrics fails where an alert reads a metric that no replica has: it would never fire. One release is programmed
+// and one refused meanwhile.
+func alertsHaveMetrics(t *testing.T) {
+	t.Helper()
+	for _, metric := range []struct{ name, label string }{
+		{"leader_election_master_status", `name="grayscale"`},
+		{"controller_runtime_reconcile_total", `controller="annotator"`},
+		{"controller_runtime_webhook_requests_total", `code="200"`},
+		{"grayscale_releases", `state="programmed"`},
+		{"grayscale_releases", `state="refused"`},
+	} {
+		harness.Eventually(t, metric.name, func() error {
+			for _, r := range harness.Replicas(t) {
+				if value, err := r.Metric(metric.name, metric.label); err != nil || value > 0 {
+					return err
+				}
+			}
+			return fmt.Errorf("no replica has it with %s", metric.label)
+		})
+	}
+}

@@ -1,0 +1,100 @@
+package chart
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// loadRate is what runs beside every story, in requests per second.
+const loadRate = 60
+
+// shop is one user's namespace with Service web.
+type shop struct {
+	t       *testing.T
+	ns, url string
+}
+
+// open is a shop with a plain web-v1, and requests to it until the test ends, of which none may be lost.
+func open(t *testing.T) shop {
+	t.Helper()
+	s := empty(t)
+	s.apply(harness.YAML(t, harness.Service("web")) + "---" + s.deployment("web-v1"))
+	harness.WaitReady(t, s.ns, "web-v1")
+	s.load()
+	return s
+}
+
+func empty(t *testing.T) shop {
+	t.Helper()
+	ns := harness.Namespace(t)
+	return shop{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
+}
+
+func (s shop) load() {
+	s.t.Helper()
+	harness.WaitServed(s.t, s.url)
+	harness.StartLoad(s.t, s.url, loadRate)
+}
+
+// deployment is one of two pods behind Service web; each annotation is one line of YAML without the prefix.
+func (s shop) deployment(name string, annotations ...string) string {
+	var marks strings.Builder
+	for _, a := range annotations {
+		fmt.Fprintf(&marks, "\n    grayscale.dev/%s", a)
+	}
+	if len(annotations) == 0 {
+		marks.WriteString(" {}")
+	}
+	return fmt.Sprintf(`
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: %[1]s
+  annotations:%[2]s
+spec:
+  replicas: 2
+  selector:
+    matchLabels: {app: web, instance: %[1]s}
+  template:
+    metadata:
+      labels: {app: web, instance: %[1]s}
+    spec:
+      containers:
+      - name: app
+        image: example/web:%[1]s
+        ports:
+        - containerPort: 8080
+`, name, marks.String())
+}
+
+func (s shop) apply(manifests string) {
+	s.t.Helper()
+	harness.Kubectl(s.t, manifests, "apply", "-n", s.ns, "-f", "-")
+}
+
+// weigh sets the canary's weight by hand and waits until Envoy has been given it.
+func (s shop) weigh(percent string) {
+	s.t.Helper()
+	harness.Kubectl(s.t, "", "annotate", "--overwrite", "-n", s.ns, "deploy/web-v2", "grayscale.dev/weight="+percent)
+	s.programmed("canary " + percent + "% of web")
+}
+
+func (s shop) programmed(message string) {
+	s.t.Helper()
+	harness.WaitProgrammed(s.t, s.ns, "web-v2", message)
+}
+
+// served fails the test unless v1 and v2 get these shares in percent; a version that gets none is not asked for.
+func (s shop) served(v1, v2 float64) {
+	s.t.Helper()
+	want := map[string]float64{"v1": v1, "v2": v2}
+	for version, share := range want {
+		if share == 0 {
+			delete(want, version)
+		}
+	}
+	harness.AssertSplit(s.t, s.url, want)
+}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/release"
 )
 
 // errNotYet is met where a step has to wait until a controller of Kubernetes has seen the step before it.
@@ -27,9 +28,10 @@ func waits(err error) bool {
 		apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
-// acting is one decision being acted on.
+// acting is one decision being acted on; its exported methods are routing.Hands.
 type acting struct {
 	*reconciler
+	ctx  context.Context
 	key  types.NamespacedName
 	seen sight
 	did  []string // for the log
@@ -38,14 +40,25 @@ type acting struct {
 	known map[string]*appsv1.Deployment
 	// routed: the routes of this decision are written. What it says about them happened, whatever fails after it.
 	routed bool
+	// confirmed is until when Confirm holds; zero where it was not asked for.
+	confirmed time.Time
 	// unpaused are the Deployments whose adoption has just ended, with their pause.
 	unpaused map[string]bool
 }
 
-// act does what was decided, in the order of Decision's fields, and stops at the first error.
+func (r *reconciler) acting(ctx context.Context, key types.NamespacedName, seen sight) *acting {
+	return &acting{reconciler: r, ctx: ctx, key: key, seen: seen, known: maps.Clone(seen.deployments), unpaused: map[string]bool{}}
+}
+
+// act does what was decided, step by step, and stops at the first error.
 func (r *reconciler) act(ctx context.Context, key types.NamespacedName, seen sight, d routing.Decision) error {
-	a := &acting{reconciler: r, key: key, seen: seen, known: maps.Clone(seen.deployments), unpaused: map[string]bool{}}
-	err := a.steps(ctx, d)
+	a := r.acting(ctx, key, seen)
+	var err error
+	for _, step := range d.Steps() {
+		if err = step(a); err != nil {
+			break
+		}
+	}
 	if len(a.did) > 0 {
 		ctrl.LoggerFrom(ctx).Info(strings.Join(a.did, "; "), "service", key.String())
 	}
@@ -55,50 +68,41 @@ func (r *reconciler) act(ctx context.Context, key types.NamespacedName, seen sig
 	return err
 }
 
-func (a *acting) steps(ctx context.Context, d routing.Decision) error {
-	for _, m := range d.Label {
-		if err := a.adopt(ctx, m); err != nil {
-			return fmt.Errorf("labelling the pods of Deployment %s/%s with version %s: %w", a.key.Namespace, m.Deployment, m.Version, err)
-		}
+// Label adopts or repairs a Deployment.
+func (a *acting) Label(m release.Member) error {
+	if err := a.adopt(a.ctx, m); err != nil {
+		return fmt.Errorf("labelling the pods of Deployment %s/%s with version %s: %w", a.key.Namespace, m.Deployment, m.Version, err)
 	}
-	if err := a.routes(ctx, d); err != nil {
-		return err
+	return nil
+}
+
+// Lift ends a Deployment's hold.
+func (a *acting) Lift(name string) error {
+	if err := a.lift(a.ctx, name); err != nil {
+		return fmt.Errorf("lifting the hold of Deployment %s/%s: %w", a.key.Namespace, name, err)
 	}
-	a.routed = d.ApplyVirtualService != nil
-	for _, name := range d.Lift {
-		if err := a.lift(ctx, name); err != nil {
-			return fmt.Errorf("lifting the hold of Deployment %s/%s: %w", a.key.Namespace, name, err)
-		}
+	return nil
+}
+
+// Annotate changes annotations of ours on a Deployment in one write; nil removes.
+func (a *acting) Annotate(name string, changes map[string]*string) error {
+	if err := a.patchDeployment(a.ctx, name, object{"metadata": object{"annotations": changes}}); err != nil {
+		return fmt.Errorf("annotating Deployment %s/%s: %w", a.key.Namespace, name, err)
 	}
-	changes := annotations(d.Annotate)
-	for _, name := range slices.Sorted(maps.Keys(changes)) {
-		if err := a.patchDeployment(ctx, name, object{"metadata": object{"annotations": changes[name]}}); err != nil {
-			return fmt.Errorf("annotating Deployment %s/%s: %w", a.key.Namespace, name, err)
-		}
-		a.note("annotated %s", name)
-	}
-	for _, s := range d.Status {
-		if err := a.status(ctx, s); err != nil {
-			return fmt.Errorf("status of Deployment %s/%s: %w", a.key.Namespace, s.Deployment, err)
-		}
+	a.note("annotated %s", name)
+	return nil
+}
+
+// Status applies the conditions of ours.
+func (a *acting) Status(s routing.Status) error {
+	if err := a.status(a.ctx, s); err != nil {
+		return fmt.Errorf("status of Deployment %s/%s: %w", a.key.Namespace, s.Deployment, err)
 	}
 	return nil
 }
 
 func (a *acting) note(format string, args ...any) {
 	a.did = append(a.did, fmt.Sprintf(format, args...))
-}
-
-// annotations are the changes per Deployment, for one write each. A nil value removes.
-func annotations(list []routing.Annotation) map[string]object {
-	out := map[string]object{}
-	for _, x := range list {
-		if out[x.Deployment] == nil {
-			out[x.Deployment] = object{}
-		}
-		out[x.Deployment][x.Key] = x.Value
-	}
-	return out
 }
 
 // mostNote is how long the note of an Event may be, in bytes

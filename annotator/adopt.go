@@ -18,9 +18,6 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// adopting is the value of grayscale.dev/held while an adoption lasts: the pause is ours, and ends with it.
-const adopting = "adopt"
-
 // labelling is how many pods are labelled at once.
 const labelling = 8
 
@@ -58,7 +55,7 @@ func (a adoption) next() adoptionStep {
 	d := a.deployment
 	label, labelled := d.Spec.Template.Labels[release.VersionLabel]
 	switch {
-	case label == a.version && d.Annotations[intent.KeyHeld] == adopting:
+	case label == a.version && d.Annotations[intent.KeyHeld] == release.Adopting:
 		return stepTemplate // only our pause is left
 	case label == a.version:
 		return stepPods
@@ -191,7 +188,7 @@ func (a *acting) pause(ctx context.Context, d *appsv1.Deployment) error {
 	if retired, err := a.retired(ctx); err != nil || retired {
 		return errors.Join(err, errRetired)
 	}
-	change := object{"metadata": object{"annotations": object{intent.KeyHeld: adopting}}, "spec": object{"paused": true}}
+	change := object{"metadata": object{"annotations": object{intent.KeyHeld: release.Adopting}}, "spec": object{"paused": true}}
 	if err := a.merge(ctx, d, change.at(d.ResourceVersion)); err != nil {
 		return err
 	}
@@ -206,7 +203,7 @@ func templateLabel(version string) object {
 // labelTemplate ends the adoption. A pause that is not ours, be it the user's or the webhook's hold, stays.
 func (a *acting) labelTemplate(ctx context.Context, x adoption) error {
 	d, change := x.deployment, templateLabel(x.version)
-	if d.Annotations[intent.KeyHeld] == adopting {
+	if d.Annotations[intent.KeyHeld] == release.Adopting {
 		change["metadata"] = object{"annotations": object{intent.KeyHeld: nil}}
 		change["spec"].(object)["paused"] = nil
 		a.unpaused[d.Name] = true
@@ -255,7 +252,7 @@ func (a *acting) lift(ctx context.Context, name string) error {
 	if seen == nil || a.unpaused[name] {
 		return nil
 	}
-	if seen.Annotations[intent.KeyHeld] == adopting {
+	if seen.Annotations[intent.KeyHeld] == release.Adopting {
 		return a.endAdoption(ctx, name)
 	}
 	change := object{"metadata": object{"annotations": object{intent.KeyHeld: nil}}, "spec": object{"paused": nil}}

@@ -6,6 +6,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/routing/release"
 )
 
 // replicaSet has the template's labels, version aside, and has been seen by the controllers unless unseen.
@@ -61,7 +63,7 @@ func TestNextStepOfAnAdoption(t *testing.T) {
 		}
 		d.Spec.Paused = c.pause != ""
 		if c.pause == ours {
-			d.Annotations["grayscale.dev/held"] = adopting
+			d.Annotations["grayscale.dev/held"] = release.Adopting
 		}
 		if c.behind {
 			d.Generation = 1

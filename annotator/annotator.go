@@ -28,7 +28,7 @@ import (
 type Options struct {
 	// Settings are the administrator's, handed to routing.Decide as they are.
 	Settings routing.Settings
-	// Now is the clock; time.Now where it is nil.
+	// Now is the clock, which must not jump; where it is nil, the time at Setup and what has passed since.
 	Now func() time.Time
 	// Name tells controllers of one process apart, which only tests have several of; "annotator" where it is empty.
 	Name string
@@ -61,6 +61,7 @@ type reconciler struct {
 	settings routing.Settings
 	now      func() time.Time
 	echoes   *echoes
+	memory   *memory
 	metrics  *tally
 	pauses   workqueue.TypedRateLimiter[types.NamespacedName] // of Services that wait
 	// configuration is the name of the mutating webhook configuration.
@@ -81,7 +82,7 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
 	r := &reconciler{store: store, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
-		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), metrics: newTally(),
+		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), memory: newMemory(), metrics: newTally(),
 		pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](shortest, longest)}
 	warm, anyName := true, opts.Name != controllerName
 	c, err := controller.New(opts.Name, mgr, controller.Options{
@@ -107,7 +108,8 @@ const controllerName = "annotator"
 
 func (o Options) defaulted(mgr manager.Manager) Options {
 	if o.Now == nil {
-		o.Now = time.Now
+		begin := time.Now()
+		o.Now = func() time.Time { return begin.Add(time.Since(begin)) }
 	}
 	if o.Name == "" {
 		o.Name = controllerName
@@ -138,6 +140,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	r.pauses.Forget(key)
+	if !r.store.active(key) {
+		r.memory.forget(key)
+	}
 	return reconcile.Result{RequeueAfter: decision.After}, nil
 }
 

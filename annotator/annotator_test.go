@@ -22,7 +22,8 @@ func world(t *testing.T, objects ...any) *store {
 	indexer := func(i toolscache.Indexers) toolscache.Indexer {
 		return toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, i)
 	}
-	s := &store{domain: "cluster.local", deployments: indexer(deploymentIndexers), pods: indexer(podIndexers), services: indexer(serviceIndexers)}
+	s := &store{domain: "cluster.local", deployments: indexer(deploymentIndexers), pods: indexer(podIndexers), services: indexer(serviceIndexers),
+		seen: func() string { return "" }}
 	r := &routes{virtualServices: indexer(hostIndexers(s.domain)), destinationRules: indexer(hostIndexers(s.domain))}
 	s.routes.Store(r)
 	for _, o := range objects {
@@ -83,7 +84,7 @@ func pod(name, deployment string, more map[string]string) *corev1.Pod {
 
 func seenBy(t *testing.T, s *store, name string) routing.Facts {
 	t.Helper()
-	r := &reconciler{store: s, settings: routing.Settings{ClusterDomain: s.domain}, now: func() time.Time { return time.Unix(1000, 0) }}
+	r := &reconciler{store: s, memory: newMemory(), settings: routing.Settings{ClusterDomain: s.domain}, now: func() time.Time { return time.Unix(1000, 0) }}
 	return r.observe(types.NamespacedName{Namespace: shop, Name: name}).facts
 }
 

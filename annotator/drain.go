@@ -6,7 +6,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"grayscale.dev/grayscale/routing"
@@ -37,21 +36,25 @@ func (r *reconciler) drain(ctx context.Context, key types.NamespacedName, name s
 		seen := r.observe(key)
 		seen.facts.Leaving = []string{name}
 		decision := routing.Decide(seen.facts, r.settings)
-		left := seen.facts.VirtualService
+		left, pause := seen.facts.VirtualService, time.Duration(0)
 		if decision.ApplyVirtualService != nil && left != nil {
 			left = decision.ApplyVirtualService
-			err := r.act(ctx, key, seen, routing.Decision{ApplyVirtualService: left, Events: decision.Events})
-			if apierrors.IsConflict(err) { // the cache lags behind; what it shows next is decided anew
-				if err := sleep(ctx, shortest); err != nil {
-					return 0, err
-				}
-				continue
-			}
-			if err != nil {
+			err := r.act(ctx, key, seen, routing.Decision{Confirm: decision.Confirm, ApplyVirtualService: left, Events: decision.Events})
+			switch {
+			case waits(err):
+				pause = shortest // the cache lags behind; what it shows next is decided anew
+			case err != nil:
 				return 0, err
 			}
+		} else if decision.After <= r.settings.Settle && routing.Served(left, name) {
+			pause = decision.After // whoever could take the traffic has not settled yet
 		}
-		return routing.Drained(left, name, r.now().UTC(), r.settings), nil
+		if pause == 0 {
+			return seen.facts.Drained(left, name, r.settings), nil
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return 0, err
+		}
 	}
 }
 

@@ -33,6 +33,9 @@ const (
 	lastLook  = 10 * time.Second
 	// syncLimit is how long the first list of Istio's objects may take before it is tried anew.
 	syncLimit = 30 * time.Second
+	// firstNotice and mostNotice bound how long istiod is given to notice kinds that have come back.
+	firstNotice = 10 * time.Second
+	mostNotice  = time.Minute
 )
 
 // mesh watches Istio's objects while the API server serves their kinds. It is a source of the controller, whose workers
@@ -46,6 +49,9 @@ type mesh struct {
 	failed chan error    // holds why it could not start
 	wake   chan struct{} // a definition changed; holds one at most
 	once   sync.Once
+
+	pause      time.Duration // before the next look for kinds that are not served yet
+	gone, back time.Time     // since when the definitions have been missed, and been there again; zero where they have not
 }
 
 func newMesh(c cache.Cache, d discovery.DiscoveryInterface, s *store) *mesh {
@@ -105,18 +111,14 @@ func (m *mesh) watchDefinitions(ctx context.Context) error {
 	return err
 }
 
-// follow looks after each change of a definition, and again after a pause while one is defined but not served.
+// follow looks after each change of a definition, and again while there is something to wait for.
 func (m *mesh) follow(ctx context.Context, q queue) {
-	pause := firstLook
 	for {
-		done := m.look(ctx, q)
+		wait := m.look(ctx, q)
 		m.once.Do(func() { close(m.looked) })
 		var again <-chan time.Time
-		if done {
-			pause = firstLook
-		} else {
-			again = time.After(pause)
-			pause = min(2*pause, lastLook)
+		if wait > 0 {
+			again = time.After(wait)
 		}
 		select {
 		case <-ctx.Done():
@@ -127,30 +129,58 @@ func (m *mesh) follow(ctx context.Context, q queue) {
 	}
 }
 
-// look starts or stops the watches to match what the API server serves. It reports whether nothing is left to wait for.
-func (m *mesh) look(ctx context.Context, q queue) bool {
+// look starts or stops the watches to match what the API server serves. It tells when to look again, zero where nothing
+// is left to wait for.
+func (m *mesh) look(ctx context.Context, q queue) time.Duration {
 	log := ctrl.LoggerFrom(ctx)
 	running := m.store.routes.Load() != nil
 	if !m.defined(ctx) {
+		if m.gone.IsZero() {
+			m.gone = time.Now() // real time: it bounds a wait, and is no fact
+		}
 		if running {
 			log.Info("Istio's custom resource definitions are gone: routes are left alone until they are back")
 			m.stop(ctx, q)
 		}
-		return true
+		m.pause, m.back = firstLook, time.Time{}
+		return 0
 	}
 	if running {
-		return true
+		return 0
 	}
-	served, err := m.served()
-	if err != nil || !served {
-		return false
+	if served, err := m.served(); err != nil || !served {
+		return m.later()
+	}
+	if wait := m.noticed(); wait > 0 {
+		return wait
 	}
 	if err := m.start(ctx, q); err != nil {
 		log.Info("Istio's objects cannot be watched yet", "reason", err.Error())
-		return false
+		return m.later()
 	}
 	log.Info("Istio's objects are watched")
-	return true
+	m.pause, m.gone, m.back = firstLook, time.Time{}, time.Time{}
+	return 0
+}
+
+// later is a pause that doubles while nothing changes.
+func (m *mesh) later() time.Duration {
+	m.pause = min(2*max(m.pause, firstLook), lastLook)
+	return m.pause
+}
+
+// noticed is how long it may take until istiod has noticed that the kinds are back. Its watches try again ever later while
+// there is nothing to watch (k8s.io/client-go tools/cache/reflector.go: pauses that double up to 30 s, each up to twice as
+// long by chance), each kind for itself: twice the absence, and something for what was before this process began. Until
+// both have noticed, no order of writes is an order for Envoy.
+func (m *mesh) noticed() time.Duration {
+	if m.gone.IsZero() {
+		return 0
+	}
+	if m.back.IsZero() {
+		m.back = time.Now()
+	}
+	return time.Until(m.back.Add(min(firstNotice+2*m.back.Sub(m.gone), mostNotice)))
 }
 
 // defined: both definitions exist and neither is on its way out.

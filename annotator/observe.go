@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"grayscale.dev/grayscale/routing"
@@ -35,10 +36,17 @@ func (r *reconciler) observe(key types.NamespacedName) sight {
 	if svc, ok := r.store.service(key.Namespace, key.Name); ok {
 		s.facts.Service = cluster.Service(svc)
 	}
+	s.facts.Seen = r.store.seen()
+	var known []*corev1.Pod
 	for _, d := range r.behind(key, s.facts.Service) {
 		s.deployments[d.Name] = d
-		one := cluster.Deployment(d)
-		one.Pods = count(r.store.podsOf(d), s.facts.Service.Selector)
+		known = append(known, r.store.podsOf(d)...)
+		s.facts.Newest = newer(s.facts.Newest, d.ResourceVersion)
+	}
+	watched := r.memory.watched(key, s.facts.Now, known)
+	for _, name := range slices.Sorted(maps.Keys(s.deployments)) {
+		one := cluster.Deployment(s.deployments[name])
+		one.Pods = count(r.store.podsOf(s.deployments[name]), s.facts.Service.Selector, watched)
 		s.facts.Deployments = append(s.facts.Deployments, one)
 	}
 	if s.facts.Service.Missing {
@@ -49,8 +57,18 @@ func (r *reconciler) observe(key types.NamespacedName) sight {
 	s.facts.IstioMissing = routes == nil
 	if routes != nil && !s.facts.Service.Missing {
 		routes.observe(&s.facts, r.settings.ClusterDomain)
+		s.facts.RoutesSince = r.memory.since(key, kindVirtualService, versionOf(s.facts.VirtualService), s.facts.Now)
+		s.facts.RuleSince = r.memory.since(key, kindDestinationRule, versionOf(s.facts.DestinationRule), s.facts.Now)
 	}
 	return s
+}
+
+// newer is the later of two resourceVersions.
+func newer(a, b string) string {
+	if order, err := resourceversion.CompareResourceVersion(a, b); a == "" || err == nil && order < 0 {
+		return b
+	}
+	return a
 }
 
 // behind are the Deployments that lead to the Service and those that concern us not (yet) but whose pods it selects,
@@ -96,12 +114,13 @@ func (r *reconciler) strays(s sight) []release.Pods {
 		}
 		return false
 	})
-	return count(pods, service.Selector)
+	return count(pods, service.Selector, nil)
 }
 
 // count sums pods up by version label, sorted by version. Those that have ended for good (an evicted pod stays until
-// it is collected) are no pods of a release any more.
-func count(pods []*corev1.Pod, selector map[string]string) []release.Pods {
+// it is collected) are no pods of a release any more. watched is since when each has been seen ready; long ago where it is
+// not in it.
+func count(pods []*corev1.Pod, selector map[string]string, watched map[types.UID]time.Time) []release.Pods {
 	sums := map[string]release.Pods{}
 	for _, p := range pods {
 		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
@@ -112,7 +131,7 @@ func count(pods []*corev1.Pod, selector map[string]string) []release.Pods {
 		sum.Total++
 		if ready(p) && matches(selector, p.Labels) {
 			sum.Ready++
-			if since := readySince(p); sum.Ready == 1 || since.Before(sum.Since) {
+			if since := watched[p.UID]; sum.Ready == 1 || since.Before(sum.Since) {
 				sum.Since = since
 			}
 		}
@@ -131,11 +150,11 @@ func ready(p *corev1.Pod) bool {
 	return false
 }
 
-// readySince is the latest instant at which the pod may have become ready: the API keeps whole seconds, cut off.
-func readySince(p *corev1.Pod) time.Time {
+// changed is when the pod last became ready or unready, by the clock of its node, in whole seconds.
+func changed(p *corev1.Pod) time.Time {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodReady {
-			return c.LastTransitionTime.Add(time.Second).UTC()
+			return c.LastTransitionTime.Time
 		}
 	}
 	return time.Time{}

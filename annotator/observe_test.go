@@ -64,7 +64,7 @@ func TestObserveCountsPods(t *testing.T) {
 		pod("stray", "deleted", map[string]string{"version": "v0"}))
 	f := seenBy(t, s, "web")
 	// hidden exists, but out of the Service's sight; unready is there too, without a label.
-	want := []release.Pods{{Version: "", Ready: 0, Total: 2}, {Version: "v1", Ready: 2, Total: 3, Since: time.Unix(11, 0).UTC()}}
+	want := []release.Pods{{Version: "", Ready: 0, Total: 2}, {Version: "v1", Ready: 2, Total: 3, Since: time.Unix(1000, 0).UTC()}}
 	if got := f.Deployments[0].Pods; !slices.Equal(got, want) {
 		t.Errorf("pods are %+v, want %+v", got, want)
 	}

@@ -64,9 +64,7 @@ func (r *reconciler) retired(ctx context.Context) (bool, error) {
 
 // release lifts one hold, and tries again where somebody else wrote in between.
 func (r *reconciler) release(ctx context.Context, o *appsv1.Deployment) error {
-	a := &acting{reconciler: r, key: types.NamespacedName{Namespace: o.Namespace}, unpaused: map[string]bool{},
-		seen:  sight{deployments: map[string]*appsv1.Deployment{o.Name: o}},
-		known: map[string]*appsv1.Deployment{o.Name: o}}
+	a := r.acting(ctx, types.NamespacedName{Namespace: o.Namespace}, sight{deployments: map[string]*appsv1.Deployment{o.Name: o}})
 	for {
 		err := a.lift(ctx, o.Name)
 		if !apierrors.IsConflict(err) {

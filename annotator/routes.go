@@ -2,51 +2,115 @@ package annotator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/istio"
 )
 
-// routes writes the derived objects in the order that keeps every request served.
-func (a *acting) routes(ctx context.Context, d routing.Decision) error {
-	f := a.seen.facts
-	if want := d.ApplyDestinationRule; want != nil {
-		var next client.Object
-		if f.DestinationRule != nil {
-			moved := f.DestinationRule.DeepCopy()
-			overlay(&moved.ObjectMeta, &want.ObjectMeta)
-			want.Spec.DeepCopyInto(&moved.Spec)
-			next = moved
-		}
-		if err := a.write(ctx, kindDestinationRule, want.DeepCopy(), f.DestinationRule, next); err != nil {
-			return err
-		}
+// Confirm reads both derived objects past the caches: they have to be those that were decided from.
+func (a *acting) Confirm() error {
+	a.confirmed = a.now().Add(a.settings.Settle / 2)
+	f, key := a.seen.facts, types.NamespacedName{Namespace: a.key.Namespace, Name: istio.Name(a.key.Name)}
+	var group errgroup.Group
+	group.Go(func() error {
+		return a.same(key, kindVirtualService, &networkingv1.VirtualService{}, versionOf(f.VirtualService))
+	})
+	group.Go(func() error {
+		return a.same(key, kindDestinationRule, &networkingv1.DestinationRule{}, versionOf(f.DestinationRule))
+	})
+	return group.Wait()
+}
+
+// same fails with errNotYet where the object has another version than was seen; none is the empty one.
+func (a *acting) same(key types.NamespacedName, kind string, into client.Object, seen string) error {
+	if err := a.live.Get(a.ctx, key, into); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("%s %s: %w", kind, key, err)
 	}
-	if want := d.ApplyVirtualService; want != nil {
-		var next client.Object
-		if f.VirtualService != nil {
-			moved := f.VirtualService.DeepCopy()
-			overlay(&moved.ObjectMeta, &want.ObjectMeta)
-			want.Spec.DeepCopyInto(&moved.Spec)
-			next = moved
-		}
-		if err := a.write(ctx, kindVirtualService, want.DeepCopy(), f.VirtualService, next); err != nil {
-			return err
-		}
+	if into.GetResourceVersion() != seen {
+		return fmt.Errorf("the cache has %s %s in version %q, the API server in version %q: %w", kind, key, seen, into.GetResourceVersion(), errNotYet)
 	}
-	if d.DeleteVirtualService && f.VirtualService != nil {
-		if err := a.remove(ctx, kindVirtualService, f.VirtualService.DeepCopy()); err != nil {
-			return err
-		}
+	return nil
+}
+
+// versionOf is an object's resourceVersion, empty where there is no object.
+func versionOf[T any, P interface {
+	*T
+	metav1.Object
+}](o P) string {
+	if o == nil {
+		return ""
 	}
-	if d.DeleteDestinationRule && f.DestinationRule != nil {
-		return a.remove(ctx, kindDestinationRule, f.DestinationRule.DeepCopy())
+	return o.GetResourceVersion()
+}
+
+// inTime bounds a write of a derived object: what was confirmed may not hold for longer.
+func (a *acting) inTime() (context.Context, context.CancelFunc) {
+	if a.confirmed.IsZero() {
+		return a.ctx, func() {}
+	}
+	return context.WithTimeout(a.ctx, a.confirmed.Sub(a.now()))
+}
+
+// late tells a write that was given up, because what was confirmed may not hold any more, from one that failed.
+func (a *acting) late(ctx context.Context, err error) error {
+	if ctx.Err() != nil && a.ctx.Err() == nil {
+		return errors.Join(errNotYet, err)
+	}
+	return err
+}
+
+// ApplyDestinationRule creates the rule, or moves what is there.
+func (a *acting) ApplyDestinationRule(want *networkingv1.DestinationRule) error {
+	var next client.Object
+	current := a.seen.facts.DestinationRule
+	if current != nil {
+		moved := current.DeepCopy()
+		overlay(&moved.ObjectMeta, &want.ObjectMeta)
+		want.Spec.DeepCopyInto(&moved.Spec)
+		next = moved
+	}
+	return a.write(kindDestinationRule, want.DeepCopy(), current, next)
+}
+
+// ApplyVirtualService creates the routes, or moves what is there.
+func (a *acting) ApplyVirtualService(want *networkingv1.VirtualService) error {
+	var next client.Object
+	current := a.seen.facts.VirtualService
+	if current != nil {
+		moved := current.DeepCopy()
+		overlay(&moved.ObjectMeta, &want.ObjectMeta)
+		want.Spec.DeepCopyInto(&moved.Spec)
+		next = moved
+	}
+	if err := a.write(kindVirtualService, want.DeepCopy(), current, next); err != nil {
+		return err
+	}
+	a.routed = true
+	return nil
+}
+
+// DeleteVirtualService removes the routes that were decided from.
+func (a *acting) DeleteVirtualService() error {
+	if vs := a.seen.facts.VirtualService; vs != nil {
+		return a.remove(kindVirtualService, vs.DeepCopy())
+	}
+	return nil
+}
+
+// DeleteDestinationRule removes the rule that was decided from.
+func (a *acting) DeleteDestinationRule() error {
+	if dr := a.seen.facts.DestinationRule; dr != nil {
+		return a.remove(kindDestinationRule, dr.DeepCopy())
 	}
 	return nil
 }
@@ -74,7 +138,9 @@ func merged(have, want map[string]string) map[string]string {
 // write creates want where nothing is there yet, else moves what is there to next. That is a merge patch bound to the
 // version that was decided from, and not server-side apply: the fields of an object that was created belong to the
 // create's entry in managedFields for good, so apply would never remove one, nor one that a user put into our spec.
-func (a *acting) write(ctx context.Context, kind string, want, current, next client.Object) error {
+func (a *acting) write(kind string, want, current, next client.Object) error {
+	ctx, cancel := a.inTime()
+	defer cancel()
 	verb, wrote := "created", want
 	var err error
 	if next == nil {
@@ -84,9 +150,12 @@ func (a *acting) write(ctx context.Context, kind string, want, current, next cli
 		err = a.client.Patch(ctx, next, client.MergeFromWithOptions(current, client.MergeFromWithOptimisticLock{}), client.FieldOwner(routing.FieldManager))
 	}
 	if err != nil {
-		return fmt.Errorf("%s %s/%s: %w", kind, want.GetNamespace(), want.GetName(), err)
+		return fmt.Errorf("%s %s/%s: %w", kind, want.GetNamespace(), want.GetName(), a.late(ctx, err))
 	}
 	a.echoes.wrote(a.key, kind, wrote)
+	if a.now().Sub(a.seen.facts.Now) < a.settings.Settle/promptly {
+		a.memory.vouch(a.key, kind, wrote.GetResourceVersion())
+	}
 	a.metrics.wrote(kind, verb)
 	a.note("%s %s%s", verb, kind, shares(want))
 	return nil
@@ -105,11 +174,13 @@ func shares(o client.Object) string {
 	return text
 }
 
-func (a *acting) remove(ctx context.Context, kind string, o client.Object) error {
+func (a *acting) remove(kind string, o client.Object) error {
+	ctx, cancel := a.inTime()
+	defer cancel()
 	uid, version := o.GetUID(), o.GetResourceVersion()
 	err := a.client.Delete(ctx, o, client.Preconditions{UID: &uid, ResourceVersion: &version})
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("removing %s %s/%s: %w", kind, o.GetNamespace(), o.GetName(), err)
+		return fmt.Errorf("removing %s %s/%s: %w", kind, o.GetNamespace(), o.GetName(), a.late(ctx, err))
 	}
 	a.echoes.removed(a.key, kind, o)
 	a.metrics.wrote(kind, "removed")

@@ -36,7 +36,9 @@ const (
 // store reads the informers' own indexes: what it returns is the cached objects themselves, which nobody may change.
 // controller-runtime's reader would copy each object of a list.
 type store struct {
-	domain      string
+	domain string
+	// seen is how far the watch of Deployments has come.
+	seen        func() string
 	deployments toolscache.Indexer
 	pods        toolscache.Indexer
 	services    toolscache.Indexer
@@ -50,10 +52,11 @@ type routes struct {
 
 func newStore(ctx context.Context, c cache.Cache, domain string) (*store, error) {
 	s := &store{domain: domain}
-	var err error
-	if s.deployments, err = indexed(ctx, c, &appsv1.Deployment{}, deploymentIndexers); err != nil {
+	informer, err := indexedInformer(ctx, c, &appsv1.Deployment{}, deploymentIndexers)
+	if err != nil {
 		return nil, err
 	}
+	s.deployments, s.seen = informer.GetIndexer(), informer.LastSyncResourceVersion
 	if s.pods, err = indexed(ctx, c, &corev1.Pod{}, podIndexers); err != nil {
 		return nil, err
 	}
@@ -63,6 +66,14 @@ func newStore(ctx context.Context, c cache.Cache, domain string) (*store, error)
 
 // indexed adds indexes to the informer of obj and returns what they are asked through.
 func indexed(ctx context.Context, c cache.Cache, obj client.Object, indexers toolscache.Indexers) (toolscache.Indexer, error) {
+	informer, err := indexedInformer(ctx, c, obj, indexers)
+	if err != nil {
+		return nil, err
+	}
+	return informer.GetIndexer(), nil
+}
+
+func indexedInformer(ctx context.Context, c cache.Cache, obj client.Object, indexers toolscache.Indexers) (toolscache.SharedIndexInformer, error) {
 	informer, err := c.GetInformer(ctx, obj, cache.BlockUntilSynced(false))
 	if err != nil {
 		return nil, err
@@ -74,7 +85,7 @@ func indexed(ctx context.Context, c cache.Cache, obj client.Object, indexers too
 	if err := shared.AddIndexers(indexers); err != nil {
 		return nil, fmt.Errorf("indexing %T: %w", obj, err)
 	}
-	return shared.GetIndexer(), nil
+	return shared, nil
 }
 
 var deploymentIndexers = toolscache.Indexers{

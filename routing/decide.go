@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
@@ -19,6 +21,10 @@ import (
 func Decide(f Facts, s Settings) Decision {
 	d := &deciding{facts: f, settings: s}
 	d.remember()
+	if d.behind() {
+		d.out.After = s.Settle // the watch brings what is missing, and an event with it
+		return d.out
+	}
 	d.leave()
 	if !f.Service.Missing {
 		behind := slices.DeleteFunc(slices.Clone(d.facts.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
@@ -32,6 +38,7 @@ func Decide(f Facts, s Settings) Decision {
 	d.liftAbandoned()
 	d.marks()
 	d.conditions()
+	d.out.Confirm = d.crossing()
 	return d.out
 }
 
@@ -49,24 +56,25 @@ type deciding struct {
 	out        Decision
 }
 
-// remember reads the state, with times that a clock gone backwards put into the future counted from now on.
+// remember reads the state, with times that another clock put into the future counted from now on.
 func (d *deciding) remember() {
-	now := d.facts.Now
 	if vs := d.facts.VirtualService; vs != nil && istio.Ours(vs) {
 		d.pinned = true
 		d.state, _ = istio.ReadState(vs)
-		d.state.PinnedAt = notAfter(d.state.PinnedAt, now)
+		d.state.PinnedAt = notAfter(d.state.PinnedAt, d.facts.Now)
 		for v, t := range d.state.Left {
-			d.state.Left[v] = notAfter(t, now)
+			d.state.Left[v] = notAfter(t, d.facts.Now)
 		}
 		d.traffic = d.state.Traffic
 	}
 	if dr := d.facts.DestinationRule; dr != nil {
 		d.subsets, _ = istio.ReadSubsets(dr)
 		for v, t := range d.subsets.Added {
-			d.subsets.Added[v] = notAfter(t, now)
+			d.subsets.Added[v] = notAfter(t, d.facts.Now)
 		}
-		d.subsets.UnroutedAt = notAfter(d.subsets.UnroutedAt, now)
+		if d.subsets.UnroutedAt.After(d.facts.Now) {
+			d.subsets.UnroutedAt = time.Time{} // another clock told it: it is told anew
+		}
 	}
 	if d.subsets.Added == nil {
 		d.subsets.Added = map[string]time.Time{}
@@ -84,6 +92,20 @@ func (d *deciding) referencedVersions() []string {
 	known = slices.DeleteFunc(known, func(v string) bool { return !slices.Contains(subsets, istio.SubsetName(v)) })
 	slices.Sort(known)
 	return slices.Compact(known)
+}
+
+// behind: the routes were made from newer Deployments than these, by another replica of grayscale or by this one before
+// its API server was restarted.
+func (d *deciding) behind() bool {
+	if d.state.Newest == "" || d.facts.Seen == "" {
+		return false
+	}
+	// What is newer than the routes themselves was counted by another cluster, from which they were restored.
+	if own, err := resourceversion.CompareResourceVersion(d.facts.VirtualService.ResourceVersion, d.state.Newest); err == nil && own < 0 {
+		return false
+	}
+	order, err := resourceversion.CompareResourceVersion(d.facts.Seen, d.state.Newest)
+	return err == nil && order < 0
 }
 
 func notAfter(t, now time.Time) time.Time {

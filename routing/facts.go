@@ -23,11 +23,17 @@ type Settings struct {
 // Facts are everything known about one Service at one instant. They are plain data: a test writes them in YAML.
 type Facts struct {
 	Now time.Time `json:"now"`
-	// Since is when the process that decides began to. Times before it, and times after Now, were told by another clock.
-	// Zero means long ago.
-	Since       time.Time            `json:"since,omitzero"`
+	// RoutesSince and RuleSince are when the process that decides first saw the VirtualService and the DestinationRule as they
+	// are now, but for what it wrote itself without delay: the times in them may have been told by another clock, or long
+	// before they were written. Zero means long ago.
+	RoutesSince time.Time            `json:"routesSince,omitzero"`
+	RuleSince   time.Time            `json:"ruleSince,omitzero"`
 	Service     release.Service      `json:"service"`
 	Deployments []release.Deployment `json:"deployments,omitempty"`
+	// Seen is how far the watch that brought the Deployments had come, Newest the latest of their own resourceVersions;
+	// empty where they are not known.
+	Seen   string `json:"seen,omitempty"`
+	Newest string `json:"newest,omitempty"`
 	// VirtualService and DestinationRule are ours as they are in the cluster; nil where they do not exist.
 	VirtualService  *networkingv1.VirtualService  `json:"virtualService,omitempty"`
 	DestinationRule *networkingv1.DestinationRule `json:"destinationRule,omitempty"`
@@ -45,12 +51,15 @@ type Facts struct {
 	IstioMissing bool `json:"istioMissing,omitempty"`
 }
 
-// Decision is what to do now, acted on in the order of its fields; an error stops it before the next one.
+// Decision is what to do now, acted on in the order of Steps; an error stops it before the next one.
 // Doing it twice is doing it once. Objects in it carry the resourceVersion they were decided from, so that a
 // decision made from a stale cache is refused by the API server; an object without one is to be created.
 type Decision struct {
 	// Label adopts or repairs: each Deployment's pods, ReplicaSets and template get the version label without a restart.
 	Label []release.Member `json:"label,omitempty"`
+	// Confirm has both derived objects read past the caches before either is written: they have to be those of Facts. It is
+	// true where what is written of the one rests on what the other says, for a resourceVersion guards one object alone.
+	Confirm bool `json:"confirm,omitempty"`
 	// Apply* are the derived objects to write; nil means that they are right as they are.
 	ApplyDestinationRule *networkingv1.DestinationRule `json:"applyDestinationRule,omitempty"`
 	ApplyVirtualService  *networkingv1.VirtualService  `json:"applyVirtualService,omitempty"`

@@ -64,14 +64,24 @@ func versionIn(st release.State, deployment string) string {
 
 // Drained tells how long it takes until every Envoy has stopped sending to the Deployment, as its Service's VirtualService
 // stands: zero where all have, or where it gets traffic still, because nobody else can take it.
-func Drained(vs *networkingv1.VirtualService, deployment string, now time.Time, s Settings) time.Duration {
+func (f Facts) Drained(vs *networkingv1.VirtualService, deployment string, s Settings) time.Duration {
 	if vs == nil || !istio.Ours(vs) {
 		return 0
 	}
 	st, _ := istio.ReadState(vs)
 	version := versionIn(st, deployment)
 	if left, ok := st.Left[version]; ok && version != "" {
-		return max(0, left.Add(s.Settle).Sub(now))
+		return max(0, latest(notAfter(left, f.Now), f.RoutesSince).Add(s.Settle).Sub(f.Now))
 	}
 	return 0
+}
+
+// Served reports whether the routes send requests or connections to the Deployment.
+func Served(vs *networkingv1.VirtualService, deployment string) bool {
+	if vs == nil || !istio.Ours(vs) {
+		return false
+	}
+	st, _ := istio.ReadState(vs)
+	version := versionIn(st, deployment)
+	return slices.ContainsFunc(st.Traffic.Weights, func(w release.Weight) bool { return w.Version == version })
 }

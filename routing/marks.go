@@ -10,7 +10,8 @@ import (
 const FieldManager = "grayscale"
 
 // marks keeps our annotations on Deployments right: stable carries its version while a release lasts, so that its
-// later updates pass the webhook as well, and a stable that kept its strategy is marked, so that it isn't taken for a candidate.
+// later updates pass the webhook as well, and a stable that kept its strategy is marked as soon as the routes say that it is
+// stable, so that it isn't taken for a candidate where somebody deletes them.
 func (d *deciding) marks() {
 	for _, x := range d.facts.Deployments {
 		stable := x.Name == d.cast.Stable.Deployment
@@ -51,7 +52,7 @@ func (d *deciding) markPromoted(x release.Deployment, stable bool) {
 	switch {
 	case marked && (!strategy || !stable && d.cast.Stable.Deployment != ""):
 		d.annotate(x.Name, intent.KeyPromoted, nil)
-	case !marked && stable && d.pinned && d.over() && strategy:
+	case !marked && stable && d.pinned && strategy && (d.over() || d.state.Stable.Deployment == x.Name):
 		version := d.cast.Stable.Version
 		d.annotate(x.Name, intent.KeyPromoted, &version)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
@@ -15,9 +17,13 @@ import (
 // settles, the DestinationRule shrinks and holds are lifted. Several of these may be due at once; none waits for nothing.
 func (d *deciding) route() {
 	d.label()
-	d.growRule()
-	if traffic, ok := release.Share(d.cast, d.usable); ok && d.mayPin() {
+	traffic, ok := release.Share(d.cast, d.usable)
+	told := len(traffic.Weights) > 0 && (ok || !d.pinned) && d.mayPin()
+	if told {
 		d.traffic = traffic
+	}
+	d.growRule()
+	if told {
 		d.writeRoutes()
 	}
 	if d.pinned && d.out.ApplyVirtualService == nil {
@@ -66,7 +72,7 @@ func (d *deciding) usable(version string) bool {
 		return true
 	}
 	added, ok := d.subsets.Added[version]
-	since := latest(added, d.readySince(version))
+	since := latest(latest(added, d.facts.RuleSince), d.readySince(version))
 	d.waitFor(since)
 	return ok && d.settled(since)
 }
@@ -103,20 +109,21 @@ func (d *deciding) growRule() {
 		d.out.ApplyDestinationRule = rule
 	}
 	for _, t := range want.Added {
-		d.waitFor(t)
+		d.waitFor(latest(t, d.facts.RuleSince))
 	}
 }
 
-// neededVersions: those of stable and of every candidate, those that routes refer to, and those that left too lately.
+// neededVersions: those of stable and of every candidate, those that routes refer to or are about to, and those that left
+// too lately.
 func (d *deciding) neededVersions() []string {
-	versions := append(slices.Clone(d.referenced), d.cast.Stable.Version)
+	versions := append(slices.Concat(d.referenced, d.traffic.Versions()), d.cast.Stable.Version)
 	for _, c := range d.cast.Candidates {
 		if c.Version != "" && (!c.Blocked() || c.Followed.Strategy != "") {
 			versions = append(versions, c.Version)
 		}
 	}
 	for v := range d.subsets.Added {
-		left := latest(d.state.Left[v], d.state.PinnedAt)
+		left := latest(latest(d.state.Left[v], d.state.PinnedAt), d.facts.RoutesSince)
 		if !d.pinned || !d.settled(left) { // unpinned: somebody may have removed the routes a moment ago
 			versions = append(versions, v)
 			d.waitFor(left)
@@ -133,13 +140,43 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// mayPin: the first VirtualService waits until no ready pod of stable would be left out of its subset.
+// mayPin: the first VirtualService waits until no ready pod of stable would be left out of its subset, and until stable
+// serves, where anybody does: plain balancing finds the others.
 func (d *deciding) mayPin() bool {
-	if d.pinned {
-		return true
+	stable, version := d.cast.StableDeployment, d.cast.Stable.Version
+	if d.pinned || stable == nil {
+		return d.pinned
 	}
-	stable := d.cast.StableDeployment
-	return stable != nil && !slices.ContainsFunc(stable.Pods, func(p release.Pods) bool { return p.Ready > 0 && p.Version != d.cast.Stable.Version })
+	if slices.ContainsFunc(stable.Pods, func(p release.Pods) bool { return p.Ready > 0 && p.Version != version }) {
+		return false
+	}
+	serves := func(x release.Deployment) bool {
+		return slices.ContainsFunc(x.Pods, func(p release.Pods) bool { return p.Ready > 0 })
+	}
+	return stable.Ready(version) > 0 || !slices.ContainsFunc(d.facts.Deployments, serves)
+}
+
+// crossing: a write rests on another object than it changes: routes begin to refer to a subset; a subset, or the rule, goes,
+// or comes back without those that nothing is known to refer to; or a hold is lifted because there are routes.
+func (d *deciding) crossing() bool {
+	if vs := d.out.ApplyVirtualService; vs != nil {
+		before := []string{}
+		if d.pinned {
+			before = istio.ReferencedSubsets(d.facts.VirtualService)
+		}
+		for _, s := range istio.ReferencedSubsets(vs) {
+			if !slices.Contains(before, s) {
+				return true
+			}
+		}
+	}
+	if dr, before := d.out.ApplyDestinationRule, d.facts.DestinationRule; dr != nil {
+		goes := func(s string) bool { return !slices.Contains(istio.Subsets(dr), s) }
+		if before == nil || slices.ContainsFunc(istio.Subsets(before), goes) {
+			return true
+		}
+	}
+	return d.out.DeleteDestinationRule || d.pinned && len(d.out.Lift) > 0
 }
 
 // writeRoutes writes the VirtualService where it does not say what it should.
@@ -148,9 +185,10 @@ func (d *deciding) writeRoutes() {
 	current := d.facts.VirtualService
 	vs := istio.VirtualService(d.facts.Service, d.settings.ClusterDomain, d.traffic, state, current)
 	if current != nil && istio.EqualVirtualService(current, vs) {
-		d.waitFor(state.PinnedAt)
+		d.waitFor(latest(state.PinnedAt, d.facts.RoutesSince))
 		return
 	}
+	state.Newest = newer(state.Newest, d.facts.Newest)
 	maps.DeleteFunc(state.Left, func(v string, _ time.Time) bool { return !d.inRule(v) })
 	istio.Remember(vs, state)
 	d.out.ApplyVirtualService = vs
@@ -158,10 +196,18 @@ func (d *deciding) writeRoutes() {
 	d.announce(state)
 }
 
+// newer is the later of two resourceVersions; one that cannot be read is none.
+func newer(a, b string) string {
+	if order, err := resourceversion.CompareResourceVersion(a, b); a == "" || err == nil && order < 0 {
+		return b
+	}
+	return a
+}
+
 // nextState is what to remember next to the traffic.
 func (d *deciding) nextState() release.State {
 	next := release.State{Stable: d.cast.Stable, PinnedAt: d.state.PinnedAt, Traffic: d.traffic, Left: maps.Clone(d.state.Left),
-		Leaving: d.leaving()}
+		Newest: d.state.Newest, Leaving: d.leaving()}
 	if !d.pinned || next.PinnedAt.IsZero() {
 		next.PinnedAt = d.facts.Now
 	}
@@ -194,8 +240,8 @@ func (d *deciding) noteLeft(next *release.State) {
 
 // lift ends the holds once the Service has been pinned long enough.
 func (d *deciding) lift() {
-	if !d.settled(d.state.PinnedAt) {
-		d.waitFor(d.state.PinnedAt)
+	if pinned := latest(d.state.PinnedAt, d.facts.RoutesSince); !d.settled(pinned) {
+		d.waitFor(pinned)
 		return
 	}
 	for _, c := range d.cast.Candidates {
@@ -207,10 +253,13 @@ func (d *deciding) lift() {
 	}
 }
 
-// liftAbandoned: the owner took the strategy away while the Deployment was held, or an adoption was cut short.
+// liftAbandoned: the owner took the strategy away while the Deployment was held, or an adoption was cut short that nobody
+// wants any more.
 func (d *deciding) liftAbandoned() {
 	for _, x := range d.facts.Deployments {
-		if release.IsHeld(x) && !release.IsCandidate(x) {
+		wanted := slices.ContainsFunc(d.out.Label, func(m release.Member) bool { return m.Deployment == x.Name })
+		forNobody := !release.IsCandidate(x) || x.Name == d.cast.Stable.Deployment
+		if release.IsHeld(x) && forNobody || release.IsBeingAdopted(x) && !wanted {
 			d.out.Lift = append(d.out.Lift, x.Name)
 		}
 	}
@@ -223,6 +272,9 @@ func (d *deciding) retire() {
 	case d.pinned && d.toBeMarkedPromoted():
 		// The mark comes first: once the routes are gone, nothing else tells that this one is no candidate any more.
 	case d.pinned:
+		if !d.subsets.UnroutedAt.IsZero() { // somebody took the routes for gone; they go only now
+			d.stampRule(time.Time{})
+		}
 		d.out.DeleteVirtualService = true
 		d.event(d.cast.Stable.Deployment, eventNormal, "Finished",
 			fmt.Sprintf("version %s alone is behind Service %s: its routes are removed", d.cast.Stable.Version, d.facts.Service.Name))
@@ -230,14 +282,19 @@ func (d *deciding) retire() {
 		d.out.After = d.settings.Settle
 	case dr == nil:
 	case d.subsets.UnroutedAt.IsZero():
-		stamped := d.subsets
-		stamped.UnroutedAt = d.facts.Now
-		d.out.ApplyDestinationRule = istio.DestinationRule(d.facts.Service, d.settings.ClusterDomain, stamped,
-			d.facts.OtherDestinationRules, d.settings.RootNamespace, dr)
+		d.stampRule(d.facts.Now)
 		d.out.After = d.settings.Settle
-	case d.settled(d.subsets.UnroutedAt):
+	case d.settled(latest(d.subsets.UnroutedAt, d.facts.RuleSince)):
 		d.out.DeleteDestinationRule = true
 	default:
-		d.waitFor(d.subsets.UnroutedAt)
+		d.waitFor(latest(d.subsets.UnroutedAt, d.facts.RuleSince))
 	}
+}
+
+// stampRule writes into the rule since when its subsets have been without routes.
+func (d *deciding) stampRule(unrouted time.Time) {
+	stamped := d.subsets
+	stamped.UnroutedAt = unrouted
+	d.out.ApplyDestinationRule = istio.DestinationRule(d.facts.Service, d.settings.ClusterDomain, stamped,
+		d.facts.OtherDestinationRules, d.settings.RootNamespace, d.facts.DestinationRule)
 }

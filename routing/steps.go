@@ -13,6 +13,9 @@ import (
 type Hands interface {
 	// Label gives a Deployment's pods, ReplicaSets and template the version label without a restart.
 	Label(m release.Member) error
+	// Confirm fails where one of the derived objects, read past all caches, is not the one that was decided from. That holds
+	// for half of Settings.Settle: a write of a derived object that would be made later is given up.
+	Confirm() error
 	// Apply* write the whole object, bound to the resourceVersion that it carries.
 	ApplyDestinationRule(dr *networkingv1.DestinationRule) error
 	ApplyVirtualService(vs *networkingv1.VirtualService) error
@@ -34,8 +37,8 @@ type Step func(Hands) error
 // error: no step is safe without those before it.
 func (d Decision) Steps() []Step {
 	var out []Step
-	for _, m := range d.Label {
-		out = append(out, func(h Hands) error { return h.Label(m) })
+	if d.Confirm {
+		out = append(out, Hands.Confirm)
 	}
 	if d.ApplyDestinationRule != nil {
 		out = append(out, func(h Hands) error { return h.ApplyDestinationRule(d.ApplyDestinationRule) })
@@ -48,6 +51,9 @@ func (d Decision) Steps() []Step {
 	}
 	if d.DeleteDestinationRule {
 		out = append(out, Hands.DeleteDestinationRule)
+	}
+	for _, m := range d.Label {
+		out = append(out, func(h Hands) error { return h.Label(m) })
 	}
 	for _, name := range d.Lift {
 		out = append(out, func(h Hands) error { return h.Lift(name) })

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"grayscale.dev/grayscale/routing"
@@ -28,6 +29,7 @@ type step struct {
 	Add      []release.Deployment          `json:"add,omitempty"`
 	Annotate map[string]map[string]*string `json:"annotate,omitempty"`
 	Replicas map[string]int32              `json:"replicas,omitempty"`
+	Label    map[string]string             `json:"label,omitempty"` // of the pod template
 	Ready    map[string]int                `json:"ready,omitempty"`
 	ReadyFor metav1.Duration               `json:"readyFor,omitempty"`
 	Delete   []string                      `json:"delete,omitempty"`
@@ -88,6 +90,11 @@ func (s step) happen(f *routing.Facts) {
 	for name, n := range s.Replicas {
 		deployment(f, name).Replicas = n
 	}
+	for name, version := range s.Label {
+		d := deployment(f, name)
+		d.TemplateLabels = maps.Clone(d.TemplateLabels)
+		d.TemplateLabels[release.VersionLabel] = version
+	}
 	for name, n := range s.Ready {
 		d := deployment(f, name)
 		became := f.Now.Add(-s.ReadyFor.Duration)
@@ -131,34 +138,62 @@ func annotate(d *release.Deployment, key string, value *string, who string) {
 	d.Annotations[key], d.SetBy[key] = *value, who
 }
 
-// obey does to the facts what acting on a decision does to the cluster.
+// obey does to the facts what acting on a decision does to the cluster, in the same order.
 func obey(f *routing.Facts, d routing.Decision) {
-	for _, m := range d.Label {
-		label(deployment(f, m.Deployment), m.Version)
+	for _, step := range d.Steps() {
+		if err := step(pen{f}); err != nil {
+			panic(err)
+		}
 	}
-	if d.ApplyDestinationRule != nil {
-		f.DestinationRule = d.ApplyDestinationRule.DeepCopy()
+}
+
+// pen is routing.Hands that write into facts. Nobody else does, so that nothing is refused.
+type pen struct{ *routing.Facts }
+
+func (p pen) Confirm() error { return nil }
+
+func (p pen) ApplyDestinationRule(dr *networkingv1.DestinationRule) error {
+	p.DestinationRule = dr.DeepCopy()
+	return nil
+}
+
+func (p pen) ApplyVirtualService(vs *networkingv1.VirtualService) error {
+	p.VirtualService = vs.DeepCopy()
+	return nil
+}
+
+func (p pen) DeleteVirtualService() error {
+	p.VirtualService = nil
+	return nil
+}
+
+func (p pen) DeleteDestinationRule() error {
+	p.DestinationRule = nil
+	return nil
+}
+
+func (p pen) Label(m release.Member) error {
+	label(deployment(p.Facts, m.Deployment), m.Version)
+	return nil
+}
+
+func (p pen) Lift(name string) error {
+	x := deployment(p.Facts, name)
+	x.SpecPaused = false
+	annotate(x, intent.KeyHeld, nil, "")
+	return nil
+}
+
+func (p pen) Annotate(name string, changes map[string]*string) error {
+	for key, value := range changes {
+		annotate(deployment(p.Facts, name), key, value, routing.FieldManager)
 	}
-	if d.ApplyVirtualService != nil {
-		f.VirtualService = d.ApplyVirtualService.DeepCopy()
-	}
-	if d.DeleteVirtualService {
-		f.VirtualService = nil
-	}
-	if d.DeleteDestinationRule {
-		f.DestinationRule = nil
-	}
-	for _, name := range d.Lift {
-		x := deployment(f, name)
-		x.SpecPaused = false
-		annotate(x, intent.KeyHeld, nil, "")
-	}
-	for _, a := range d.Annotate {
-		annotate(deployment(f, a.Deployment), a.Key, a.Value, routing.FieldManager)
-	}
-	for _, s := range d.Status {
-		deployment(f, s.Deployment).Conditions = s.Conditions
-	}
+	return nil
+}
+
+func (p pen) Status(s routing.Status) error {
+	deployment(p.Facts, s.Deployment).Conditions = s.Conditions
+	return nil
 }
 
 // label gives the template and the pods that lack it the version label, as adoption does.

@@ -12,7 +12,7 @@ import (
 
 // drainPatience is how long a deletion waits for its traffic to go, at most. It ends before timeoutSeconds of the webhook
 // configuration, so that the one who deletes is told.
-const drainPatience = 4 * time.Second
+const drainPatience = 5 * time.Second
 
 // retirePatience is the same for the end of grayscale.
 const retirePatience = 9 * time.Second

@@ -117,3 +117,8 @@ func stateJSON(state any) string {
 func Remember(vs *networkingv1.VirtualService, st release.State) {
 	vs.Annotations[intent.KeyState] = stateJSON(st)
 }
+
+// RememberSubsets replaces the state that the DestinationRule carries; its subsets stay as they are.
+func RememberSubsets(dr *networkingv1.DestinationRule, sub release.Subsets) {
+	dr.Annotations[intent.KeyState] = stateJSON(sub)
+}

@@ -61,7 +61,8 @@ func Assign(s Service, deployments []Deployment, st State, blocked []intent.Prob
 		if d.Name == c.Stable.Deployment || !hasStrategy(d) || !IsCandidate(d) && c.Stable.Deployment == "" {
 			continue
 		}
-		c.Candidates = append(c.Candidates, candidate(s, d, c, st, slices.Concat(blocked, unresolved)))
+		problems := slices.Concat(blocked, unresolved, versionTaken(s, d, byAge, c, st))
+		c.Candidates = append(c.Candidates, candidate(s, d, c, st, problems))
 	}
 	resolveWeights(s, c.Candidates, st)
 	c.Left = leftMembers(c, byAge, st)
@@ -82,7 +83,6 @@ func candidate(s Service, d Deployment, c Cast, st State, blocked []intent.Probl
 	asked, problems := intent.Parse(Object(s.Namespace, d.Name), d.Annotations)
 	version, more := VersionOf(s.Namespace, s.Name, d)
 	problems = slices.Concat(problems, more, blocked)
-	problems = append(problems, versionTaken(s, d, version, c)...)
 	problems = append(problems, otherStable(s, asked, d, c)...)
 	out := Candidate{Deployment: d, Version: version, Asked: asked, Followed: asked, Problems: problems}
 	if out.Blocked() || asked.Paused {
@@ -101,14 +101,20 @@ func lastGood(st State, deployment, version string) intent.Intent {
 	return intent.Intent{}
 }
 
-func versionTaken(s Service, d Deployment, version string, c Cast) []intent.Problem {
+// versionTaken: stable has the version, or another candidate that has been followed under it, else an older one.
+func versionTaken(s Service, d Deployment, byAge []Deployment, c Cast, st State) []intent.Problem {
+	version, _ := VersionOf(s.Namespace, s.Name, d)
 	holder := ""
 	if c.Stable.Deployment != "" && c.Stable.Version == version {
 		holder = c.Stable.Deployment
 	}
-	for _, other := range c.Candidates {
-		if other.Version == version {
-			holder = other.Deployment.Name
+	followed := func(d Deployment) bool { return lastGood(st, d.Name, version).Strategy != "" }
+	for _, o := range byAge {
+		if v, _ := VersionOf(s.Namespace, s.Name, o); v != version || o.Name == d.Name || o.Name == c.Stable.Deployment || !hasStrategy(o) {
+			continue
+		}
+		if followed(o) && !followed(d) || followed(o) == followed(d) && older(o, d) < 0 {
+			holder = o.Name
 		}
 	}
 	if holder == "" || version == "" {

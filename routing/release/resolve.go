@@ -51,9 +51,16 @@ func IsCandidate(d Deployment) bool {
 
 // IsHeld reports whether the webhook keeps the Deployment at zero pods.
 func IsHeld(d Deployment) bool {
-	_, held := d.Annotations[intent.KeyHeld]
-	return held && d.SpecPaused
+	value, held := d.Annotations[intent.KeyHeld]
+	return held && value != Adopting && d.SpecPaused
 }
+
+// Adopting is the value of the annotation grayscale.dev/held while running pods are given the version label: the
+// Deployment is paused for that, and ends being so with it.
+const Adopting = "adopt"
+
+// IsBeingAdopted reports whether an adoption of the Deployment has begun and not ended.
+func IsBeingAdopted(d Deployment) bool { return d.Annotations[intent.KeyHeld] == Adopting }
 
 // ServiceOf names the Service that a Deployment is released behind: the annotation's, else the only one whose
 // selector matches the pod template; empty where neither leads to one. services are those of the Deployment's

@@ -10,7 +10,8 @@ import (
 // Share gives every version its traffic. A version gets some only where it serves: it has a ready pod, is neither
 // held nor on its way out, and usable says that Envoy knows its subset. What a candidate cannot take goes to stable;
 // what stable cannot take goes to the candidates that have a share, and, where stable is leaving for good, to the
-// oldest candidate that serves. It reports false where nobody can take the traffic but by guessing: then routes stay.
+// oldest candidate that serves. It reports false where nobody who may have the traffic can take it: then routes stay as
+// they are, and all goes to stable where there are none yet.
 func Share(c Cast, usable func(version string) bool) (Traffic, bool) {
 	shares := map[string]intent.Percent{}
 	var sum intent.Percent
@@ -24,15 +25,16 @@ func Share(c Cast, usable func(version string) bool) (Traffic, bool) {
 	stable := c.StableDeployment
 	switch {
 	case rest == 0:
-	case stable != nil && !leaving(*stable) && (stable.Ready(c.Stable.Version) > 0 || sum == 0):
+	case stable != nil && !leaving(*stable) && stable.Ready(c.Stable.Version) > 0:
 		shares[c.Stable.Version] += rest
 	case sum > 0:
 		spread(shares, sum)
+	case stable != nil && !leaving(*stable):
+		return all(c.Stable.Version, usable), false
 	default:
 		heir := slices.IndexFunc(c.Candidates, func(x Candidate) bool { return serves(x, usable) })
 		if heir < 0 {
-			shares[c.Stable.Version] += rest
-			break
+			return all(c.Stable.Version, usable), false
 		}
 		shares[c.Candidates[heir].Version] = intent.Hundred
 	}
@@ -40,6 +42,14 @@ func Share(c Cast, usable func(version string) bool) (Traffic, bool) {
 		return Traffic{}, false
 	}
 	return Traffic{Weights: weights(shares), Mirrors: mirrors(c, usable)}, true
+}
+
+// all is everything to one version, or nothing where Envoy does not know it.
+func all(version string, usable func(string) bool) Traffic {
+	if !usable(version) {
+		return Traffic{}
+	}
+	return Traffic{Weights: []Weight{{version, intent.Hundred}}}
 }
 
 func serves(c Candidate, usable func(string) bool) bool {

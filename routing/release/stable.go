@@ -16,7 +16,10 @@ func stableOf(s Service, byAge []Deployment, st State) (Member, bool, []intent.P
 		}
 	}
 	d, problems := firstStable(s, byAge)
-	if d == nil {
+	switch {
+	case d == nil && st.Stable.Deployment != "":
+		return st.Stable, false, nil // gone or at zero, and nobody serves who could follow: routes stay until somebody does
+	case d == nil:
 		return Member{}, false, problems
 	}
 	version, problems := VersionOf(s.Namespace, s.Name, *d)
@@ -39,7 +42,8 @@ func remembered(byAge []Deployment, st State) (Member, bool) {
 	}
 	var best Holder
 	for _, d := range byAge {
-		if h, ok := holder(st, d.Name); ok && live(d) && (best.Deployment == "" || served(st, h.Version) > served(st, best.Version)) {
+		h, ok := holder(st, d.Name)
+		if ok && live(d) && (served(st, h.Version) > 0 || anyReady(d)) && (best.Deployment == "" || served(st, h.Version) > served(st, best.Version)) {
 			best = h
 		}
 	}

@@ -54,8 +54,6 @@ type Deployment struct {
 	Name      string    `json:"name"`
 	UID       string    `json:"uid,omitempty"`
 	CreatedAt time.Time `json:"createdAt,omitzero"`
-	// Generation is metadata.generation, which every change of annotations or spec raises; zero where it is not known.
-	Generation int64 `json:"generation,omitempty"`
 	// Annotations are those with our prefix, no others.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// SetBy is the field manager that last wrote each of those annotations, for Events.
@@ -139,6 +137,9 @@ type State struct {
 	Traffic Traffic `json:"traffic"`
 	// Left holds, per version that routes stopped referring to, when that was: its subset may go once that has settled.
 	Left map[string]time.Time `json:"left,omitempty"`
+	// Newest is the latest resourceVersion of the Deployments that the traffic was decided from. Whoever has not seen as
+	// much yet, be it a replica that has just begun to lead, would go back to older annotations.
+	Newest string `json:"newest,omitempty"`
 	// Leaving holds, per Deployment whose deletion or scaling to zero was announced and has not happened yet, when that was.
 	Leaving map[string]time.Time `json:"leaving,omitempty"`
 }

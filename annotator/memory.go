@@ -1,0 +1,102 @@
+package annotator
+
+import (
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// promptly is the part of Settings.Settle within which a write has to follow its decision for the times in it to count.
+const promptly = 10
+
+// memory is what this process has seen for itself of the Services with a release: when. The times that objects carry were
+// told by other clocks, of nodes and of replicas that led before, or long before the write that carries them.
+type memory struct {
+	lock     sync.Mutex
+	services map[types.NamespacedName]*remembered
+}
+
+// remembered is one Service's.
+type remembered struct {
+	// derived are the derived objects, by kind.
+	derived map[string]sighting
+	// ready is since when each pod has been seen ready, by UID.
+	ready map[types.UID]readiness
+}
+
+// sighting is the version of an object that the times in it are reckoned with, and since when they are.
+type sighting struct {
+	version string
+	since   time.Time
+}
+
+// readiness is one pod's, for as long as nothing of it changes.
+type readiness struct {
+	version string    // of the pod's label: under another one it is another subset's
+	changed time.Time // by the clock of the pod's node, good for telling that it changed
+	since   time.Time // by ours
+}
+
+func newMemory() *memory {
+	return &memory{services: map[types.NamespacedName]*remembered{}}
+}
+
+// of gives what is remembered of a Service; the lock is held.
+func (m *memory) of(service types.NamespacedName) *remembered {
+	known := m.services[service]
+	if known == nil {
+		known = &remembered{derived: map[string]sighting{}, ready: map[types.UID]readiness{}}
+		m.services[service] = known
+	}
+	return known
+}
+
+// vouch makes the times in a derived object count: this process wrote it, by its own clock and at once.
+func (m *memory) vouch(service types.NamespacedName, kind, version string) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	known := m.of(service).derived
+	known[kind] = sighting{version, known[kind].since}
+}
+
+// since is when a derived object was first seen as it is, but for what this process wrote itself.
+func (m *memory) since(service types.NamespacedName, kind, version string, now time.Time) time.Time {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	known := m.of(service).derived
+	if known[kind].version != version {
+		known[kind] = sighting{version, now}
+	}
+	return known[kind].since
+}
+
+// watched is since when each of the pods has been seen ready under its version label; others are forgotten.
+func (m *memory) watched(service types.NamespacedName, now time.Time, pods []*corev1.Pod) map[types.UID]time.Time {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	known, before := m.of(service), m.of(service).ready
+	known.ready = make(map[types.UID]readiness, len(pods))
+	out := make(map[types.UID]time.Time, len(pods))
+	for _, p := range pods {
+		if !ready(p) {
+			continue
+		}
+		is := readiness{version: p.Labels[release.VersionLabel], changed: changed(p), since: now}
+		if was, seen := before[p.UID]; seen && was.version == is.version && was.changed.Equal(is.changed) {
+			is = was
+		}
+		known.ready[p.UID], out[p.UID] = is, is.since
+	}
+	return out
+}
+
+// forget ends what is remembered of a Service without a release.
+func (m *memory) forget(service types.NamespacedName) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	delete(m.services, service)
+}

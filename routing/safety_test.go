@@ -1,0 +1,227 @@
+package routing_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// The stories here were found by the simulator (test/sim), and need facts that golden stories have no words for.
+
+var twoSeconds = routing.Settings{Settle: 2 * time.Second, ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
+
+// canaryFacts are stable v1 and candidate v2, both ready for long, before anything was written.
+func canaryFacts() routing.Facts {
+	return routing.Facts{Now: begin, Service: release.Service{Namespace: "shop", Name: "reviews", UID: "0a",
+		Selector: map[string]string{"app": "reviews"}, Ports: []release.Port{{Name: "http", Number: 80}}},
+		Deployments: []release.Deployment{
+			{Name: "reviews-v1", TemplateLabels: map[string]string{"app": "reviews", "version": "v1"}, Replicas: 2,
+				Pods: []release.Pods{{Version: "v1", Ready: 2, Total: 2}}},
+			{Name: "reviews-v2", CreatedAt: begin.Add(-time.Hour), TemplateLabels: map[string]string{"app": "reviews", "version": "v2"}, Replicas: 2,
+				Annotations: map[string]string{intent.KeyStrategy: "canary", intent.KeyWeight: "10"},
+				Pods:        []release.Pods{{Version: "v2", Ready: 2, Total: 2}}}}}
+}
+
+// follow makes every step that is due, and returns the decisions.
+func follow(t *testing.T, f *routing.Facts) []routing.Decision {
+	t.Helper()
+	return decideAll(t, "follow", f, twoSeconds)
+}
+
+func pass(f *routing.Facts, d time.Duration) { f.Now = f.Now.Add(d) }
+
+func routesOf(f routing.Facts) string {
+	if f.VirtualService == nil {
+		return ""
+	}
+	t, _ := istio.ReadTraffic(f.VirtualService)
+	var out []string
+	for _, w := range t.Weights {
+		out = append(out, w.Version+"="+w.Share.String())
+	}
+	return strings.Join(out, " ")
+}
+
+// canaryServes has the canary at 10 %, and all settled.
+func canaryServes(t *testing.T) routing.Facts {
+	t.Helper()
+	f := canaryFacts()
+	for range 4 {
+		follow(t, &f)
+		pass(&f, twoSeconds.Settle)
+	}
+	if got := routesOf(f); got != "v1=90% v2=10%" {
+		t.Fatalf("routes are %q", got)
+	}
+	return f
+}
+
+// TestOlderDeploymentsDecideNothing: a replica that has just begun to lead may have seen the VirtualService but not yet
+// the Deployments that it was made from.
+func TestOlderDeploymentsDecideNothing(t *testing.T) {
+	f := canaryFacts()
+	f.Seen, f.Newest = "90", "90"
+	for range 4 {
+		follow(t, &f)
+		pass(&f, twoSeconds.Settle)
+	}
+	weight := "50"
+	annotate(&f.Deployments[1], intent.KeyWeight, &weight, "user")
+	f.Seen, f.Newest = "1000", "100" // as numbers, 100 is more than 90
+	follow(t, &f)
+	if got := routesOf(f); got != "v1=50% v2=50%" {
+		t.Fatalf("routes are %q", got)
+	}
+	weight = "10"
+	annotate(&f.Deployments[1], intent.KeyWeight, &weight, "user")
+	f.Seen, f.Newest = "90", "90"
+	if d := routing.Decide(f, twoSeconds); !idle(d) || d.After == 0 {
+		t.Errorf("decided from Deployments older than the routes: %+v", d)
+	}
+	f.Seen = "100"
+	if d := routing.Decide(f, twoSeconds); d.ApplyVirtualService == nil {
+		t.Error("nothing is decided from Deployments as new as the routes")
+	}
+}
+
+// TestAnothersClock: what another process wrote counts from when this one saw it, whatever time is written in it.
+func TestAnothersClock(t *testing.T) {
+	for _, skew := range []time.Duration{-time.Hour, time.Hour} {
+		f := canaryFacts()
+		follow(t, &f)
+		pass(&f, skew) // the next one to lead has another clock
+		f.RoutesSince, f.RuleSince = f.Now, f.Now
+		follow(t, &f)
+		pass(&f, twoSeconds.Settle-time.Millisecond)
+		if follow(t, &f); f.VirtualService != nil {
+			t.Errorf("with a clock that is %s ahead, routes refer to subsets after less than settle", skew)
+		}
+		pass(&f, time.Millisecond)
+		if follow(t, &f); f.VirtualService == nil {
+			t.Errorf("with a clock that is %s ahead, routes do not come", skew)
+		}
+	}
+}
+
+// TestAnothersClockAtTheEnd: the rule goes in time, even if who saw the routes gone had a clock an hour ahead.
+func TestAnothersClockAtTheEnd(t *testing.T) {
+	f := canaryServes(t)
+	f.Deployments = f.Deployments[:1]
+	follow(t, &f)
+	pass(&f, -time.Hour)
+	f.RoutesSince, f.RuleSince = f.Now, f.Now
+	follow(t, &f)
+	pass(&f, twoSeconds.Settle)
+	if follow(t, &f); f.DestinationRule != nil {
+		t.Error("the rule stays")
+	}
+}
+
+// TestAnothersClockAtTheDoor: a deletion waits for what another replica has just written, whatever its clock says.
+func TestAnothersClockAtTheDoor(t *testing.T) {
+	for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
+		f := canaryServes(t)
+		weight := "0"
+		annotate(&f.Deployments[1], intent.KeyWeight, &weight, "user")
+		follow(t, &f)
+		pass(&f, skew)
+		f.RoutesSince, f.RuleSince = f.Now, f.Now
+		if wait := f.Drained(f.VirtualService, "reviews-v2", twoSeconds); wait != twoSeconds.Settle {
+			t.Errorf("with a clock that is %s ahead, the deletion waits for %s", skew, wait)
+		}
+	}
+}
+
+// TestRoutesOnceTakenForGone: the rule is not removed with the routes because somebody, who could not see them, had
+// noted long before that they were gone.
+func TestRoutesOnceTakenForGone(t *testing.T) {
+	f := canaryServes(t)
+	f.Deployments = f.Deployments[:1]
+	blind := f
+	blind.VirtualService = nil
+	obey(&blind, routing.Decide(blind, twoSeconds))
+	f.DestinationRule = blind.DestinationRule
+	pass(&f, twoSeconds.Settle)
+	follow(t, &f)
+	if f.VirtualService != nil || f.DestinationRule == nil {
+		t.Error("routes and rule go at once")
+	}
+}
+
+// TestConfirm: a write is confirmed where it rests on what the other object says.
+func TestConfirm(t *testing.T) {
+	f := canaryFacts()
+	first := follow(t, &f)
+	pass(&f, twoSeconds.Settle)
+	pin := follow(t, &f)
+	pass(&f, twoSeconds.Settle)
+	follow(t, &f)
+	weight := "50"
+	annotate(&f.Deployments[1], intent.KeyWeight, &weight, "user")
+	move := follow(t, &f)
+	confirmed := func(list []routing.Decision) bool {
+		return slices.ContainsFunc(list, func(d routing.Decision) bool { return d.Confirm })
+	}
+	if !confirmed(first) || !confirmed(pin) || confirmed(move) {
+		t.Errorf("confirmed: the first rule %v, the first routes %v, another weight %v; want true, true, false", confirmed(first), confirmed(pin), confirmed(move))
+	}
+	f.Deployments[1].SpecPaused = true
+	f.Deployments[1].Annotations = map[string]string{intent.KeyStrategy: "canary", intent.KeyHeld: "true"}
+	f.Deployments[1].Pods = nil
+	if d := routing.Decide(f, twoSeconds); len(d.Lift) > 0 && !d.Confirm {
+		t.Error("a hold is lifted without a look whether the routes are there")
+	}
+}
+
+// TestSteps: routes before labels, so that traffic never waits for an adoption, and the rule before the routes.
+func TestSteps(t *testing.T) {
+	value := "v1"
+	d := routing.Decision{Label: []release.Member{{Deployment: "a", Version: "v1"}}, Confirm: true,
+		ApplyDestinationRule: &networkingv1.DestinationRule{}, ApplyVirtualService: &networkingv1.VirtualService{},
+		DeleteVirtualService: true, DeleteDestinationRule: true, Lift: []string{"a"},
+		Annotate: []routing.Annotation{{Deployment: "b", Key: intent.KeyVersion, Value: &value}, {Deployment: "a", Key: intent.KeyVersion},
+			{Deployment: "b", Key: intent.KeyPromoted}},
+		Status: []routing.Status{{Deployment: "a"}}}
+	var said scribe
+	for _, step := range d.Steps() {
+		if err := step(&said); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "confirm, apply rule, apply routes, delete routes, delete rule, label a, lift a, annotate a 1, annotate b 2, status a"
+	if got := strings.Join(said, ", "); got != want {
+		t.Errorf("steps are %s\nwant %s", got, want)
+	}
+}
+
+// scribe are routing.Hands that write down what they are asked for.
+type scribe []string
+
+func (s *scribe) say(words ...string) error {
+	*s = append(*s, strings.Join(words, " "))
+	return nil
+}
+
+func (s *scribe) Confirm() error { return s.say("confirm") }
+func (s *scribe) ApplyDestinationRule(*networkingv1.DestinationRule) error {
+	return s.say("apply rule")
+}
+func (s *scribe) ApplyVirtualService(*networkingv1.VirtualService) error {
+	return s.say("apply routes")
+}
+func (s *scribe) DeleteVirtualService() error   { return s.say("delete routes") }
+func (s *scribe) DeleteDestinationRule() error  { return s.say("delete rule") }
+func (s *scribe) Label(m release.Member) error  { return s.say("label", m.Deployment) }
+func (s *scribe) Lift(name string) error        { return s.say("lift", name) }
+func (s *scribe) Status(x routing.Status) error { return s.say("status", x.Deployment) }
+func (s *scribe) Annotate(name string, changes map[string]*string) error {
+	return s.say("annotate", name, string(rune('0'+len(changes))))
+}

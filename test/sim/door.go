@@ -1,0 +1,69 @@
+package sim
+
+import (
+	"maps"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// door is admission: a live replica answers for what users write, from its cache. It reports whether the object passes.
+func (w *world) door(next, old *deployment) bool {
+	r := w.answering()
+	if r == nil || len(next.annotations) == 0 && (old == nil || len(old.annotations) == 0) {
+		return true
+	}
+	a := routing.Admission{Namespace: namespace, New: next.seen()}
+	next.facts = nil // it may still change
+	if old != nil {
+		was := old.seen()
+		a.Old, a.TemplateChanged = &was, old.template.image != next.template.image
+	} else {
+		a.New.UID = ""
+	}
+	a.Services, a.Deployments = around(r.cache, next.name)
+	a.Pinned = func(of string) *release.State { return pinned(r.cache, of) }
+	v := routing.Admit(a)
+	if len(v.Denied) > 0 {
+		w.note("the door refuses %s: %s", next.name, v.Denied[0].Message)
+		return false
+	}
+	w.admit(next, v)
+	return true
+}
+
+func (w *world) admit(next *deployment, v routing.Verdict) {
+	if v.Version != "" && next.template.version != v.Version {
+		next.template.version = v.Version
+		next.generation++
+	}
+	if v.Hold && !w.mutation.noHold {
+		next.annotations, next.setBy = maps.Clone(next.annotations), maps.Clone(next.setBy)
+		next.annotations[intent.KeyHeld] = "true"
+		next.pause(true)
+	}
+}
+
+// answering is the replica that the webhook's Service leads to; nil while it is off.
+func (w *world) answering() *replica {
+	if w.webhookOff {
+		return nil
+	}
+	for _, r := range w.replicas {
+		if r.alive && w.now >= r.stopped {
+			return r
+		}
+	}
+	return nil
+}
+
+func pinned(c *cache, of string) *release.State {
+	vs, ok := get[*virtualService](c.tables[virtualServices], istio.Name(of))
+	if !ok || !istio.Ours(vs.spec) {
+		return nil
+	}
+	st, _ := istio.ReadState(vs.spec)
+	return &st
+}

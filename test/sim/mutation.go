@@ -1,0 +1,175 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// mutation breaks one safety rule on purpose, by showing the engine other facts or by changing what it decided. The zero
+// mutation breaks nothing.
+type mutation struct {
+	name     string
+	rule     string // what it breaks, as the README tells it
+	settings func(*routing.Settings)
+	facts    func(*routing.Facts)
+	decision func(routing.Facts, *routing.Decision)
+	reverse  bool // the steps are made in the opposite order
+
+	unlocked         bool // writes do not rest on a resourceVersion
+	unpausedAdoption bool
+	unconfirmed      bool // nothing is read past the cache
+	late             bool // what was confirmed is taken to hold for ever
+	noHold           bool
+	noDrain          bool // an end does not wait for its traffic to go
+	scaling          bool // lifting a hold writes spec.replicas
+}
+
+func (m mutation) set(s routing.Settings) routing.Settings {
+	if m.settings != nil {
+		m.settings(&s)
+	}
+	return s
+}
+
+func (m mutation) see(f routing.Facts) routing.Facts {
+	if m.facts != nil {
+		f.Deployments = slices.Clone(f.Deployments)
+		m.facts(&f)
+	}
+	return f
+}
+
+func (m mutation) decide(f routing.Facts, d routing.Decision) routing.Decision {
+	if m.decision != nil {
+		m.decision(f, &d)
+	}
+	return d
+}
+
+func (m mutation) order(steps []routing.Step) []routing.Step {
+	if m.reverse {
+		slices.Reverse(steps)
+	}
+	return steps
+}
+
+func (m mutation) lifting(d *deployment) {
+	if m.scaling {
+		d.replicas++
+	}
+}
+
+func (m mutation) wait(d time.Duration) time.Duration {
+	if m.noDrain {
+		return 0
+	}
+	return d
+}
+
+const longAgo = time.Hour
+
+// mutations are all of them; TestMutations shows that the oracles see each.
+var mutations = []mutation{
+	{name: "no-settle", rule: "a write is given time to reach every Envoy before the next depends on it",
+		settings: func(s *routing.Settings) { s.Settle = 0 }},
+	{name: "vs-before-dr", rule: "the steps of a decision are made in their order", reverse: true},
+	{name: "route-at-once", rule: "a subset settles before routes refer to it",
+		facts: ageSubsets},
+	{name: "shrink-early", rule: "a subset goes only after its routes have been gone for long enough",
+		facts: ageState},
+	{name: "delete-both", rule: "the VirtualService goes first, and the DestinationRule once that has settled",
+		decision: func(f routing.Facts, d *routing.Decision) {
+			d.DeleteDestinationRule = d.DeleteDestinationRule || d.DeleteVirtualService && f.DestinationRule != nil
+		}},
+	{name: "route-to-unready", rule: "a version without ready pods gets no traffic",
+		facts: eachPods(func(p *release.Pods) { p.Ready = p.Total })},
+	{name: "route-to-new-pods", rule: "a version gets traffic once its first endpoint has reached every Envoy",
+		facts: eachPods(func(p *release.Pods) { p.Since = time.Time{} })},
+	{name: "lift-before-pin", rule: "a hold lasts until its Service is pinned",
+		decision: func(f routing.Facts, d *routing.Decision) {
+			for _, x := range f.Deployments {
+				if release.IsHeld(x) && !slices.Contains(d.Lift, x.Name) {
+					d.Lift = append(d.Lift, x.Name)
+				}
+			}
+		}},
+	{name: "no-hold", rule: "a candidate is created without pods where its Service is not pinned", noHold: true},
+	{name: "never-lift", rule: "every hold ends", decision: func(_ routing.Facts, d *routing.Decision) { d.Lift = nil }},
+	{name: "no-label", rule: "pods that lack the version label get it", decision: func(_ routing.Facts, d *routing.Decision) { d.Label = nil }},
+	{name: "unpaused-adoption", rule: "an adoption pauses the Deployment before it labels the ReplicaSet", unpausedAdoption: true},
+	{name: "ignore-resource-version", rule: "what was decided from a stale copy is refused", unlocked: true},
+	{name: "unconfirmed", rule: "what rests on the other derived object is not written from a stale copy of that", unconfirmed: true},
+	{name: "late", rule: "what was confirmed does not hold for long", late: true},
+	{name: "old-clock", rule: "times that another process's clock told do not count", facts: func(f *routing.Facts) { f.RoutesSince, f.RuleSince = time.Time{}, time.Time{} }},
+	{name: "any-age", rule: "Deployments older than those that the routes were made from decide nothing",
+		facts: func(f *routing.Facts) { f.Seen = "" }},
+	{name: "forget-state", rule: "what a release must remember is kept with the routes",
+		facts: func(f *routing.Facts) {
+			if f.VirtualService != nil {
+				st, _ := istio.ReadState(f.VirtualService)
+				st.Candidates = nil
+				f.VirtualService = f.VirtualService.DeepCopy()
+				istio.Remember(f.VirtualService, st)
+			}
+		}},
+	{name: "no-restore", rule: "routes that somebody edited are put back",
+		decision: func(_ routing.Facts, d *routing.Decision) {
+			if slices.ContainsFunc(d.Events, func(e routing.Event) bool { return e.Reason == "RoutesRestored" }) {
+				d.ApplyVirtualService = nil
+			}
+		}},
+	{name: "stale-conditions", rule: "conditions say what has become of the annotations", decision: func(_ routing.Facts, d *routing.Decision) { d.Status = nil }},
+	{name: "leave-rule", rule: "a release leaves no trace", decision: func(_ routing.Facts, d *routing.Decision) { d.DeleteDestinationRule = false }},
+	{name: "no-drain", rule: "a deletion waits until its traffic has gone", noDrain: true},
+	{name: "scale", rule: "spec.replicas is never written", scaling: true},
+}
+
+// ageSubsets has every subset look as if it had been there for long.
+func ageSubsets(f *routing.Facts) {
+	if f.DestinationRule == nil {
+		return
+	}
+	sub, ok := istio.ReadSubsets(f.DestinationRule)
+	if !ok {
+		return
+	}
+	for v, t := range sub.Added {
+		sub.Added[v] = t.Add(-longAgo)
+	}
+	f.RoutesSince, f.RuleSince = time.Time{}, time.Time{}
+	f.DestinationRule = f.DestinationRule.DeepCopy()
+	istio.RememberSubsets(f.DestinationRule, sub)
+}
+
+// ageState has all that routes have left look as if that had been long ago.
+func ageState(f *routing.Facts) {
+	if f.VirtualService == nil {
+		return
+	}
+	st, ok := istio.ReadState(f.VirtualService)
+	if !ok {
+		return
+	}
+	for v, t := range st.Left {
+		st.Left[v] = t.Add(-longAgo)
+	}
+	st.PinnedAt = st.PinnedAt.Add(-longAgo)
+	f.RoutesSince, f.RuleSince = time.Time{}, time.Time{}
+	f.VirtualService = f.VirtualService.DeepCopy()
+	istio.Remember(f.VirtualService, st)
+}
+
+func eachPods(change func(*release.Pods)) func(*routing.Facts) {
+	return func(f *routing.Facts) {
+		for i := range f.Deployments {
+			f.Deployments[i].Pods = slices.Clone(f.Deployments[i].Pods)
+			for k := range f.Deployments[i].Pods {
+				change(&f.Deployments[i].Pods[k])
+			}
+		}
+	}
+}

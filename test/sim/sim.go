@@ -1,0 +1,171 @@
+// Package sim plays the engine against a simulated cluster: an API server with resource versions and watches that lag,
+// the controllers of Kubernetes that a release depends on, istiod, Envoys that apply clusters, endpoints and routes at
+// different times, replicas of grayscale that crash, stand still and disagree, and users. Time is virtual, one number
+// gives the same run every time, and oracles look at every write and at every state of every Envoy.
+//
+// The product never imports it. Whatever decides here is the product's own: routing.Decide, routing.Admit and the order
+// of routing.Decision's steps.
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"grayscale.dev/grayscale/routing"
+)
+
+// The one Service that releases happen behind, and the names around it.
+const (
+	namespace = "shop"
+	service   = "reviews"
+	app       = "reviews"
+	domain    = "cluster.local"
+)
+
+// begin is the instant at which virtual time starts.
+var begin = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// settings are what an administrator has chosen. What settle has to outlast here is in slowest.
+var settings = routing.Settings{Settle: 2 * time.Second, ClusterDomain: domain, RootNamespace: "istio-system"}
+
+// mostTime and mostSteps end a run that never comes to rest.
+const (
+	mostTime  = 2 * time.Hour
+	mostSteps = 50_000
+)
+
+// world is one simulated cluster.
+type world struct {
+	rng      *rand.Rand
+	now      time.Duration
+	queue    queue
+	steps    int
+	mutation mutation
+
+	api      *api
+	workload *workload
+	kubelet  *kubelet
+	slicer   *slicer
+	istiod   *istiod
+	envoys   []*envoy
+	replicas []*replica
+	users    *users
+	judge    *judge
+
+	webhookOff bool
+	quiet      bool          // the last act is over: nobody but controllers does anything any more
+	calm       time.Duration // when that was
+	lastFault  time.Duration // when the last fault ends or ended
+	tell       bool          // keep the story
+	story      []string
+	failure    *Failure
+}
+
+// Failure is one broken promise.
+type Failure struct {
+	Oracle string        // a to e, as the README names them
+	What   string        // one sentence
+	At     time.Duration // virtual time
+	Step   int           // how many steps the run had taken
+}
+
+func (f Failure) Error() string {
+	return fmt.Sprintf("oracle (%s) at %s, step %d: %s", f.Oracle, f.At, f.Step, f.What)
+}
+
+// Run plays a plan to its end, and says how many steps that took and what went wrong first; nil where nothing did.
+func Run(p Plan) (int, *Failure) {
+	w := play(p, mutation{}, false)
+	return w.steps, w.failure
+}
+
+func play(p Plan, m mutation, tell bool) *world {
+	w := &world{rng: rand.New(rand.NewPCG(p.Seed, 1)), mutation: m, tell: tell}
+	w.judge = &judge{w: w}
+	w.api = &api{w: w, served: true}
+	w.workload, w.kubelet, w.slicer, w.istiod = newWorkload(w), &kubelet{w: w}, newSlicer(w), newIstiod(w)
+	for i := range p.Envoys {
+		w.envoys = append(w.envoys, &envoy{w: w, name: fmt.Sprintf("envoy-%d", i)})
+	}
+	w.users = &users{w: w, manifests: map[string]manifest{}}
+	w.users.bystanders()
+	for i := range p.Replicas {
+		w.replicas = append(w.replicas, newReplica(w, i))
+	}
+	w.replicas[0].lead()
+	for _, a := range p.Acts {
+		w.at(a.At, func() { w.do(a) })
+	}
+	w.until(p.end())
+	if w.failure == nil {
+		w.rest()
+	}
+	return w
+}
+
+// at runs something at a virtual time, which is never in the past.
+func (w *world) at(t time.Duration, do func()) {
+	w.queue.push(max(t, w.now), do)
+}
+
+func (w *world) after(d time.Duration, do func()) { w.at(w.now+d, do) }
+
+// until takes steps up to a virtual time, or until something breaks.
+func (w *world) until(t time.Duration) {
+	for w.failure == nil && w.queue.next() <= t {
+		w.step()
+	}
+	w.now = max(w.now, t)
+}
+
+func (w *world) step() {
+	e := w.queue.pop()
+	w.now = e.at
+	w.steps++
+	e.do()
+}
+
+// rest ends every fault and waits until nothing is left to do; then it looks at what is left.
+func (w *world) rest() {
+	w.quiet, w.calm = true, w.now
+	w.note("every fault ends, and everybody waits")
+	w.endFaults()
+	w.drain()
+	if w.failure == nil {
+		w.judge.end()
+	}
+}
+
+// drain takes steps until none are left.
+func (w *world) drain() {
+	before := w.steps
+	for w.failure == nil && len(w.queue.events) > 0 {
+		if w.now > w.calm+mostTime || w.steps > before+mostSteps {
+			w.fail("d", "it never comes to rest")
+			return
+		}
+		w.step()
+	}
+}
+
+func (w *world) fail(oracle, format string, args ...any) {
+	if w.failure == nil {
+		w.failure = &Failure{Oracle: oracle, What: fmt.Sprintf(format, args...), At: w.now, Step: w.steps}
+		w.note("FAILURE %s", w.failure.Error())
+	}
+}
+
+// note adds a line to the story, if anybody listens.
+func (w *world) note(format string, args ...any) {
+	if w.tell {
+		w.story = append(w.story, fmt.Sprintf("%9.3fs  ", w.now.Seconds())+fmt.Sprintf(format, args...))
+	}
+}
+
+// between draws a duration.
+func (w *world) between(from, to time.Duration) time.Duration {
+	return from + time.Duration(w.rng.Int64N(int64(to-from)+1))
+}
+
+func (w *world) chance(one int) bool { return w.rng.IntN(one) == 0 }

@@ -1,0 +1,92 @@
+package sim
+
+import (
+	"flag"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	seed  = flag.Uint64("sim.seed", 0, "the seed to begin with, or to replay")
+	lasts = flag.Duration("sim.for", 0, "how long TestSim goes on; 0 takes enough seeds for two million steps")
+)
+
+const enough = 2_000_000
+
+// TestSim plays one seed after the other, and tells the shortest story of the first that breaks a promise.
+func TestSim(t *testing.T) {
+	begun, steps, runs := time.Now(), 0, 0
+	more := func() bool {
+		if *lasts > 0 {
+			return time.Since(begun) < *lasts
+		}
+		return steps < enough
+	}
+	for s := *seed; more(); s++ {
+		p := Draw(s)
+		n, failure := Run(p)
+		if failure != nil {
+			t.Fatalf("seed %d: %v\n%s", s, failure, Story(Shrink(p, *failure)))
+		}
+		steps, runs = steps+n, runs+1
+	}
+	t.Logf("%d steps of %d runs, %.0f steps/s", steps, runs, float64(steps)/time.Since(begun).Seconds())
+}
+
+// TestReplay plays the seed of -sim.seed; with -v it tells what happens.
+func TestReplay(t *testing.T) {
+	p := Draw(*seed)
+	w := play(p, mutation{}, testing.Verbose())
+	if w.failure != nil {
+		t.Fatalf("%v\n%s", w.failure, Story(Shrink(p, *w.failure)))
+	}
+	t.Logf("seed %d: %d steps\n%s", *seed, w.steps, strings.Join(w.story, "\n"))
+}
+
+// TestSame: a seed gives the same run every time, told or not.
+func TestSame(t *testing.T) {
+	for s := range uint64(20) {
+		once, again, silent := play(Draw(s), mutation{}, true), play(Draw(s), mutation{}, true), play(Draw(s), mutation{}, false)
+		if !slices.Equal(once.story, again.story) || once.steps != again.steps || silent.steps != once.steps {
+			t.Fatalf("seed %d: two runs differ", s)
+		}
+	}
+}
+
+// TestSettleOutlasts: what the product asks of an administrator holds here, or every failure would be the simulator's.
+func TestSettleOutlasts(t *testing.T) {
+	if slowest >= settings.Settle {
+		t.Fatalf("a change may take %s to reach an Envoy, which is not less than settle, %s", slowest, settings.Settle)
+	}
+}
+
+// TestShrink: what is left of a plan that fails still fails so, and is short enough to read.
+func TestShrink(t *testing.T) {
+	m := named("route-at-once")
+	for s := uint64(0); ; s++ {
+		p := Draw(s)
+		w := play(p, m, false)
+		if w.failure == nil {
+			continue
+		}
+		small := shrink(p, *w.failure, m)
+		if again := play(small, m, false); again.failure == nil || again.failure.Oracle != w.failure.Oracle {
+			t.Fatalf("seed %d: fails with %v, and after shrinking with %v", s, w.failure, again.failure)
+		}
+		if len(small.Acts) > 3 {
+			t.Fatalf("seed %d: %d acts are left of %d; one candidate is enough:\n%v", s, len(small.Acts), len(p.Acts), small.Acts)
+		}
+		return
+	}
+}
+
+func named(name string) mutation {
+	for _, m := range mutations {
+		if m.name == name {
+			return m
+		}
+	}
+	panic("no mutation " + name)
+}

@@ -34,6 +34,20 @@ spec:
     port: %d
     targetPort: 6379
 `
+	// tlsService is one whose pods speak TLS themselves, named as people name such ports.
+	tlsService = `
+apiVersion: v1
+kind: Service
+metadata:
+  name: vault
+spec:
+  selector:
+    app: vault
+  ports:
+  - name: https
+    port: %d
+    targetPort: 8443
+`
 	bothService = `
 apiVersion: v1
 kind: Service
@@ -56,6 +70,7 @@ spec:
 const (
 	canaryTCPPort = 6101
 	twoPortsPort  = 6102
+	tlsPort       = 6103
 )
 
 // web is a Deployment of two pods behind Service web; each annotation is one line of YAML without the prefix.

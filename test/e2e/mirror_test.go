@@ -41,14 +41,20 @@ const (
 	inFlight = 5
 )
 
-// copied fails the test unless the pods of each version receive that percentage of stable's requests as copies.
+// copied fails the test unless the pods of each version receive that percentage of the requests as copies, and no other
+// requests, whichever of the other versions answers those.
 func (s story) copied(percent split) {
 	s.t.Helper()
 	harness.Eventually(s.t, fmt.Sprintf("requests are copied as %v", percent), func() error {
 		before := harness.CountsAtPods(s.t, s.ns)
 		harness.Counts(s.t, s.url, copiesSample) // beside the load
 		after := harness.CountsAtPods(s.t, s.ns)
-		requests := after["v1"].Requests - before["v1"].Requests
+		requests := 0
+		for version := range after {
+			if _, mirror := percent[version]; !mirror {
+				requests += after[version].Requests - before[version].Requests
+			}
+		}
 		for version, share := range percent {
 			if n := after[version].Requests - before[version].Requests; n != 0 {
 				return fmt.Errorf("mirror %s got %d requests that are no copies", version, n)

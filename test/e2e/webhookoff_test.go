@@ -57,7 +57,6 @@ func TestReplaceWithWebhookOff(t *testing.T) {
 	for _, manifest := range []string{web("web-v1"), web("web-v2", "strategy: canary", `weight: "30"`)} {
 		harness.Kubectl(t, manifest, "replace", "-n", ns, "-f", "-")
 	}
-	s.served(split{"v1": 70, "v2": 30})
 	for name, version := range map[string]string{"web-v1": "v1", "web-v2": "v2"} {
 		harness.WaitDeployment(t, ns, name, "its template carries the version again", func(d *appsv1.Deployment) bool {
 			return d.Spec.Template.Labels["version"] == version

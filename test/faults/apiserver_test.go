@@ -1,0 +1,32 @@
+package faults
+
+import (
+	"testing"
+	"time"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// The API server crashes in the middle of an adoption, after the DestinationRule and before the VirtualService. Envoy goes on
+// with what it has, and the release with what it had done.
+func TestAPIServerRestarts(t *testing.T) {
+	s := begin(t)
+	pods, before := harness.PodUIDs(t, s.ns, "release=web-v1"), restarts(t)
+	s.apply("web-v2", 10)
+	s.written("destinationrules", s.before, func(harness.Write) bool { return true })
+	harness.RestartComponent(t, "kube-apiserver")
+	fault := time.Now()
+	s.programmed("web-v2", 10)
+	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.unmoved(pods)
+	noCrashLoop(t, before)
+	s.end(fault)
+}
+
+// noCrashLoop allows each replica the one restart with which it gives up a lease that it could not renew.
+func noCrashLoop(t *testing.T, before int) {
+	t.Helper()
+	if n := restarts(t) - before; n > len(harness.Replicas(t)) {
+		t.Errorf("grayscale was restarted %d times", n)
+	}
+}

@@ -1,0 +1,61 @@
+package faults
+
+import (
+	"regexp"
+	"sync"
+	"testing"
+	"time"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// serverFields are what an object may not be created with.
+var serverFields = regexp.MustCompile(`(?m)^ +(uid|resourceVersion): .*\n`)
+
+// Istio's custom resource definitions are removed in the middle of a release, which removes all routes with them, and come
+// back. Without them Kubernetes shares the requests by pods; with them the release goes on.
+func TestIstioDefinitionsRemovedAndBack(t *testing.T) {
+	s := begin(t)
+	s.canary(10)
+	pods, before := harness.PodUIDs(t, s.ns, "release=web-v1"), restarts(t)
+	// Routes first: a DestinationRule that goes before them takes the subsets away under them, whoever removes it.
+	definitions := []string{"crd/virtualservices.networking.istio.io", "crd/destinationrules.networking.istio.io"}
+	kept := serverFields.ReplaceAllString(harness.Kubectl(t, "", append([]string{"get", "-o", "yaml"}, definitions...)...), "")
+	restore := sync.OnceFunc(func() {
+		harness.Kubectl(t, kept, "create", "-f", "-")
+		harness.Kubectl(t, "", append([]string{"wait", "--for=condition=Established"}, definitions...)...)
+	})
+	t.Cleanup(restore)
+	for _, d := range definitions {
+		harness.Kubectl(t, "", "delete", d)
+	}
+	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "networking.istio.io/v1")
+	s.served(map[string]float64{"v1": 50, "v2": 50}) // two pods each
+
+	gone := len(s.history.Writes(nil))
+	restore()
+	// First istiod is given the time to find the definitions as well.
+	s.written("destinationrules", gone, func(harness.Write) bool { return true })
+	fault := time.Now()
+	s.programmed("web-v2", 10)
+	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.unmoved(pods)
+	if n := restarts(t) - before; n != 0 {
+		t.Errorf("grayscale was restarted %d times", n)
+	}
+	s.end(fault)
+}
+
+// unmoved fails the test unless web-v1 still has exactly these pods.
+func (s story) unmoved(pods map[string]string) {
+	s.t.Helper()
+	now := harness.PodUIDs(s.t, s.ns, "release=web-v1")
+	for name, uid := range pods {
+		if now[name] != uid {
+			s.t.Errorf("pod %s of web-v1 is gone; there are %v", name, now)
+		}
+	}
+	if len(pods) == 0 || len(now) != len(pods) {
+		s.t.Errorf("web-v1 had %d pods, and has %d", len(pods), len(now))
+	}
+}

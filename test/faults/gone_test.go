@@ -1,0 +1,53 @@
+package faults
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// Every watch of grayscale breaks while it cannot look, and what it missed is not to be had any more: a restarted API server
+// answers "410 Gone" to whoever wants to go on where they were. Neither an edit nor an annotation from that time is lost.
+func TestWatchesGetGone(t *testing.T) {
+	s := begin(t)
+	s.canary(10)
+	seen, before := s.routes().ResourceVersion, restarts(t)
+	var pids []int
+	for _, r := range harness.Replicas(t) {
+		pids = append(pids, r.PID)
+	}
+	resume := harness.Freeze(t, pids...)
+	harness.RestartComponent(t, "kube-apiserver")
+	s.gone(seen)
+	s.patchRoutes(`{"spec":{"exportTo":["."]}}`)
+	// No webhook is asked about a Deployment's status: one that is stopped would hold the annotation up.
+	s.must(s.patch("web-v2", map[string]string{"weight": "40"}, "status"))
+	resume()
+	fault := time.Now()
+	s.programmed("web-v2", 40)
+	if exported := s.routes().Spec.ExportTo; len(exported) != 0 {
+		t.Errorf("the routes are still exported to %v alone", exported)
+	}
+	s.served(map[string]float64{"v1": 60, "v2": 40})
+	noCrashLoop(t, before)
+	s.end(fault)
+}
+
+// gone fails the test unless a watch from that version on is answered as too old.
+func (s story) gone(version string) {
+	s.t.Helper()
+	watch, err := harness.Istio().NetworkingV1().VirtualServices(s.ns).Watch(ctx, metav1.ListOptions{ResourceVersion: version})
+	if err == nil {
+		first := <-watch.ResultChan()
+		watch.Stop()
+		err = apierrors.FromObject(first.Object)
+	}
+	if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
+		s.t.Errorf("the watches of grayscale can go on: %v", fmt.Sprint(err))
+	}
+}

@@ -1,0 +1,53 @@
+package faults
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// The leader is stopped in the middle of a release, about to send the first requests to the candidate, and for longer than
+// its lease. Another one takes over, and goes on to larger shares. When the old leader wakes up, it still takes itself for
+// the leader, its time to write has come, and what it knows is old: it must not win.
+func TestLeaderStopsAndResumes(t *testing.T) {
+	s := begin(t)
+	leader, before := harness.Leader(t), restarts(t)
+	s.apply("web-v2", 10)
+	harness.WaitDeployment(t, s.ns, "web-v2", "its pods settle", func(d *appsv1.Deployment) bool {
+		return condition(d, "grayscale.dev/Programmed").Reason == "Settling"
+	})
+	resume := harness.Freeze(t, leader.PID)
+	s.programmed("web-v2", 10)
+	s.weigh(60)
+	s.programmed("web-v2", 60)
+	resume()
+	fault := time.Now()
+	s.weigh(80) // both lead
+	s.programmed("web-v2", 80)
+	s.served(map[string]float64{"v1": 20, "v2": 80})
+	s.neverLess("v2")
+	s.end(fault)
+	harness.Eventually(t, "the old leader has noticed", func() error {
+		if n := restarts(t); n == before {
+			return fmt.Errorf("pod %s still runs the process that was stopped", leader.Pod)
+		}
+		return nil
+	})
+	harness.Leader(t) // one alone, for those who come next
+}
+
+// neverLess fails the test where a version's weight has ever gone down.
+func (s story) neverLess(version string) {
+	s.t.Helper()
+	var last int32
+	for _, w := range s.history.Writes(func(w harness.Write) bool { return w.Kind == "virtualservices" && w.Name == derived }) {
+		if w.Weights[version] < last {
+			s.t.Errorf("the weight of %s went from %d to %d at revision %d", version, last, w.Weights[version], w.Revision)
+		}
+		last = w.Weights[version]
+	}
+}

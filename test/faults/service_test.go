@@ -1,0 +1,102 @@
+package faults
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// The Service of a release is deleted, and created again later. Nobody can serve a Service that is not there: what is promised
+// is that the neighbour's requests are served throughout, the Service's own from its first answer on, and that the release
+// goes on with the pods that it had.
+func TestServiceDeletedAndRecreated(t *testing.T) {
+	t.Parallel()
+	s := scene(t)
+	s.load = s.startLoad("other")
+	s.canary(10)
+	stable, candidate := harness.PodUIDs(t, s.ns, "release=web-v1"), harness.PodUIDs(t, s.ns, "release=web-v2")
+	s.deleteService()
+	harness.Eventually(t, "the routes go with their Service", s.noRoutes)
+	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "Service")
+
+	back := time.Now()
+	s.service("web")
+	fault := time.Now()
+	own := s.startLoad("web") // from its first answers on
+	s.programmed("web-v2", 10)
+	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.unmoved(stable)
+	if now := harness.PodUIDs(t, s.ns, "release=web-v2"); fmt.Sprint(now) != fmt.Sprint(candidate) {
+		t.Errorf("the candidate's pods were %v, and are %v", candidate, now)
+	}
+	s.quiet(fault)
+	for _, b := range s.history.Breaches() {
+		// The garbage collector removes the two objects in any order. Without their Service no request comes to them.
+		if b.Open || b.Until.After(back) {
+			t.Errorf("from revision %d on, subset %s was routed to and missing, until the Service was back (still: %t)", b.Revision, b.Subset, b.Open)
+		}
+	}
+	s.neighbourUntouched()
+	s.load.AssertNoneLost(t)
+	r := own.AssertNoneLost(t)
+	t.Logf("%d requests sent, %d lost", r.Sent, r.Lost)
+}
+
+// kubectl replace --force deletes a Service and creates it again at once: its routes are still there, and the garbage
+// collector comes for them, since their owner is another one now.
+func TestServiceReplacedByForce(t *testing.T) {
+	t.Parallel()
+	s := scene(t)
+	s.load = s.startLoad("other")
+	s.canary(10)
+	s.quiet(time.Now())
+	before := len(s.history.Writes(nil))
+	s.deleteService()
+	s.service("web")
+	fault := time.Now()
+	own := s.startLoad("web")
+	s.written("virtualservices", before, func(w harness.Write) bool { return !w.Deleted })
+	s.programmed("web-v2", 10)
+	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.end(fault)
+	own.AssertNoneLost(t)
+}
+
+func (s story) deleteService() {
+	s.t.Helper()
+	s.must(harness.Kube().CoreV1().Services(s.ns).Delete(ctx, "web", metav1.DeleteOptions{}))
+}
+
+// noRoutes is nil once neither derived object is there.
+func (s story) noRoutes() error {
+	api := harness.Istio().NetworkingV1()
+	_, routes := api.VirtualServices(s.ns).Get(ctx, derived, metav1.GetOptions{})
+	_, rule := api.DestinationRules(s.ns).Get(ctx, derived, metav1.GetOptions{})
+	if apierrors.IsNotFound(routes) && apierrors.IsNotFound(rule) {
+		return nil
+	}
+	return fmt.Errorf("VirtualService: %v; DestinationRule: %v", routes, rule)
+}
+
+// A port of the Service is renamed, to another name for HTTP and to one that says nothing about the protocol.
+func TestServicePortRenamed(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	s.canary(10)
+	for _, name := range []string{"http-web", "web"} {
+		_, err := harness.Kube().CoreV1().Services(s.ns).Patch(ctx, "web", types.JSONPatchType,
+			[]byte(fmt.Sprintf(`[{"op":"replace","path":"/spec/ports/0/name","value":%q}]`, name)), metav1.PatchOptions{})
+		s.must(err)
+		fault := time.Now()
+		s.quiet(fault)
+		s.programmed("web-v2", 10)
+		s.served(map[string]float64{"v1": 90, "v2": 10})
+	}
+	s.end(time.Now())
+}

@@ -1,0 +1,244 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+const (
+	// loadRate is in requests per second, for the whole length of a story.
+	loadRate = 200
+	// convergence is what is promised from the end of a fault to the last write.
+	convergence = 10 * time.Second
+	// silence is longer than grayscale waits between any two writes (--settle is 2 s).
+	silence = 2500 * time.Millisecond
+	derived = "web-grayscale"
+)
+
+var ctx = context.Background()
+
+// story is a namespace with Service web, web-v1 behind it, a neighbour that is nobody's business, and load.
+type story struct {
+	t       *testing.T
+	ns, url string
+	history *harness.History
+	load    *harness.Load
+	before  int // writes until everything stood
+}
+
+// begin sets the scene, and starts the load on Service web.
+func begin(t *testing.T) story {
+	t.Helper()
+	s := scene(t)
+	s.load = s.startLoad("web")
+	return s
+}
+
+// scene is begin without the load.
+func scene(t *testing.T) story {
+	t.Helper()
+	ns := harness.Namespace(t)
+	s := story{t: t, ns: ns, url: harness.URL(ns, "web", 80), history: harness.Record(t, ns)}
+	for _, service := range []string{"web", "other"} {
+		s.service(service)
+	}
+	s.deploy("web", "web-v1", 2, nil)
+	s.deploy("other", "other", 1, nil)
+	harness.WaitReady(t, ns, "web-v1")
+	harness.WaitReady(t, ns, "other")
+	harness.WaitServed(t, s.url)
+	harness.WaitServed(t, harness.URL(ns, "other", 80))
+	s.before = len(s.history.Writes(nil))
+	return s
+}
+
+func (s story) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s story) service(name string) {
+	s.t.Helper()
+	_, err := harness.Kube().CoreV1().Services(s.ns).Create(ctx, harness.Service(name), metav1.CreateOptions{})
+	s.must(err)
+}
+
+func (s story) startLoad(service string) *harness.Load {
+	s.t.Helper()
+	url := harness.URL(s.ns, service, 80)
+	harness.WaitServed(s.t, url)
+	return harness.StartLoad(s.t, url, loadRate)
+}
+
+func (s story) deploy(app, name string, replicas int32, annotations map[string]string) {
+	s.t.Helper()
+	d := harness.App{Name: name, Label: app, Replicas: replicas, Annotations: annotations}.Deployment()
+	_, err := harness.Kube().AppsV1().Deployments(s.ns).Create(ctx, d, metav1.CreateOptions{FieldManager: "kubectl-create"})
+	s.must(err)
+}
+
+// apply makes a candidate with a share of Service web's requests.
+func (s story) apply(name string, weight int) {
+	s.t.Helper()
+	s.deploy("web", name, 2, map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/weight": fmt.Sprint(weight)})
+}
+
+// canary applies web-v2 and waits until it has its share.
+func (s story) canary(weight int) {
+	s.t.Helper()
+	s.apply("web-v2", weight)
+	s.programmed("web-v2", weight)
+}
+
+// annotate sets annotations of ours, keys without prefix; an empty value removes.
+func (s story) annotate(deployment string, values map[string]string) error {
+	return s.patch(deployment, values)
+}
+
+func (s story) patch(deployment string, values map[string]string, subresources ...string) error {
+	changes := map[string]any{}
+	for key, value := range values {
+		changes["grayscale.dev/"+key] = value
+		if value == "" {
+			changes["grayscale.dev/"+key] = nil
+		}
+	}
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": changes}})
+	if err != nil {
+		return err
+	}
+	_, err = harness.Kube().AppsV1().Deployments(s.ns).Patch(ctx, deployment, types.MergePatchType, body,
+		metav1.PatchOptions{FieldManager: "kubectl-annotate"}, subresources...)
+	return err
+}
+
+// weigh annotates web-v2 with a weight.
+func (s story) weigh(weight int) {
+	s.t.Helper()
+	s.must(s.annotate("web-v2", map[string]string{"weight": fmt.Sprint(weight)}))
+}
+
+// programmed waits until a canary's condition says that Istio has its routes.
+func (s story) programmed(deployment string, weight int) {
+	s.t.Helper()
+	want := fmt.Sprintf("canary %d%% of web", weight)
+	harness.WaitDeployment(s.t, s.ns, deployment, "Programmed is True with "+want, func(d *appsv1.Deployment) bool {
+		c := condition(d, "grayscale.dev/Programmed")
+		return c.Status == "True" && c.Message == want
+	})
+}
+
+func condition(d *appsv1.Deployment, kind string) appsv1.DeploymentCondition {
+	for _, c := range d.Status.Conditions {
+		if string(c.Type) == kind {
+			return c
+		}
+	}
+	return appsv1.DeploymentCondition{}
+}
+
+// served looks at what Envoy does, in percent by version.
+func (s story) served(want map[string]float64) {
+	s.t.Helper()
+	harness.AssertSplit(s.t, s.url, want)
+}
+
+func (s story) routes() *networkingv1.VirtualService {
+	s.t.Helper()
+	vs, err := harness.Istio().NetworkingV1().VirtualServices(s.ns).Get(ctx, derived, metav1.GetOptions{})
+	s.must(err)
+	return vs
+}
+
+func (s story) patchRoutes(change string) {
+	s.t.Helper()
+	_, err := harness.Istio().NetworkingV1().VirtualServices(s.ns).Patch(ctx, derived, types.MergePatchType, []byte(change),
+		metav1.PatchOptions{FieldManager: "kubectl-edit"})
+	s.must(err)
+}
+
+// written waits for a write to a derived object that comes after those seen before.
+func (s story) written(kind string, before int, wanted func(harness.Write) bool) harness.Write {
+	s.t.Helper()
+	var found harness.Write
+	harness.Eventually(s.t, "a write to "+kind+" "+derived, func() error {
+		all := s.history.Writes(nil)
+		for _, w := range all[before:] {
+			if w.Kind == kind && w.Name == derived && wanted(w) {
+				found = w
+				return nil
+			}
+		}
+		return fmt.Errorf("none among the %d since", len(all)-before)
+	})
+	return found
+}
+
+// end is what every story ends with: the last write came soon after the fault was over, and then none, the neighbour was
+// left alone, no subset was ever missing, and no request was lost.
+func (s story) end(fault time.Time) {
+	s.t.Helper()
+	s.quiet(fault)
+	s.whole()
+	s.neighbourUntouched()
+	if s.load != nil {
+		r := s.load.AssertNoneLost(s.t)
+		s.t.Logf("%d requests sent, %d lost", r.Sent, r.Lost)
+	}
+}
+
+// quiet waits until nothing has been written for a while.
+func (s story) quiet(fault time.Time) {
+	s.t.Helper()
+	last := harness.Write{At: fault}
+	harness.Eventually(s.t, "nothing is written any more", func() error {
+		if all := s.history.Writes(nil); len(all) > 0 && all[len(all)-1].At.After(fault) {
+			last = all[len(all)-1]
+		}
+		if time.Since(last.At) < silence {
+			return fmt.Errorf("the last write, to %s %s, was %s ago", last.Kind, last.Name, time.Since(last.At))
+		}
+		return nil
+	})
+	took := last.At.Sub(fault)
+	s.t.Logf("the last write came %s after the fault was over", took.Round(10*time.Millisecond))
+	if took > convergence {
+		s.t.Errorf("%s %s was written %s after the fault was over, want the last write within %s", last.Kind, last.Name, took, convergence)
+	}
+}
+
+// whole fails the test where a subset was ever missing.
+func (s story) whole() {
+	s.t.Helper()
+	for _, b := range s.history.Breaches() {
+		s.t.Errorf("from revision %d on, subset %s was routed to and missing in the DestinationRule (for %s, still: %t)", b.Revision, b.Subset, b.Until.Sub(b.Since), b.Open)
+	}
+}
+
+func (s story) neighbourUntouched() {
+	s.t.Helper()
+	for _, w := range s.history.Writes(nil)[s.before:] {
+		if strings.HasPrefix(w.Name, "other") {
+			s.t.Errorf("%s %s, which has nothing to do with the release, was written", w.Kind, w.Name)
+		}
+	}
+}
+
+// restarts sums up those of grayscale's own containers.
+func restarts(t *testing.T) int {
+	t.Helper()
+	return harness.Restarts(t, "grayscale-system", "app.kubernetes.io/name=grayscale")
+}

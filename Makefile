@@ -39,7 +39,7 @@ bin/grayscale: $(SOURCES)
 	@CGO_ENABLED=0 go build -ldflags '-s -w' -o $@ ./cmd/grayscale
 
 .PHONY: test
-test: lint lab build $(TOOLS)/gotestsum ## Run every check: lint, unit, golden, fuzz seeds, API-server and end-to-end tests
+test: lint lab build $(TOOLS)/gotestsum $(TOOLS)/helm ## Run every check: lint, unit, golden, fuzz seeds, API-server and end-to-end tests
 	@hack/test.sh all
 
 .PHONY: test-unit
@@ -47,11 +47,15 @@ test-unit: $(TOOLS)/gotestsum ## Run the tests that need no lab
 	@hack/test.sh unit
 
 .PHONY: test-e2e
-test-e2e: lab build $(TOOLS)/gotestsum ## Run the tests on the lab: API-server and end-to-end; RUN=regexp chooses
+test-e2e: lab build $(TOOLS)/gotestsum $(TOOLS)/helm ## Run the tests on the lab: API-server and end-to-end; RUN=regexp chooses
 	@hack/test.sh lab $(if $(RUN),-run '$(RUN)')
 
+.PHONY: sim
+sim: ## Try seeded schedules of acts and faults on a simulated cluster; SEED=n begins there, FOR=10m lasts so long
+	@go test ./test/sim -run TestSim -sim.seed=$(or $(SEED),0) -sim.for=$(or $(FOR),1m) -timeout 0 -v
+
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint ## Check style, imports between rooms, and that generated files are up to date
+lint: $(TOOLS)/golangci-lint $(TOOLS)/helm ## Check style, imports between rooms, and that generated files are up to date
 	@$(TOOLS)/golangci-lint run ./...
 	@hack/lint.sh
 
@@ -63,6 +67,10 @@ bench: lab build $(TOOLS)/benchstat ## Measure the engine, the webhook, and anno
 docs: ## Generate docs/annotations.md from the table of keys
 	@go run ./hack/docs
 
+.PHONY: manifests
+manifests: $(TOOLS)/helm ## Render manifests/base from the Helm chart, manifests/chart
+	@go run ./hack/manifests
+
 .PHONY: clean
 clean: ## Remove what the other targets made; Go's own cache stays
 	@rm -rf bin .tools .lab
@@ -72,3 +80,9 @@ $(TOOLS)/golangci-lint $(TOOLS)/gotestsum $(TOOLS)/benchstat &: hack/tools/go.mo
 	@echo "building golangci-lint, gotestsum and benchstat: about 3 minutes the first time"
 	@cd hack/tools && GOBIN='$(TOOLS)' go install tool
 	@touch $(TOOLS)/golangci-lint $(TOOLS)/gotestsum $(TOOLS)/benchstat
+
+# Helm has a module of its own: its versions of Kubernetes' modules are the lab's, so that the two share what is built.
+$(TOOLS)/helm: hack/helm/go.mod
+	@echo "building helm: about 2 minutes the first time"
+	@cd hack/helm && GOBIN='$(TOOLS)' go install tool
+	@touch $@

@@ -4,6 +4,7 @@ set -eu -o pipefail
 cd "$(dirname "$0")/.."
 
 go run ./hack/docs -check
+go run ./hack/manifests -check
 go mod tidy -diff >/dev/null || {
 	echo "go.mod or go.sum is not tidy: run go mod tidy" >&2
 	exit 1

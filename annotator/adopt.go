@@ -29,52 +29,17 @@ type adoption struct {
 	version    string
 }
 
-// adoptionStep is what is to be done next.
-type adoptionStep int
-
-const (
-	// stepPods: the template has the label; only pods can lack it.
-	stepPods adoptionStep = iota
-	// stepPause keeps the Deployment controller from a rollout while ReplicaSet and template differ.
-	stepPause
-	// stepAwaitPause waits until the Deployment controller has seen the pause: it reads Deployments and
-	// ReplicaSets by separate watches, and must not see a labelled ReplicaSet before it.
-	stepAwaitPause
-	// stepSets labels the ReplicaSets' templates, which an unpaused Deployment would answer with a rollout.
-	stepSets
-	// stepAwaitSets waits until kube-controller-manager has seen them: its ReplicaSet controller, which says what it has
-	// seen in observedGeneration, reads the same informer as its Deployment controller.
-	stepAwaitSets
-	// stepTemplate labels the Deployment's template and ends our pause, in one write: a ReplicaSet equals the
-	// template then, so nothing rolls (k8s.io/kubernetes pkg/controller/deployment/util, FindNewReplicaSet).
-	stepTemplate
-)
-
-// next tells the step from what is there, so that an adoption cut short anywhere goes on where it was.
-func (a adoption) next() adoptionStep {
+// next is the step that the Deployment and its ReplicaSets are at.
+func (a adoption) next() release.AdoptionStep {
 	d := a.deployment
 	label, labelled := d.Spec.Template.Labels[release.VersionLabel]
-	switch {
-	case label == a.version && d.Annotations[intent.KeyHeld] == release.Adopting:
-		return stepTemplate // only our pause is left
-	case label == a.version:
-		return stepPods
-	case a.ready() != nil && a.seen():
-		// Labelled by us, or by an earlier template: a re-apply took the label from a Deployment that had it.
-		// Giving it back makes that ReplicaSet the current one again.
-		return stepTemplate
-	case labelled || a.current() == nil && a.ready() == nil && !d.Spec.Paused:
-		return stepTemplate // other pods are to come anyway: there is nothing to keep from a rollout
-	case a.ready() == nil && !d.Spec.Paused:
-		return stepPause
-	case d.Status.ObservedGeneration < d.Generation:
-		return stepAwaitPause
-	case len(a.toLabel()) > 0:
-		return stepSets
-	case !a.seen():
-		return stepAwaitSets
-	}
-	return stepTemplate
+	return release.Adoption{
+		Labelled: labelled, Done: label == a.version,
+		Paused: d.Spec.Paused, Ours: d.Annotations[intent.KeyHeld] == release.Adopting,
+		PauseSeen: d.Status.ObservedGeneration >= d.Generation,
+		Current:   a.current() != nil, Ready: a.ready() != nil,
+		SetsLack: len(a.toLabel()) > 0, SetsSeen: a.seen(),
+	}.Next()
 }
 
 // seen reports whether kube-controller-manager knows every ReplicaSet as it is.
@@ -127,13 +92,13 @@ func (a *acting) adopt(ctx context.Context, m release.Member) error {
 		return err
 	}
 	step := x.next()
-	if step == stepPause {
+	if step == release.Pause {
 		if err := a.pause(ctx, x.deployment); err != nil {
 			return fmt.Errorf("pausing: %w", err)
 		}
 		step = x.next()
 	}
-	if step == stepSets {
+	if step == release.LabelSets {
 		for _, set := range x.toLabel() {
 			if err := a.merge(ctx, set, templateLabel(m.Version).at(set.ResourceVersion)); err != nil {
 				return fmt.Errorf("ReplicaSet %s: %w", set.Name, err)
@@ -141,16 +106,16 @@ func (a *acting) adopt(ctx context.Context, m release.Member) error {
 		}
 		step = x.next()
 	}
-	if step == stepAwaitPause {
+	if step == release.AwaitPause {
 		return fmt.Errorf("the Deployment controller has not seen the pause: %w", errNotYet)
 	}
 	if err := a.labelPods(ctx, x); err != nil {
 		return err
 	}
 	switch step {
-	case stepAwaitSets:
+	case release.AwaitSets:
 		return fmt.Errorf("kube-controller-manager has not seen the ReplicaSet's label: %w", errNotYet)
-	case stepTemplate:
+	case release.LabelTemplate:
 		if err := a.labelTemplate(ctx, x); err != nil {
 			return fmt.Errorf("template: %w", err)
 		}

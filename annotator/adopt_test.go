@@ -40,21 +40,21 @@ func TestNextStepOfAnAdoption(t *testing.T) {
 		behind             bool // the Deployment controller has not seen the pause
 		image              string
 		sets               []*appsv1.ReplicaSet
-		want               adoptionStep
+		want               release.AdoptionStep
 	}{
-		{"running", "", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, stepPause},
-		{"paused, unseen", "", ours, true, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, stepAwaitPause},
-		{"paused", "", ours, false, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, stepSets},
-		{"set labelled, unseen", "", ours, false, "", []*appsv1.ReplicaSet{unseen(replicaSet("a", "v1", 2))}, stepAwaitSets},
-		{"set labelled", "", ours, false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, stepTemplate},
-		{"done", "v1", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, stepPods},
-		{"labelled by the user meanwhile", "v1", ours, false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, stepTemplate},
-		{"paused by the user", "", user, false, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, stepSets},
-		{"paused by the user with another template to come", "", user, false, "new", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, stepSets},
-		{"the same, its set labelled", "", user, false, "new", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, stepTemplate},
-		{"no set yet", "", "", false, "", nil, stepTemplate},
-		{"label dropped by a re-apply", "", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2), replicaSet("b", "", 1)}, stepTemplate},
-		{"another version", "v0", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v0", 2)}, stepTemplate},
+		{"running", "", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, release.Pause},
+		{"paused, unseen", "", ours, true, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, release.AwaitPause},
+		{"paused", "", ours, false, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, release.LabelSets},
+		{"set labelled, unseen", "", ours, false, "", []*appsv1.ReplicaSet{unseen(replicaSet("a", "v1", 2))}, release.AwaitSets},
+		{"set labelled", "", ours, false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, release.LabelTemplate},
+		{"done", "v1", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, release.LabelPods},
+		{"labelled by the user meanwhile", "v1", ours, false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, release.LabelTemplate},
+		{"paused by the user", "", user, false, "", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, release.LabelSets},
+		{"paused by the user with another template to come", "", user, false, "new", []*appsv1.ReplicaSet{replicaSet("a", "", 2)}, release.LabelSets},
+		{"the same, its set labelled", "", user, false, "new", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, release.LabelTemplate},
+		{"no set yet", "", "", false, "", nil, release.LabelTemplate},
+		{"label dropped by a re-apply", "", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2), replicaSet("b", "", 1)}, release.LabelTemplate},
+		{"another version", "v0", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v0", 2)}, release.LabelTemplate},
 	} {
 		d := deployment("web", map[string]string{})
 		d.Spec.Template = template(c.label)

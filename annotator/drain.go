@@ -39,7 +39,7 @@ func (r *reconciler) drain(ctx context.Context, key types.NamespacedName, name s
 		left, pause := seen.facts.VirtualService, time.Duration(0)
 		if decision.ApplyVirtualService != nil && left != nil {
 			left = decision.ApplyVirtualService
-			err := r.act(ctx, key, seen, routing.Decision{Confirm: decision.Confirm, ApplyVirtualService: left, Events: decision.Events})
+			err := r.act(ctx, key, seen, decision.Routes())
 			switch {
 			case waits(err):
 				pause = shortest // the cache lags behind; what it shows next is decided anew

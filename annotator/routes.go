@@ -17,22 +17,24 @@ import (
 	"grayscale.dev/grayscale/routing/istio"
 )
 
-// Confirm reads both derived objects past the caches: they have to be those that were decided from.
-func (a *acting) Confirm() error {
+// Confirm reads derived objects past the caches: they have to be those that were decided from.
+func (a *acting) Confirm(which routing.Derived) error {
 	a.confirmed = a.now().Add(a.settings.Settle / 2)
 	f, key := a.seen.facts, types.NamespacedName{Namespace: a.key.Namespace, Name: istio.Name(a.key.Name)}
 	var group errgroup.Group
-	group.Go(func() error {
-		return a.same(key, kindVirtualService, &networkingv1.VirtualService{}, versionOf(f.VirtualService))
-	})
-	group.Go(func() error {
-		return a.same(key, kindDestinationRule, &networkingv1.DestinationRule{}, versionOf(f.DestinationRule))
-	})
+	if which.VirtualService {
+		group.Go(func() error { return a.same(key, kindVirtualService, versionOf(f.VirtualService)) })
+	}
+	if which.DestinationRule {
+		group.Go(func() error { return a.same(key, kindDestinationRule, versionOf(f.DestinationRule)) })
+	}
 	return group.Wait()
 }
 
 // same fails with errNotYet where the object has another version than was seen; none is the empty one.
-func (a *acting) same(key types.NamespacedName, kind string, into client.Object, seen string) error {
+func (a *acting) same(key types.NamespacedName, kind, seen string) error {
+	into := &metav1.PartialObjectMetadata{}
+	into.SetGroupVersionKind(networkingv1.SchemeGroupVersion.WithKind(kind))
 	if err := a.live.Get(a.ctx, key, into); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("%s %s: %w", kind, key, err)
 	}

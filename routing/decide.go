@@ -38,7 +38,7 @@ func Decide(f Facts, s Settings) Decision {
 	d.liftAbandoned()
 	d.marks()
 	d.conditions()
-	d.out.Confirm = d.crossing()
+	d.confirm()
 	return d.out
 }
 

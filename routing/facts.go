@@ -51,15 +51,20 @@ type Facts struct {
 	IstioMissing bool `json:"istioMissing,omitempty"`
 }
 
+// Derived names some of the two derived objects.
+type Derived struct {
+	VirtualService  bool `json:"virtualService,omitempty"`
+	DestinationRule bool `json:"destinationRule,omitempty"`
+}
+
 // Decision is what to do now, acted on in the order of Steps; an error stops it before the next one.
 // Doing it twice is doing it once. Objects in it carry the resourceVersion they were decided from, so that a
 // decision made from a stale cache is refused by the API server; an object without one is to be created.
 type Decision struct {
 	// Label adopts or repairs: each Deployment's pods, ReplicaSets and template get the version label without a restart.
 	Label []release.Member `json:"label,omitempty"`
-	// Confirm has both derived objects read past the caches before either is written: they have to be those of Facts. It is
-	// true where what is written of the one rests on what the other says, for a resourceVersion guards one object alone.
-	Confirm bool `json:"confirm,omitempty"`
+	// Confirm names the derived objects to read past the caches before anything is written: they have to be those of Facts.
+	Confirm Derived `json:"confirm,omitzero"`
 	// Apply* are the derived objects to write; nil means that they are right as they are.
 	ApplyDestinationRule *networkingv1.DestinationRule `json:"applyDestinationRule,omitempty"`
 	ApplyVirtualService  *networkingv1.VirtualService  `json:"applyVirtualService,omitempty"`

@@ -156,6 +156,15 @@ func (d *deciding) mayPin() bool {
 	return stable.Ready(version) > 0 || !slices.ContainsFunc(d.facts.Deployments, serves)
 }
 
+// confirm asks for a look past the caches where what is written of one derived object rests on what the other says. What is
+// written first needs none: the resourceVersion that it was decided from guards it, and everything after it.
+func (d *deciding) confirm() {
+	if d.crossing() {
+		d.out.Confirm.DestinationRule = d.out.ApplyDestinationRule == nil
+		d.out.Confirm.VirtualService = d.out.ApplyDestinationRule != nil || d.out.ApplyVirtualService == nil
+	}
+}
+
 // crossing: a write rests on another object than it changes: routes begin to refer to a subset; a subset, or the rule, goes,
 // or comes back without those that nothing is known to refer to; or a hold is lifted because there are routes.
 func (d *deciding) crossing() bool {

@@ -168,7 +168,7 @@ func TestConfirm(t *testing.T) {
 	annotate(&f.Deployments[1], intent.KeyWeight, &weight, "user")
 	move := follow(t, &f)
 	confirmed := func(list []routing.Decision) bool {
-		return slices.ContainsFunc(list, func(d routing.Decision) bool { return d.Confirm })
+		return slices.ContainsFunc(list, func(d routing.Decision) bool { return d.Confirm != (routing.Derived{}) })
 	}
 	if !confirmed(first) || !confirmed(pin) || confirmed(move) {
 		t.Errorf("confirmed: the first rule %v, the first routes %v, another weight %v; want true, true, false", confirmed(first), confirmed(pin), confirmed(move))
@@ -176,7 +176,7 @@ func TestConfirm(t *testing.T) {
 	f.Deployments[1].SpecPaused = true
 	f.Deployments[1].Annotations = map[string]string{intent.KeyStrategy: "canary", intent.KeyHeld: "true"}
 	f.Deployments[1].Pods = nil
-	if d := routing.Decide(f, twoSeconds); len(d.Lift) > 0 && !d.Confirm {
+	if d := routing.Decide(f, twoSeconds); len(d.Lift) > 0 && d.Confirm != (routing.Derived{VirtualService: true, DestinationRule: true}) {
 		t.Error("a hold is lifted without a look whether the routes are there")
 	}
 }
@@ -184,7 +184,7 @@ func TestConfirm(t *testing.T) {
 // TestSteps: routes before labels, so that traffic never waits for an adoption, and the rule before the routes.
 func TestSteps(t *testing.T) {
 	value := "v1"
-	d := routing.Decision{Label: []release.Member{{Deployment: "a", Version: "v1"}}, Confirm: true,
+	d := routing.Decision{Label: []release.Member{{Deployment: "a", Version: "v1"}}, Confirm: routing.Derived{DestinationRule: true},
 		ApplyDestinationRule: &networkingv1.DestinationRule{}, ApplyVirtualService: &networkingv1.VirtualService{},
 		DeleteVirtualService: true, DeleteDestinationRule: true, Lift: []string{"a"},
 		Annotate: []routing.Annotation{{Deployment: "b", Key: intent.KeyVersion, Value: &value}, {Deployment: "a", Key: intent.KeyVersion},
@@ -210,7 +210,7 @@ func (s *scribe) say(words ...string) error {
 	return nil
 }
 
-func (s *scribe) Confirm() error { return s.say("confirm") }
+func (s *scribe) Confirm(routing.Derived) error { return s.say("confirm") }
 func (s *scribe) ApplyDestinationRule(*networkingv1.DestinationRule) error {
 	return s.say("apply rule")
 }

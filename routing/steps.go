@@ -13,9 +13,9 @@ import (
 type Hands interface {
 	// Label gives a Deployment's pods, ReplicaSets and template the version label without a restart.
 	Label(m release.Member) error
-	// Confirm fails where one of the derived objects, read past all caches, is not the one that was decided from. That holds
-	// for half of Settings.Settle: a write of a derived object that would be made later is given up.
-	Confirm() error
+	// Confirm fails where one of the objects, read past all caches, is not the one that was decided from. That holds for half
+	// of Settings.Settle: a write of a derived object that would be made later is given up.
+	Confirm(which Derived) error
 	// Apply* write the whole object, bound to the resourceVersion that it carries.
 	ApplyDestinationRule(dr *networkingv1.DestinationRule) error
 	ApplyVirtualService(vs *networkingv1.VirtualService) error
@@ -37,8 +37,8 @@ type Step func(Hands) error
 // error: no step is safe without those before it.
 func (d Decision) Steps() []Step {
 	var out []Step
-	if d.Confirm {
-		out = append(out, Hands.Confirm)
+	if d.Confirm != (Derived{}) {
+		out = append(out, func(h Hands) error { return h.Confirm(d.Confirm) })
 	}
 	if d.ApplyDestinationRule != nil {
 		out = append(out, func(h Hands) error { return h.ApplyDestinationRule(d.ApplyDestinationRule) })
@@ -72,4 +72,11 @@ func (d Decision) Steps() []Step {
 		out = append(out, func(h Hands) error { return h.Status(s) })
 	}
 	return out
+}
+
+// Routes is the part of the decision that moves traffic, for whoever cannot wait for the rest.
+func (d Decision) Routes() Decision {
+	routes := Decision{ApplyVirtualService: d.ApplyVirtualService, Events: d.Events}
+	routes.Confirm.DestinationRule = d.Confirm != (Derived{})
+	return routes
 }

@@ -150,7 +150,7 @@ func obey(f *routing.Facts, d routing.Decision) {
 // pen is routing.Hands that write into facts. Nobody else does, so that nothing is refused.
 type pen struct{ *routing.Facts }
 
-func (p pen) Confirm() error { return nil }
+func (p pen) Confirm(routing.Derived) error { return nil }
 
 func (p pen) ApplyDestinationRule(dr *networkingv1.DestinationRule) error {
 	p.DestinationRule = dr.DeepCopy()

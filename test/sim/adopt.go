@@ -11,46 +11,20 @@ import (
 
 const adopting = release.Adopting
 
-// adoption is annotator's: the steps that give running pods the version label without a restart, told from what is there.
-// Unlike the rest it reads past the cache.
+// adoption is what release.Adoption tells the next step of, read past the cache.
 type adoption struct {
 	deployment *deployment
 	sets       []*replicaSet
 	version    string
 }
 
-type adoptionStep int
-
-const (
-	stepPods adoptionStep = iota
-	stepPause
-	stepAwaitPause
-	stepSets
-	stepAwaitSets
-	stepTemplate
-)
-
-func (a adoption) next() adoptionStep {
+func (a adoption) next() release.AdoptionStep {
 	d := a.deployment
-	switch {
-	case d.template.version == a.version && d.annotations[intent.KeyHeld] == adopting:
-		return stepTemplate
-	case d.template.version == a.version:
-		return stepPods
-	case a.ready() != nil && a.observed():
-		return stepTemplate
-	case d.template.version != "" || a.current() == nil && a.ready() == nil && !d.paused:
-		return stepTemplate
-	case a.ready() == nil && !d.paused:
-		return stepPause
-	case d.observed < d.generation:
-		return stepAwaitPause
-	case len(a.toLabel()) > 0:
-		return stepSets
-	case !a.observed():
-		return stepAwaitSets
-	}
-	return stepTemplate
+	return release.Adoption{
+		Labelled: d.template.version != "", Done: d.template.version == a.version,
+		Paused: d.paused, Ours: d.annotations[intent.KeyHeld] == adopting, PauseSeen: d.observed >= d.generation,
+		Current: a.current() != nil, Ready: a.ready() != nil, SetsLack: len(a.toLabel()) > 0, SetsSeen: a.observed(),
+	}.Next()
 }
 
 func (a adoption) observed() bool {
@@ -94,11 +68,11 @@ func (h *hands) Label(m release.Member) error {
 		return err
 	}
 	step := a.next()
-	if h.r.w.mutation.unpausedAdoption && (step == stepPause || step == stepAwaitPause) && len(a.toLabel()) > 0 {
-		step = stepSets
+	if h.r.w.mutation.unpausedAdoption && (step == release.Pause || step == release.AwaitPause) && len(a.toLabel()) > 0 {
+		step = release.LabelSets
 	}
 	switch step {
-	case stepPause:
+	case release.Pause:
 		if err := h.update(a.deployment, func(d *deployment) {
 			value := adopting
 			d.annotate(intent.KeyHeld, &value, routing.FieldManager)
@@ -107,18 +81,18 @@ func (h *hands) Label(m release.Member) error {
 			return err
 		}
 		return errMore
-	case stepSets:
+	case release.LabelSets:
 		return h.labelSet(a)
-	case stepAwaitPause:
+	case release.AwaitPause:
 		return errNotYet
 	}
 	if p := h.unlabelled(a); p != nil {
 		return h.labelPod(p, m.Version)
 	}
 	switch step {
-	case stepAwaitSets:
+	case release.AwaitSets:
 		return errNotYet
-	case stepTemplate:
+	case release.LabelTemplate:
 		return h.labelTemplate(a)
 	}
 	return nil

@@ -39,7 +39,7 @@ func (w *world) drainFrom(r *replica, name string, until time.Duration, then fun
 	if d.ApplyVirtualService != nil && routes != nil {
 		routes = d.ApplyVirtualService
 		h := newHands(r, facts, d, view)
-		for _, step := range (routing.Decision{Confirm: d.Confirm, ApplyVirtualService: routes}).Steps() {
+		for _, step := range d.Routes().Steps() {
 			switch err := step(h); {
 			case errors.Is(err, errConflict), errors.Is(err, errNotYet):
 				w.after(shortest, func() { w.drainFrom(r, name, until, then) })

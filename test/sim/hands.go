@@ -107,7 +107,7 @@ func (h *hands) put(o, current object) error {
 const inTime = 200 * time.Millisecond
 
 // Confirm reads past the cache.
-func (h *hands) Confirm() error {
+func (h *hands) Confirm(which routing.Derived) error {
 	if h.r.w.mutation.unconfirmed {
 		return nil
 	}
@@ -115,7 +115,8 @@ func (h *hands) Confirm() error {
 	vs, routed := get[*virtualService](a.list(virtualServices), istio.Name(service))
 	dr, ruled := get[*destinationRule](a.list(destinationRules), istio.Name(service))
 	seen, rule := h.view.virtualService, h.view.destinationRule
-	if routed != (seen != nil) || ruled != (rule != nil) || routed && vs.version != seen.version || ruled && dr.version != rule.version {
+	if which.VirtualService && (routed != (seen != nil) || routed && vs.version != seen.version) ||
+		which.DestinationRule && (ruled != (rule != nil) || ruled && dr.version != rule.version) {
 		return errConflict
 	}
 	h.confirmed = h.r.w.now

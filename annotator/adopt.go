@@ -91,6 +91,10 @@ func (a *acting) adopt(ctx context.Context, m release.Member) error {
 	if err != nil || x.deployment.DeletionTimestamp != nil {
 		return err
 	}
+	return a.advance(ctx, x)
+}
+
+func (a *acting) advance(ctx context.Context, x adoption) error {
 	step := x.next()
 	if step == release.Pause {
 		if err := a.pause(ctx, x.deployment); err != nil {
@@ -100,7 +104,7 @@ func (a *acting) adopt(ctx context.Context, m release.Member) error {
 	}
 	if step == release.LabelSets {
 		for _, set := range x.toLabel() {
-			if err := a.merge(ctx, set, templateLabel(m.Version).at(set.ResourceVersion)); err != nil {
+			if err := a.merge(ctx, set, templateLabel(x.version).at(set.ResourceVersion)); err != nil {
 				return fmt.Errorf("ReplicaSet %s: %w", set.Name, err)
 			}
 		}
@@ -120,7 +124,7 @@ func (a *acting) adopt(ctx context.Context, m release.Member) error {
 			return fmt.Errorf("template: %w", err)
 		}
 	}
-	a.note("labelled %s with version %s", m.Deployment, m.Version)
+	a.note("labelled %s with version %s", x.deployment.Name, x.version)
 	return nil
 }
 
@@ -237,7 +241,7 @@ func (a *acting) endAdoption(ctx context.Context, name string) error {
 	for _, set := range x.sets {
 		x.version = set.Spec.Template.Labels[release.VersionLabel]
 		if x.version != "" && x.current() == nil && x.ready() == set {
-			return a.labelTemplate(ctx, x)
+			return a.advance(ctx, x)
 		}
 	}
 	change := object{"metadata": object{"annotations": object{intent.KeyHeld: nil}}, "spec": object{"paused": nil}}

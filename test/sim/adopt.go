@@ -18,13 +18,13 @@ type adoption struct {
 	version    string
 }
 
-func (a adoption) next() release.AdoptionStep {
+func (a adoption) state() release.Adoption {
 	d := a.deployment
 	return release.Adoption{
 		Labelled: d.template.version != "", Done: d.template.version == a.version,
 		Paused: d.paused, Ours: d.annotations[intent.KeyHeld] == adopting, PauseSeen: d.observed >= d.generation,
 		Current: a.current() != nil, Ready: a.ready() != nil, SetsLack: len(a.toLabel()) > 0, SetsSeen: a.observed(),
-	}.Next()
+	}
 }
 
 func (a adoption) observed() bool {
@@ -67,10 +67,11 @@ func (h *hands) Label(m release.Member) error {
 	if err != nil || a.deployment.deleting {
 		return err
 	}
-	step := a.next()
-	if h.r.w.mutation.unpausedAdoption && (step == release.Pause || step == release.AwaitPause) && len(a.toLabel()) > 0 {
-		step = release.LabelSets
-	}
+	return h.advance(a)
+}
+
+func (h *hands) advance(a adoption) error {
+	step := h.r.w.mutation.adopt(a.state()).Next()
 	switch step {
 	case release.Pause:
 		if err := h.update(a.deployment, func(d *deployment) {
@@ -87,7 +88,7 @@ func (h *hands) Label(m release.Member) error {
 		return errNotYet
 	}
 	if p := h.unlabelled(a); p != nil {
-		return h.labelPod(p, m.Version)
+		return h.labelPod(p, a.version)
 	}
 	switch step {
 	case release.AwaitSets:
@@ -161,7 +162,7 @@ func (h *hands) endAdoption(name string) error {
 	for _, s := range a.sets {
 		a.version = s.template.version
 		if a.version != "" && a.current() == nil && a.ready() == s {
-			return h.labelTemplate(a)
+			return h.advance(a)
 		}
 	}
 	return h.patch(name, func(d *deployment) {

@@ -19,13 +19,13 @@ type mutation struct {
 	decision func(routing.Facts, *routing.Decision)
 	reverse  bool // the steps are made in the opposite order
 
-	unlocked         bool // writes do not rest on a resourceVersion
-	unpausedAdoption bool
-	unconfirmed      bool // nothing is read past the cache
-	late             bool // what was confirmed is taken to hold for ever
-	noHold           bool
-	noDrain          bool // an end does not wait for its traffic to go
-	scaling          bool // lifting a hold writes spec.replicas
+	unlocked    bool // writes do not rest on a resourceVersion
+	adoption    func(*release.Adoption)
+	unconfirmed bool // nothing is read past the cache
+	late        bool // what was confirmed is taken to hold for ever
+	noHold      bool
+	noDrain     bool // an end does not wait for its traffic to go
+	scaling     bool // lifting a hold writes spec.replicas
 }
 
 func (m mutation) set(s routing.Settings) routing.Settings {
@@ -55,6 +55,13 @@ func (m mutation) order(steps []routing.Step) []routing.Step {
 		slices.Reverse(steps)
 	}
 	return steps
+}
+
+func (m mutation) adopt(a release.Adoption) release.Adoption {
+	if m.adoption != nil {
+		m.adoption(&a)
+	}
+	return a
 }
 
 func (m mutation) lifting(d *deployment) {
@@ -100,7 +107,8 @@ var mutations = []mutation{
 	{name: "no-hold", rule: "a candidate is created without pods where its Service is not pinned", noHold: true},
 	{name: "never-lift", rule: "every hold ends", decision: func(_ routing.Facts, d *routing.Decision) { d.Lift = nil }},
 	{name: "no-label", rule: "pods that lack the version label get it", decision: func(_ routing.Facts, d *routing.Decision) { d.Label = nil }},
-	{name: "unpaused-adoption", rule: "an adoption pauses the Deployment before it labels the ReplicaSet", unpausedAdoption: true},
+	{name: "unpaused-adoption", rule: "an adoption pauses the Deployment before it labels the ReplicaSet", adoption: func(a *release.Adoption) { a.Paused, a.PauseSeen = true, true }},
+	{name: "unseen-sets", rule: "an adoption labels the template once the ReplicaSet's label has been seen", adoption: func(a *release.Adoption) { a.SetsSeen = true }},
 	{name: "ignore-resource-version", rule: "what was decided from a stale copy is refused", unlocked: true},
 	{name: "unconfirmed", rule: "what rests on the other derived object is not written from a stale copy of that", unconfirmed: true},
 	{name: "late", rule: "what was confirmed does not hold for long", late: true},

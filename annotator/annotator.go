@@ -30,6 +30,8 @@ type Options struct {
 	Settings routing.Settings
 	// Now is the clock, which must not jump; where it is nil, the time at Setup and what has passed since.
 	Now func() time.Time
+	// Outages notes when the API server cannot be reached; nil where the transport reports to nobody.
+	Outages *Outages
 	// Name tells controllers of one process apart, which only tests have several of; "annotator" where it is empty.
 	Name string
 	// Events publishes Events; the manager's recorder for events.k8s.io where it is nil.
@@ -62,6 +64,7 @@ type reconciler struct {
 	now      func() time.Time
 	echoes   *echoes
 	memory   *memory
+	outages  *Outages
 	metrics  *tally
 	pauses   workqueue.TypedRateLimiter[types.NamespacedName] // of Services that wait
 	// configuration is the name of the mutating webhook configuration.
@@ -82,7 +85,7 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
 	r := &reconciler{store: store, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
-		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), memory: newMemory(), metrics: newTally(),
+		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), memory: newMemory(), outages: opts.Outages, metrics: newTally(),
 		pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](shortest, longest)}
 	warm, anyName := true, opts.Name != controllerName
 	c, err := controller.New(opts.Name, mgr, controller.Options{

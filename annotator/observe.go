@@ -57,10 +57,19 @@ func (r *reconciler) observe(key types.NamespacedName) sight {
 	s.facts.IstioMissing = routes == nil
 	if routes != nil && !s.facts.Service.Missing {
 		routes.observe(&s.facts, r.settings.ClusterDomain)
-		s.facts.RoutesSince = r.memory.since(key, kindVirtualService, versionOf(s.facts.VirtualService), s.facts.Now)
-		s.facts.RuleSince = r.memory.since(key, kindDestinationRule, versionOf(s.facts.DestinationRule), s.facts.Now)
+		s.facts.RoutesSince = r.since(key, kindVirtualService, versionOf(s.facts.VirtualService), s.facts.Now)
+		s.facts.RuleSince = r.since(key, kindDestinationRule, versionOf(s.facts.DestinationRule), s.facts.Now)
 	}
 	return s
+}
+
+// since is when the mesh could first learn of a derived object as it is: later than we did where it was cut off.
+func (r *reconciler) since(key types.NamespacedName, kind, version string, now time.Time) time.Time {
+	known := r.memory.since(key, kind, version, now)
+	if back := r.outages.back(); !back.IsZero() && known.Before(now.Add(time.Until(back))) {
+		return now.Add(time.Until(back))
+	}
+	return known
 }
 
 // newer is the later of two resourceVersions.

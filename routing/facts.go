@@ -25,7 +25,7 @@ type Facts struct {
 	Now time.Time `json:"now"`
 	// RoutesSince and RuleSince are when the process that decides first saw the VirtualService and the DestinationRule as they
 	// are now, but for what it wrote itself without delay: the times in them may have been told by another clock, or long
-	// before they were written. Zero means long ago.
+	// before they were written. They lie ahead where the mesh may learn of it later than that process did. Zero means long ago.
 	RoutesSince time.Time            `json:"routesSince,omitzero"`
 	RuleSince   time.Time            `json:"ruleSince,omitzero"`
 	Service     release.Service      `json:"service"`

@@ -120,13 +120,15 @@ func run(ctx context.Context, o options) error {
 	}
 	config.QPS = -1 // the API server's own fairness decides who waits
 	config.UserAgent = "grayscale/" + build()
+	outages := &annotator.Outages{}
+	config.Wrap(outages.Wrap)
 	certificate := webhook.NewCertificate(webhook.CertificateOptions{Namespace: o.namespace, Service: o.service,
 		Secret: "grayscale-webhook-certificate", Configuration: configuration})
 	mgr, err := newManager(config, certificate, o)
 	if err != nil {
 		return err
 	}
-	controller, err := annotator.Setup(mgr, annotator.Options{Settings: o.settings, Configuration: configuration})
+	controller, err := annotator.Setup(mgr, annotator.Options{Settings: o.settings, Configuration: configuration, Outages: outages})
 	if err != nil {
 		return err
 	}

@@ -14,13 +14,19 @@ func TestAPIServerRestarts(t *testing.T) {
 	pods, before := harness.PodUIDs(t, s.ns, "release=web-v1"), restarts(t)
 	s.apply("web-v2", 10)
 	s.written("destinationrules", s.before, func(harness.Write) bool { return true })
+	down := time.Now()
 	harness.RestartComponent(t, "kube-apiserver")
-	fault := time.Now()
+	fault := meshBack(down, time.Now())
 	s.programmed("web-v2", 10)
 	s.served(map[string]float64{"v1": 90, "v2": 10})
 	s.unmoved(pods)
 	noCrashLoop(t, before)
 	s.end(fault)
+}
+
+// meshBack is when the watches of istiod have surely come back from an outage: each pauses ever longer between two tries.
+func meshBack(down, up time.Time) time.Time {
+	return up.Add(2*up.Sub(down) + 2*time.Second)
 }
 
 // noCrashLoop allows each replica the one restart with which it gives up a lease that it could not renew.

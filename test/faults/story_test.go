@@ -49,6 +49,7 @@ func begin(t *testing.T) story {
 func scene(t *testing.T) story {
 	t.Helper()
 	ns := harness.Namespace(t)
+	harness.WaitMesh(t, ns)
 	s := story{t: t, ns: ns, url: harness.URL(ns, "web", 80), history: harness.Record(t, ns)}
 	for _, service := range []string{"web", "other"} {
 		s.service(service)

@@ -1,0 +1,65 @@
+package annotator
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// firstRetry is more than istiod pauses before its first try to watch again.
+const firstRetry = 2 * time.Second
+
+// Outages notes when the API server could not be reached. istiod was cut off as well, most likely, and each of its watches
+// comes back by itself, up to twice as long after the outage as that had lasted: between two tries it pauses ever longer
+// (k8s.io/client-go tools/cache/reflector.go: from 0.8 s, doubled up to 30 s, each up to twice as long by chance). Until
+// all have come back, Envoy may learn of a route before the subset that it names.
+type Outages struct {
+	lock    sync.Mutex
+	reached bool      // once, at least
+	began   time.Time // the outage that lasts; zero where there is none
+	over    time.Time // when every watch has come back from the last one
+}
+
+// Wrap makes a transport to the API server report to o; it is for rest.Config.Wrap.
+func (o *Outages) Wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(r)
+		o.note(err, time.Now()) // real time: it bounds a wait, and is no fact
+		return response, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// note is told how each request ended. What fails once connected is no outage: watches end and stall in good times, too.
+func (o *Outages) note(err error, now time.Time) {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	var connecting *net.OpError
+	switch {
+	case err == nil && !o.began.IsZero():
+		o.over = now.Add(min(firstRetry+2*now.Sub(o.began), mostNotice))
+		o.reached, o.began = true, time.Time{}
+	case err == nil:
+		o.reached = true
+	case errors.As(err, &connecting) && connecting.Op == "dial" && o.began.IsZero():
+		o.began = now
+		if !o.reached { // it began before this process did
+			o.began = now.Add(-mostNotice)
+		}
+	}
+}
+
+// back is when every watch of the API server has come back from the last outage; zero where there was none.
+func (o *Outages) back() time.Time {
+	if o == nil {
+		return time.Time{}
+	}
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	return o.over
+}

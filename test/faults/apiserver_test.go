@@ -16,12 +16,15 @@ func TestAPIServerRestarts(t *testing.T) {
 	s.written("destinationrules", s.before, func(harness.Write) bool { return true })
 	down := time.Now()
 	harness.RestartComponent(t, "kube-apiserver")
-	fault := meshBack(down, time.Now())
+	up := time.Now()
 	s.programmed("web-v2", 10)
+	if w := s.written("virtualservices", s.before, func(harness.Write) bool { return true }); w.At.Before(up.Add(3 * time.Second)) {
+		t.Errorf("the routes were written %s after the outage: istiod may not have seen the rule yet", w.At.Sub(up))
+	}
 	s.served(map[string]float64{"v1": 90, "v2": 10})
 	s.unmoved(pods)
 	noCrashLoop(t, before)
-	s.end(fault)
+	s.end(meshBack(down, up))
 }
 
 // meshBack is when the watches of istiod have surely come back from an outage: each pauses ever longer between two tries.

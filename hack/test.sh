@@ -5,10 +5,10 @@
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 
-packages() { # packages unit|lab; test/bench measures, it tests nothing
+packages() { # packages unit|lab; test/bench and test/scale measure, they test nothing
 	go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... |
 		awk -v want="$1" '{ path = $1; $1 = "" }
-			path ~ /\/test\/bench$/ { next }
+			path ~ /\/test\/(bench|scale)$/ { next }
 			(index($0, "grayscale.dev/grayscale/test/harness") > 0) == (want == "lab") { print path }'
 }
 

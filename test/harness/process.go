@@ -56,7 +56,7 @@ func Product() string { return current().product }
 type Replica struct {
 	Pod     string
 	PID     int
-	metrics string // URL
+	Metrics string // URL
 }
 
 // Replicas are the pods of grayscale that are not on their way out.
@@ -86,7 +86,7 @@ func replica(t testing.TB, p corev1.Pod) Replica {
 		t.Fatalf("the process of pod %s: %v", p.Name, err)
 	}
 	// A pod 10.X.a.b of the lab listens on 127.X.a.b.
-	return Replica{Pod: p.Name, PID: pid, metrics: "http://127" + strings.TrimPrefix(p.Status.PodIP, "10") + ":8080/metrics"}
+	return Replica{Pod: p.Name, PID: pid, Metrics: "http://127" + strings.TrimPrefix(p.Status.PodIP, "10") + ":8080/metrics"}
 }
 
 // Leader waits until exactly one replica of grayscale says that it leads, and gives it. The Lease's own holder is a host
@@ -112,7 +112,7 @@ func Leader(t testing.TB) Replica {
 // Metric sums a metric of the replica over all series that hold each of the texts, such as `method="PATCH"`.
 func (r Replica) Metric(name string, holding ...string) (float64, error) {
 	asking := http.Client{Timeout: time.Second} // a stopped process does not answer
-	response, err := asking.Get(r.metrics)
+	response, err := asking.Get(r.Metrics)
 	if err != nil {
 		return 0, err
 	}
@@ -129,7 +129,7 @@ func (r Replica) Metric(name string, holding ...string) (float64, error) {
 		}
 		one, err := strconv.ParseFloat(value, 64)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %q: %w", r.metrics, line, err)
+			return 0, fmt.Errorf("%s: %q: %w", r.Metrics, line, err)
 		}
 		sum += one
 	}

@@ -1,0 +1,127 @@
+// Package scale measures what grayscale costs with many releases, on the lab's API server. Run it with make bench-scale.
+//
+// The releases are canaries at 10 %, two Deployments and a Service each, with one pod for each Deployment that nobody runs. The
+// controllers and istiod stand still meanwhile: what is measured is grayscale's own. The webhook is not installed.
+package scale
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// sizesVariable holds the numbers of releases, ascending, such as 100,1000.
+const sizesVariable = "GRAYSCALE_SCALE"
+
+const (
+	// rest is for how long grayscale is watched while nothing happens.
+	rest = time.Minute
+	// changes is how many weights are changed at each size.
+	changes = 100
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m, harness.Options{})) }
+
+// figures are what was measured at one size.
+type figures struct {
+	releases       int
+	settled        float64 // s from the start, with nothing programmed yet, to the last release that is
+	requests       float64 // for each release, on that way
+	cold, list     float64 // s from the start to converged, with everything programmed; for one client to list the same
+	memory         float64 // MiB, resident
+	hourly, cpu    float64 // requests, and s of CPU, per hour while nothing happens
+	median, slowly float64 // ms from annotation to VirtualService: p50 and p99
+}
+
+// BenchmarkScale goes from size to size with the same API server, so that each keeps the releases of those before.
+func BenchmarkScale(b *testing.B) {
+	freezeOthers(b)
+	namespace(b, kube(b), "grayscale-system")
+	var all []figures
+	for _, size := range sizes(b) {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			f := measure(b, size)
+			all = append(all, f)
+			f.report(b)
+		})
+	}
+	if len(all) > 1 {
+		growth(b, all[0], all[len(all)-1])
+	}
+}
+
+func sizes(b *testing.B) []int {
+	b.Helper()
+	var out []int
+	for text := range strings.SplitSeq(cmp.Or(os.Getenv(sizesVariable), "100,1000,10000"), ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			b.Fatalf("%s: %v", sizesVariable, err)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// freezeOthers stops what would start pods, and what would push routes that nobody uses.
+func freezeOthers(b *testing.B) {
+	b.Helper()
+	for _, component := range []string{"kube-controller-manager", "istiod"} {
+		harness.Freeze(b, harness.ComponentPID(b, component))
+	}
+}
+
+func measure(b *testing.B, size int) figures {
+	b.Helper()
+	f := figures{releases: size}
+	added := fill(b, size)
+
+	g := start(b)
+	g.converged(size)
+	f.settled, f.requests = time.Since(g.started).Seconds(), g.metric("rest_client_requests_total")/float64(added)
+	g.stop()
+
+	f.list = list(b).Seconds()
+	g = start(b)
+	g.decided(size)
+	f.cold = time.Since(g.started).Seconds()
+
+	requests, cpu, since := g.metric("rest_client_requests_total"), g.metric("process_cpu_seconds_total"), time.Now()
+	time.Sleep(rest)
+	hours := time.Since(since).Hours()
+	f.hourly = (g.metric("rest_client_requests_total") - requests) / hours
+	f.cpu = (g.metric("process_cpu_seconds_total") - cpu) / hours
+	f.memory = g.metric("process_resident_memory_bytes") / (1 << 20)
+
+	f.median, f.slowly = latency(b, size)
+	g.stop()
+	return f
+}
+
+func (f figures) report(b *testing.B) {
+	b.ReportMetric(0, "ns/op")
+	for unit, value := range map[string]float64{
+		"settled-s": f.settled, "requests/release": f.requests, "cold-s": f.cold, "list-s": f.list, "rss-MiB": f.memory,
+		"requests/hour": f.hourly, "cpu-s/hour": f.cpu, "p50-ms": f.median, "p99-ms": f.slowly,
+	} {
+		b.ReportMetric(value, unit)
+	}
+}
+
+// growth tells with which power of the number of releases each figure grows: 0 is not at all, 1 is in proportion.
+func growth(b *testing.B, small, large figures) {
+	b.Helper()
+	ratio := math.Log(float64(large.releases) / float64(small.releases))
+	power := func(of func(figures) float64) float64 { return math.Log(of(large)/of(small)) / ratio }
+	fmt.Printf("growth from %d to %d releases: cold start n^%.2f, memory n^%.2f, requests per hour n^%.2f, annotation to VirtualService n^%.2f (p50)\n",
+		small.releases, large.releases,
+		power(func(f figures) float64 { return f.cold }), power(func(f figures) float64 { return f.memory }),
+		power(func(f figures) float64 { return f.hourly }), power(func(f figures) float64 { return f.median }))
+}

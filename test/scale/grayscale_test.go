@@ -62,7 +62,9 @@ func port(b *testing.B) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer listener.Close()
+	if err := listener.Close(); err != nil {
+		b.Fatal(err)
+	}
 	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 }
 

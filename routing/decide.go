@@ -163,7 +163,7 @@ func (d *deciding) onlyMirrors() bool {
 }
 
 func istioMissing() intent.Problem {
-	return intent.Problem{Kind: intent.Pending, Reason: "IstioMissing",
+	return intent.Problem{Kind: intent.Pending, Reason: reasonIstioMissing,
 		Message: "the API server does not serve networking.istio.io/v1",
 		Fix:     "install Istio's custom resource definitions; routes follow by themselves"}
 }

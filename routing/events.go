@@ -66,7 +66,7 @@ func (d *deciding) announceShare(c release.Candidate, before, next release.State
 	}
 	name := c.Deployment.Name
 	if c.Deployment.Ready(c.Version) == 0 {
-		d.event(name, eventWarning, reasonNoReadyPods, noReadyPods(d.facts.Service, c))
+		d.event(name, eventWarning, ReasonNoReadyPods, noReadyPods(d.facts.Service, c))
 		return
 	}
 	d.event(name, eventNormal, "Routed", fmt.Sprintf("%s (was %s, is %s)%s", c.Followed.Describe(d.facts.Service.Name), was, is, askedBy(c)))

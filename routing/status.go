@@ -9,20 +9,29 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Values of Condition.Status, and the reasons of conditions that are no problem's.
+// Values of Condition.Status.
 const (
 	statusTrue  = "True"
 	statusFalse = "False"
+)
 
-	reasonAccepted    = "Accepted"
-	reasonProgrammed  = "Programmed"
-	reasonStable      = "Stable"
-	reasonNotAccepted = "NotAccepted"
-	reasonNoReadyPods = "NoReadyPods"
-	reasonPaused      = "Paused"
-	reasonLeaving     = "Leaving"
-	reasonPinning     = "Pinning"
-	reasonSettling    = "Settling"
+// Reasons of conditions that are no problem's.
+const (
+	reasonAccepted   = "Accepted"
+	reasonProgrammed = "Programmed"
+	reasonPinning    = "Pinning"
+	reasonSettling   = "Settling"
+
+	// ReasonStable is that of a Deployment that kept its strategy when it became stable.
+	ReasonStable = "Stable"
+	// ReasonNotAccepted is that of routes that do not follow annotations that are not accepted.
+	ReasonNotAccepted = "NotAccepted"
+	// ReasonNoReadyPods is that of a candidate that gets no traffic because no pod of it could take any.
+	ReasonNoReadyPods = "NoReadyPods"
+	// ReasonPaused is that of a release whose owner wants its routes to stay as they are.
+	ReasonPaused = "Paused"
+	// ReasonLeaving is that of a version that is about to be deleted or scaled to zero.
+	ReasonLeaving = "Leaving"
 )
 
 // conditions says for every Deployment what has become of its annotations, where that differs from what its status says.
@@ -48,13 +57,13 @@ func (d *deciding) wanted(x release.Deployment) []release.Condition {
 	}
 	if x.Name == d.cast.Stable.Deployment {
 		message := fmt.Sprintf("%s is stable behind Service %s: its strategy is inert", release.Object(d.facts.Service.Namespace, x.Name), d.facts.Service.Name)
-		return []release.Condition{condition(intent.ConditionAccepted, statusTrue, reasonStable, message),
-			condition(intent.ConditionProgrammed, statusTrue, reasonStable, message)}
+		return []release.Condition{condition(intent.ConditionAccepted, statusTrue, ReasonStable, message),
+			condition(intent.ConditionProgrammed, statusTrue, ReasonStable, message)}
 	}
 	problems := d.unplaced(x)
 	d.report(x.Name, problems)
 	return []release.Condition{accepted(problems),
-		condition(intent.ConditionProgrammed, statusFalse, reasonNotAccepted, "no routes: the annotations are not accepted")}
+		condition(intent.ConditionProgrammed, statusFalse, ReasonNotAccepted, "no routes: the annotations are not accepted")}
 }
 
 // unplaced says why an annotated Deployment is behind no Service.
@@ -107,17 +116,17 @@ func (d *deciding) programmed(c release.Candidate) release.Condition {
 	writing := d.out.ApplyVirtualService != nil
 	switch {
 	case c.Blocked():
-		return no(reasonNotAccepted, "%s: the annotations are not accepted", following)
+		return no(ReasonNotAccepted, "%s: the annotations are not accepted", following)
 	case c.Asked.Paused && !sameRoutes(c.Asked, c.Followed):
-		return no(reasonPaused, "%s while %s is \"true\"", following, intent.KeyPaused)
+		return no(ReasonPaused, "%s while %s is \"true\"", following, intent.KeyPaused)
 	case !d.pinned && !writing:
 		return no(reasonPinning, "waiting until Service %s is pinned to stable version %s", service, d.cast.Stable.Version)
 	case release.IsHeld(c.Deployment):
 		return no(reasonPinning, "held at zero pods until the routes that pin Service %s to stable version %s have settled", service, d.cast.Stable.Version)
 	case c.Deployment.Ready(c.Version) == 0:
-		return no(reasonNoReadyPods, "%s", noReadyPods(d.facts.Service, c))
+		return no(ReasonNoReadyPods, "%s", noReadyPods(d.facts.Service, c))
 	case !c.Deployment.LeavingSince.IsZero():
-		return no(reasonLeaving, "it is about to be deleted or scaled to zero: its traffic has gone, and comes back where neither happens within %s", leaveLimit)
+		return no(ReasonLeaving, "it is about to be deleted or scaled to zero: its traffic has gone, and comes back where neither happens within %s", leaveLimit)
 	case !d.serving(c):
 		return no(reasonSettling, "waiting until the endpoints of version %s have reached every Envoy", c.Version)
 	}

@@ -8,11 +8,13 @@ import (
 	"strings"
 	"time"
 
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/release"
@@ -34,7 +36,12 @@ type acting struct {
 	ctx  context.Context
 	key  types.NamespacedName
 	seen sight
-	did  []string // for the log
+	did  []string        // for the log
+	why  func() []string // likewise; asked only where there is a line to write
+	// past is what is known of the Service from before; nil where nothing is kept, outside of the reconciler.
+	past *past
+	// wrote are the derived objects that were written, by kind; nil for those that were removed.
+	wrote map[string]client.Object
 	// known are the Deployments as they were seen, or as we left them since: each write builds on the one before it,
 	// and is refused where somebody else wrote in between.
 	known map[string]*appsv1.Deployment
@@ -47,25 +54,63 @@ type acting struct {
 }
 
 func (r *reconciler) acting(ctx context.Context, key types.NamespacedName, seen sight) *acting {
-	return &acting{reconciler: r, ctx: ctx, key: key, seen: seen, known: maps.Clone(seen.deployments), unpaused: map[string]bool{}}
+	return &acting{reconciler: r, ctx: ctx, key: key, seen: seen, known: maps.Clone(seen.deployments), unpaused: map[string]bool{},
+		wrote: map[string]client.Object{}}
+}
+
+// actOn acts on a decision of the reconciler's own, and keeps what the next one's log line and metrics tell from.
+func (r *reconciler) actOn(ctx context.Context, key types.NamespacedName, seen sight, d routing.Decision) error {
+	a := r.acting(ctx, key, seen)
+	a.past = r.pasts.of(key)
+	a.past.see(seen.facts)
+	a.why = func() []string { return a.past.why(seen.facts) }
+	err := a.act(d)
+	r.metrics.decided(len(a.did) > 0, err)
+	a.past.left(a.wrote)
+	if err == nil || a.routed {
+		for _, wait := range a.past.follow(seen.facts, d, a.routed, r.now()) {
+			r.metrics.followed(wait)
+		}
+		a.past.keep(seen.facts, d, a.wrote)
+	}
+	return err
 }
 
 // act does what was decided, step by step, and stops at the first error.
-func (r *reconciler) act(ctx context.Context, key types.NamespacedName, seen sight, d routing.Decision) error {
-	a := r.acting(ctx, key, seen)
+func (a *acting) act(d routing.Decision) error {
+	begin := a.now()
 	var err error
 	for _, step := range d.Steps() {
 		if err = step(a); err != nil {
 			break
 		}
 	}
-	if len(a.did) > 0 {
-		ctrl.LoggerFrom(ctx).Info(strings.Join(a.did, "; "), "service", key.String())
-	}
+	a.log(d, a.now().Sub(begin), err)
 	if err == nil || a.routed {
 		a.publish(d.Events)
 	}
 	return err
+}
+
+// log writes the line of one decision: what was done, why, and how the weights changed. A decision that changed nothing is
+// told at level debug alone.
+func (a *acting) log(d routing.Decision, took time.Duration, err error) {
+	log := ctrl.LoggerFrom(a.ctx).WithValues("service", a.key.String(), "took", took.Round(time.Microsecond).String())
+	if err != nil {
+		log = log.WithValues("stoppedBy", err.Error())
+	}
+	if len(a.did) == 0 {
+		log.V(1).Info("decided, nothing to change", "lookAgainAfter", d.After.String())
+		return
+	}
+	if is, routed := a.wrote[kindVirtualService]; routed {
+		after := "none"
+		if vs, ok := is.(*networkingv1.VirtualService); ok {
+			after = weights(vs)
+		}
+		log = log.WithValues("before", weights(a.seen.facts.VirtualService), "after", after)
+	}
+	log.Info("decided", "did", a.did, "why", a.why())
 }
 
 // Label adopts or repairs a Deployment.

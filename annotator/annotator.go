@@ -65,6 +65,7 @@ type reconciler struct {
 	echoes   *echoes
 	memory   *memory
 	outages  *Outages
+	pasts    *pasts
 	metrics  *tally
 	pauses   workqueue.TypedRateLimiter[types.NamespacedName] // of Services that wait
 	// configuration is the name of the mutating webhook configuration.
@@ -85,8 +86,8 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
 	r := &reconciler{store: store, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
-		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), memory: newMemory(), outages: opts.Outages, metrics: newTally(),
-		pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](shortest, longest)}
+		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), memory: newMemory(), outages: opts.Outages, pasts: newPasts(),
+		metrics: newTally(), pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](shortest, longest)}
 	warm, anyName := true, opts.Name != controllerName
 	c, err := controller.New(opts.Name, mgr, controller.Options{
 		Reconciler: r, MaxConcurrentReconciles: workers, ReconciliationTimeout: stepLimit, EnableWarmup: &warm, SkipNameValidation: &anyName,
@@ -135,7 +136,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	seen := r.observe(key)
 	decision := routing.Decide(seen.facts, r.settings)
 	r.metrics.note(key, seen.facts, decision)
-	if err := r.act(ctx, key, seen, decision); err != nil {
+	if err := r.actOn(ctx, key, seen, decision); err != nil {
 		if waits(err) {
 			ctrl.LoggerFrom(ctx).V(1).Info("looking again soon", "reason", err.Error())
 			return r.again(key), nil
@@ -145,6 +146,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	r.pauses.Forget(key)
 	if !r.store.active(key) {
 		r.memory.forget(key)
+		r.pasts.forget(key)
 	}
 	return reconcile.Result{RequeueAfter: decision.After}, nil
 }

@@ -15,19 +15,26 @@ import (
 // and returns once every Envoy has been told, or when ctx ends. It returns at once where the Deployment gets no traffic, or
 // where nobody else can take it.
 func (c *Controller) Drain(ctx context.Context, namespace, name string) error {
+	moved, err := c.drain(ctx, namespace, name)
+	c.r.metrics.drained(moved, err)
+	return err
+}
+
+// drain is Drain; it tells whether there was traffic to wait for.
+func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, error) {
 	o, ok := get[*appsv1.Deployment](c.r.store.deployments, namespace+"/"+name)
 	if !ok {
-		return nil
+		return false, nil
 	}
 	var longest time.Duration
 	for _, service := range c.r.store.homes(o) {
 		wait, err := c.r.drain(ctx, types.NamespacedName{Namespace: namespace, Name: service}, name)
 		if err != nil {
-			return fmt.Errorf("moving the traffic of Service %s/%s away from Deployment %s: %w", namespace, service, name, err)
+			return true, fmt.Errorf("moving the traffic of Service %s/%s away from Deployment %s: %w", namespace, service, name, err)
 		}
 		longest = max(longest, wait)
 	}
-	return sleep(ctx, longest)
+	return longest > 0, sleep(ctx, longest)
 }
 
 // drain writes one Service's route where that is needed, and gives how long it takes until every Envoy has it.
@@ -39,7 +46,9 @@ func (r *reconciler) drain(ctx context.Context, key types.NamespacedName, name s
 		left, pause := seen.facts.VirtualService, time.Duration(0)
 		if decision.ApplyVirtualService != nil && left != nil {
 			left = decision.ApplyVirtualService
-			err := r.act(ctx, key, seen, decision.Routes())
+			a := r.acting(ctx, key, seen)
+			a.why = func() []string { return leavingWhy(seen.facts) }
+			err := a.act(decision.Routes())
 			switch {
 			case waits(err):
 				pause = shortest // the cache lags behind; what it shows next is decided anew

@@ -235,6 +235,7 @@ func (m *mesh) start(ctx context.Context, q queue) error {
 		return errors.Join(limited.Err(), m.removeInformers(ctx))
 	}
 	m.store.routes.Store(&routes{virtualServices: vs, destinationRules: dr})
+	watched.Set(1)
 	enqueue(q, m.store.all())
 	return nil
 }
@@ -242,6 +243,7 @@ func (m *mesh) start(ctx context.Context, q queue) error {
 func (m *mesh) stop(ctx context.Context, q queue) {
 	affected := m.store.all()
 	m.store.routes.Store(nil)
+	watched.Set(0)
 	if err := m.removeInformers(ctx); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "stopping the watches of Istio's objects")
 	}

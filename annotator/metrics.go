@@ -2,6 +2,7 @@ package annotator
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
@@ -12,83 +13,232 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// The metrics' labels take values from short lists alone (strategies, states, kinds, reasons), never names of objects.
+// Values of the label state.
+const (
+	stateProgrammed = "programmed"
+	stateWaiting    = "waiting"
+	statePaused     = "paused"
+	stateRefused    = "refused"
+	stateStable     = "stable"
+)
+
+// Values of the label outcome, of decisions and of drains.
+const (
+	outcomeChanged   = "changed"
+	outcomeUnchanged = "unchanged"
+	outcomeRetried   = "retried"
+	outcomeFailed    = "failed"
+
+	outcomeUnneeded = "unneeded"
+	outcomeMoved    = "moved"
+	outcomeGaveUp   = "gave_up"
+)
+
+// Values of the label verb.
+const (
+	verbCreated = "created"
+	verbMoved   = "moved"
+	verbRemoved = "removed"
+)
+
+// strategyUnknown stands for a strategy that does not exist, so that users cannot make series.
+const strategyUnknown = "unknown"
+
+// The metrics' labels take values from short lists alone, never names of objects. docs/metrics.md is made from these.
 var (
 	releases = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "grayscale_releases",
-		Help: "Candidates by strategy and state (programmed, waiting, refused)."}, []string{"strategy", "state"})
+		Help: "Deployments with a strategy, by what has become of it: programmed, waiting, paused by their owner, refused, or stable, where it is inert. Only the leader counts."},
+		[]string{"strategy", "state"})
 	problems = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "grayscale_problems",
-		Help: "Problems with annotations that are not mended yet, by reason."}, []string{"reason"})
-	writes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_route_writes_total",
-		Help: "Writes of derived objects, by kind and verb (created, moved, removed)."}, []string{"kind", "verb"})
-	holds = prometheus.NewCounter(prometheus.CounterOpts{Name: "grayscale_holds_lifted_total",
+		Help: "Problems with annotations that are not mended yet, by the reason that the condition Accepted gives. Only the leader counts."}, []string{"reason"})
+	holding = prometheus.NewGauge(prometheus.GaugeOpts{Name: "grayscale_holds",
+		Help: "Candidates that are held at zero pods now, until their Service is pinned to stable. Only the leader counts."})
+	lifts = prometheus.NewCounter(prometheus.CounterOpts{Name: "grayscale_holds_lifted_total",
 		Help: "Holds that ended because the Service was pinned, or because its owner gave the release up."})
-	register = sync.OnceFunc(func() { metrics.Registry.MustRegister(releases, problems, writes, holds) })
+	writes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_route_writes_total",
+		Help: "Writes of derived objects."}, []string{"kind", "verb"})
+	restores = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_routes_restored_total",
+		Help: "Derived objects that were written because somebody else had edited or deleted them."}, []string{"kind"})
+	decisions = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_decisions_total",
+		Help: "Decisions about Services: something was changed, nothing had to be, a cache lagged behind or somebody else wrote in between, or a write failed."}, []string{"outcome"})
+	follows = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "grayscale_change_seconds",
+		Help:    "Time from the first sight of a changed annotation to the write of the routes that follow it. Changes that wait for their owner (no ready pods, paused, refused) are not counted.",
+		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}})
+	drains = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_drains_total",
+		Help: "Deletions and scalings to zero that the API server asked about: no traffic had to move, it has gone, or it was given up."}, []string{"outcome"})
+	watched = prometheus.NewGauge(prometheus.GaugeOpts{Name: "grayscale_istio_watched",
+		Help: "1 while Istio's definitions are served and its objects are watched, else 0."})
+
+	register = sync.OnceFunc(func() {
+		everySeries()
+		metrics.Registry.MustRegister(Collectors()...)
+	})
 )
+
+// Collectors are the controller's metrics. Setup registers them with controller-runtime's registry.
+func Collectors() []prometheus.Collector {
+	return []prometheus.Collector{releases, problems, holding, lifts, writes, restores, decisions, follows, drains, watched}
+}
+
+// everySeries makes all series that there can be: one that is not there yet hides its first increase from a rate.
+func everySeries() {
+	strategies := []string{strategyUnknown}
+	for _, s := range intent.Strategies() {
+		strategies = append(strategies, string(s))
+	}
+	for _, strategy := range strategies {
+		for _, state := range []string{stateProgrammed, stateWaiting, statePaused, stateRefused, stateStable} {
+			releases.WithLabelValues(strategy, state)
+		}
+	}
+	for _, reason := range routing.Reasons() {
+		problems.WithLabelValues(reason)
+	}
+	for _, kind := range []string{kindVirtualService, kindDestinationRule} {
+		restores.WithLabelValues(kind)
+		for _, verb := range []string{verbCreated, verbMoved, verbRemoved} {
+			writes.WithLabelValues(kind, verb)
+		}
+	}
+	for _, outcome := range []string{outcomeChanged, outcomeUnchanged, outcomeRetried, outcomeFailed} {
+		decisions.WithLabelValues(outcome)
+	}
+	for _, outcome := range []string{outcomeUnneeded, outcomeMoved, outcomeGaveUp} {
+		drains.WithLabelValues(outcome)
+	}
+}
 
 // kindOfRelease is one combination of labels of grayscale_releases.
 type kindOfRelease struct{ strategy, state string }
 
-// tally keeps what each Service adds to the gauges, so that a later decision can take it back.
+// share is what one Service adds to the gauges.
+type share struct {
+	releases []kindOfRelease
+	problems []string
+	held     int
+}
+
+// tally keeps what each Service adds to the gauges, so that a later decision can take it back. A replica that does not
+// lead decides about none, and adds nothing.
 type tally struct {
-	lock     sync.Mutex
-	releases map[types.NamespacedName][]kindOfRelease
-	problems map[types.NamespacedName][]string
+	lock   sync.Mutex
+	shares map[types.NamespacedName]share
 }
 
 func newTally() *tally {
 	register()
-	return &tally{releases: map[types.NamespacedName][]kindOfRelease{}, problems: map[types.NamespacedName][]string{}}
+	return &tally{shares: map[types.NamespacedName]share{}}
 }
 
-func (t *tally) wrote(kind, verb string) { writes.WithLabelValues(kind, verb).Inc() }
+func (t *tally) wrote(kind, verb string, restored bool) {
+	writes.WithLabelValues(kind, verb).Inc()
+	if restored {
+		restores.WithLabelValues(kind).Inc()
+	}
+}
 
-func (t *tally) lifted() { holds.Inc() }
+func (t *tally) lifted() { lifts.Inc() }
 
-// note replaces what the Service added to the gauges.
+// decided counts a decision that was acted on.
+func (t *tally) decided(changed bool, err error) {
+	outcome := outcomeUnchanged
+	switch {
+	case err != nil && waits(err):
+		outcome = outcomeRetried
+	case err != nil:
+		outcome = outcomeFailed
+	case changed:
+		outcome = outcomeChanged
+	}
+	decisions.WithLabelValues(outcome).Inc()
+}
+
+func (t *tally) followed(after time.Duration) { follows.Observe(after.Seconds()) }
+
+// drained counts an answer to the API server's question about an end: moved says whether there was traffic to move.
+func (t *tally) drained(moved bool, err error) {
+	outcome := outcomeUnneeded
+	switch {
+	case err != nil:
+		outcome = outcomeGaveUp
+	case moved:
+		outcome = outcomeMoved
+	}
+	drains.WithLabelValues(outcome).Inc()
+}
+
+// note replaces what the Service added to the gauges. One without a release adds nothing and is forgotten.
 func (t *tally) note(key types.NamespacedName, f routing.Facts, d routing.Decision) {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	for _, k := range t.releases[key] {
-		releases.WithLabelValues(k.strategy, k.state).Dec()
-	}
-	for _, reason := range t.problems[key] {
-		problems.WithLabelValues(reason).Dec()
-	}
-	delete(t.releases, key)
-	delete(t.problems, key)
+	var is share
 	for _, x := range f.Deployments {
 		if k, ok := stateOf(x, d); ok {
-			t.releases[key] = append(t.releases[key], k)
-			releases.WithLabelValues(k.strategy, k.state).Inc()
+			is.releases = append(is.releases, k)
+		}
+		if release.IsHeld(x) {
+			is.held++
 		}
 	}
 	for _, list := range d.Problems {
 		for _, p := range list {
-			t.problems[key] = append(t.problems[key], p.Reason)
-			problems.WithLabelValues(p.Reason).Inc()
+			is.problems = append(is.problems, p.Reason)
 		}
+	}
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	t.shares[key].add(-1)
+	is.add(1)
+	if t.shares[key] = is; len(is.releases)+len(is.problems)+is.held == 0 {
+		delete(t.shares, key)
 	}
 }
 
-func stateOf(x release.Deployment, d routing.Decision) (kindOfRelease, bool) {
-	conditions := x.Conditions
-	for _, s := range d.Status {
-		if s.Deployment == x.Name {
-			conditions = s.Conditions
-		}
+func (s share) add(sign float64) {
+	for _, k := range s.releases {
+		releases.WithLabelValues(k.strategy, k.state).Add(sign)
 	}
-	asked, _ := intent.Parse(x.Name, x.Annotations)
-	if asked.Strategy == "" || len(conditions) == 0 {
+	for _, reason := range s.problems {
+		problems.WithLabelValues(reason).Add(sign)
+	}
+	holding.Add(sign * float64(s.held))
+}
+
+// stateOf tells what has become of a Deployment's strategy; false where it has none, or nothing is known of it yet.
+func stateOf(x release.Deployment, d routing.Decision) (kindOfRelease, bool) {
+	conditions := conditionsOf(x, d)
+	if x.Annotations[intent.KeyStrategy] == "" || len(conditions) == 0 {
 		return kindOfRelease{}, false
 	}
-	state := "waiting"
+	asked, _ := intent.Parse(x.Name, x.Annotations)
+	strategy := string(asked.Strategy)
+	if strategy == "" {
+		strategy = strategyUnknown
+	}
+	return kindOfRelease{strategy, stateIn(conditions)}, true
+}
+
+func stateIn(conditions []release.Condition) string {
+	state := stateWaiting
 	for _, c := range conditions {
 		switch {
+		case c.Reason == routing.ReasonStable:
+			return stateStable
 		case c.Type == intent.ConditionAccepted && c.Status == "False":
-			state = "refused"
+			return stateRefused
 		case c.Type == intent.ConditionProgrammed && c.Status == "True":
-			state = "programmed"
+			state = stateProgrammed
+		case c.Type == intent.ConditionProgrammed && c.Reason == routing.ReasonPaused:
+			state = statePaused
 		}
 	}
-	return kindOfRelease{string(asked.Strategy), state}, true
+	return state
+}
+
+// conditionsOf are those that a Deployment has once the decision is acted on.
+func conditionsOf(x release.Deployment, d routing.Decision) []release.Condition {
+	for _, s := range d.Status {
+		if s.Deployment == x.Name {
+			return s.Conditions
+		}
+	}
+	return x.Conditions
 }

@@ -67,8 +67,10 @@ func (r *reconciler) release(ctx context.Context, o *appsv1.Deployment) error {
 	a := r.acting(ctx, types.NamespacedName{Namespace: o.Namespace}, sight{deployments: map[string]*appsv1.Deployment{o.Name: o}})
 	for {
 		err := a.lift(ctx, o.Name)
-		if !apierrors.IsConflict(err) {
+		if err == nil {
 			ctrl.LoggerFrom(ctx).Info("lifted a hold, because grayscale is being uninstalled", "deployment", o.Namespace+"/"+o.Name)
+		}
+		if !apierrors.IsConflict(err) {
 			return err
 		}
 		current := &appsv1.Deployment{}

@@ -143,12 +143,12 @@ func merged(have, want map[string]string) map[string]string {
 func (a *acting) write(kind string, want, current, next client.Object) error {
 	ctx, cancel := a.inTime()
 	defer cancel()
-	verb, wrote := "created", want
+	verb, wrote := verbCreated, want
 	var err error
 	if next == nil {
 		err = a.client.Create(ctx, want, client.FieldOwner(routing.FieldManager))
 	} else {
-		verb, wrote = "moved", next
+		verb, wrote = verbMoved, next
 		err = a.client.Patch(ctx, next, client.MergeFromWithOptions(current, client.MergeFromWithOptimisticLock{}), client.FieldOwner(routing.FieldManager))
 	}
 	if err != nil {
@@ -158,22 +158,11 @@ func (a *acting) write(kind string, want, current, next client.Object) error {
 	if a.now().Sub(a.seen.facts.Now) < a.settings.Settle/promptly {
 		a.memory.vouch(a.key, kind, wrote.GetResourceVersion())
 	}
-	a.metrics.wrote(kind, verb)
-	a.note("%s %s%s", verb, kind, shares(want))
+	restored := a.past != nil && a.past.edited(kind, derivedObject(a.seen.facts, kind))
+	a.metrics.wrote(kind, verb, restored)
+	a.wrote[kind] = wrote
+	a.note("%s %s %s", verb, kind, want.GetName())
 	return nil
-}
-
-// shares is what the log says about a VirtualService.
-func shares(o client.Object) string {
-	vs, ok := o.(*networkingv1.VirtualService)
-	if !ok || len(vs.Spec.Http) == 0 {
-		return ""
-	}
-	text := " to"
-	for _, to := range vs.Spec.Http[0].Route {
-		text += fmt.Sprintf(" %s=%d", to.Destination.GetSubset(), to.Weight)
-	}
-	return text
 }
 
 func (a *acting) remove(kind string, o client.Object) error {
@@ -185,7 +174,8 @@ func (a *acting) remove(kind string, o client.Object) error {
 		return fmt.Errorf("removing %s %s/%s: %w", kind, o.GetNamespace(), o.GetName(), a.late(ctx, err))
 	}
 	a.echoes.removed(a.key, kind, o)
-	a.metrics.wrote(kind, "removed")
-	a.note("removed %s", kind)
+	a.metrics.wrote(kind, verbRemoved, false)
+	a.wrote[kind] = nil
+	a.note("%s %s %s", verbRemoved, kind, o.GetName())
 	return nil
 }

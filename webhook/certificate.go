@@ -129,6 +129,7 @@ func (k keeper) keep(ctx context.Context) error {
 		return fmt.Errorf("ValidatingWebhookConfiguration %s: %w", k.options.Configuration, err)
 	}
 	k.current.Store(&pair)
+	expires(&pair)
 	return nil
 }
 

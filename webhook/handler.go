@@ -28,7 +28,9 @@ func (m mutating) Handle(ctx context.Context, req admission.Request) admission.R
 	if err != nil || len(v.Denied) > 0 {
 		return response // the validating handler meets the same, and tells
 	}
-	response.Patches = patch(o, v)
+	if response.Patches = patch(o, v); len(response.Patches) > 0 {
+		loggerFor(ctx, req).Info("patched at admission", "did", patched(o, v))
+	}
 	return response
 }
 
@@ -39,11 +41,18 @@ type validating struct{ neighbours }
 func (h validating) Handle(ctx context.Context, req admission.Request) admission.Response {
 	_, v, err := h.verdict(ctx, req)
 	if err != nil {
+		answered(ctx, req, outcomeUnchecked, err.Error())
 		return unread(req, err)
 	}
 	response := admission.Allowed("")
-	if len(v.Denied) > 0 {
+	switch {
+	case len(v.Denied) > 0:
 		response = denied(v.Denied)
+		answered(ctx, req, outcomeRefused, response.Result.Message)
+	case len(v.Warnings) > 0:
+		answered(ctx, req, outcomeWarned, "")
+	default:
+		answered(ctx, req, outcomeAccepted, "")
 	}
 	for _, p := range v.Warnings {
 		response.Warnings = append(response.Warnings, p.String())

@@ -30,6 +30,7 @@ func Setup(mgr manager.Manager, certificate *Certificate, controller Controller)
 			return fmt.Errorf("watching %T: %w", o, err)
 		}
 	}
+	register()
 	n := neighbours{reader: mgr.GetCache()}
 	mgr.GetWebhookServer().Register(MutatePath, &admission.Webhook{Handler: mutating{n}})
 	mgr.GetWebhookServer().Register(ValidatePath, &admission.Webhook{Handler: validating{n}})

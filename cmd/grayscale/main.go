@@ -41,6 +41,7 @@ const configuration = "grayscale"
 type options struct {
 	bind                                 string
 	webhookPort, metricsPort, healthPort int
+	pprofPort                            int
 	elect                                bool
 	settings                             routing.Settings
 	service, namespace                   string
@@ -79,6 +80,7 @@ func (o *options) addTo(cmd *cobra.Command) {
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port of the webhook")
 	f.IntVar(&o.metricsPort, "metrics-port", 8080, "port of /metrics; 0 serves none")
 	f.IntVar(&o.healthPort, "health-port", 8081, "port of /healthz and /readyz")
+	f.IntVar(&o.pprofPort, "pprof-port", 0, "port of /debug/pprof, on the loopback interface alone; 0 serves none")
 	f.BoolVar(&o.elect, "leader-elect", false, "let one replica at a time be the controller; the webhook answers in all of them")
 	f.DurationVar(&o.settings.Settle, "settle", 2*time.Second,
 		"how long a write is given to reach every Envoy before the next one may depend on it; has to outlast istiod's debounce")
@@ -144,6 +146,15 @@ func run(ctx context.Context, o options) error {
 	return mgr.Start(ctx)
 }
 
+// pprofAddress is where profiles are served; empty, controller-runtime's word for nowhere, unless a port was given. They tell
+// what is in memory, so that whoever wants them has to come into the Pod: kubectl port-forward does.
+func (o *options) pprofAddress() string {
+	if o.pprofPort == 0 {
+		return ""
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(o.pprofPort))
+}
+
 func newManager(config *rest.Config, certificate *webhook.Certificate, o options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, networkingv1.AddToScheme} {
@@ -161,6 +172,7 @@ func newManager(config *rest.Config, certificate *webhook.Certificate, o options
 		Cache:                         annotator.CacheOptions(),
 		Metrics:                       metrics,
 		HealthProbeBindAddress:        address(o.healthPort),
+		PprofBindAddress:              o.pprofAddress(),
 		LeaderElection:                o.elect,
 		LeaderElectionID:              "grayscale",
 		LeaderElectionNamespace:       o.namespace,

@@ -1,0 +1,193 @@
+package annotator
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"istio.io/api/networking/v1alpha3"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/release"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// asked is a candidate of kubectl's with a weight, as it stands in the facts.
+func asked(weight string, conditions ...release.Condition) release.Deployment {
+	return release.Deployment{Name: "web-v2", Replicas: 1, Conditions: conditions,
+		Annotations: map[string]string{intent.KeyStrategy: "canary", intent.KeyWeight: weight},
+		SetBy:       map[string]string{intent.KeyStrategy: "kubectl-apply", intent.KeyWeight: "kubectl-annotate"}}
+}
+
+func says(programmed, reason string) release.Condition {
+	return release.Condition{Type: intent.ConditionProgrammed, Status: programmed, Reason: reason}
+}
+
+func facts(seconds int64, list ...release.Deployment) routing.Facts {
+	return routing.Facts{Now: at(seconds), Deployments: list}
+}
+
+// routesOf is a VirtualService of ours with a weight for v2 that remembers what it was written with.
+func routesOf(weight int32, remembers string) *networkingv1.VirtualService {
+	vs := &networkingv1.VirtualService{ObjectMeta: meta("web-grayscale")}
+	if remembers != "" {
+		vs.Annotations = map[string]string{intent.KeyState: remembers}
+	}
+	route := func(v string, weight int32) *v1alpha3.HTTPRouteDestination {
+		return &v1alpha3.HTTPRouteDestination{Destination: &v1alpha3.Destination{Subset: v}, Weight: weight}
+	}
+	vs.Spec.Http = []*v1alpha3.HTTPRoute{{Route: []*v1alpha3.HTTPRouteDestination{route("v1", 100-weight), route("v2", weight)}}}
+	return vs
+}
+
+func TestWhySaysWhatHasChanged(t *testing.T) {
+	was := asked("10", says("True", "Programmed"))
+	was.Pods = []release.Pods{{Version: "v2", Ready: 2, Total: 2}}
+	changed := func(f func(*release.Deployment)) release.Deployment {
+		is := was
+		is.Annotations = maps.Clone(was.Annotations)
+		f(&is)
+		return is
+	}
+	for _, c := range []struct {
+		what string
+		is   []release.Deployment
+		want []string
+	}{
+		{"nothing", []release.Deployment{was}, []string{whyTime}},
+		{"a weight", []release.Deployment{changed(func(d *release.Deployment) { d.Annotations[intent.KeyWeight] = "50" })},
+			[]string{`Deployment web-v2: "grayscale.dev/weight" is "50" (was "10"), by "kubectl-annotate"`}},
+		{"a key that goes", []release.Deployment{changed(func(d *release.Deployment) {
+			delete(d.Annotations, intent.KeyStrategy)
+			d.SetBy = map[string]string{intent.KeyWeight: "kubectl-annotate"}
+		})}, []string{`Deployment web-v2: "grayscale.dev/strategy" removed (was "canary")`}},
+		{"the last ready pod", []release.Deployment{changed(func(d *release.Deployment) { d.Pods = nil })}, []string{"Deployment web-v2: 0 ready pods (were 2)"}},
+		{"one ready pod of two", []release.Deployment{changed(func(d *release.Deployment) { d.Pods = []release.Pods{{Version: "v2", Ready: 1, Total: 2}} })}, []string{whyTime}},
+		{"a scaling to zero", []release.Deployment{changed(func(d *release.Deployment) { d.Replicas = 0 })}, []string{"Deployment web-v2: 0 replicas (were 1)"}},
+		{"a deletion", []release.Deployment{changed(func(d *release.Deployment) { d.Deleting = true })}, []string{"Deployment web-v2 is being deleted"}},
+		{"a Deployment that is gone", nil, []string{"Deployment web-v2 is gone"}},
+		{"what we wrote ourselves", []release.Deployment{changed(func(d *release.Deployment) {
+			d.Annotations[intent.KeyVersion] = "v2"
+			d.SetBy = maps.Clone(was.SetBy)
+			d.SetBy[intent.KeyVersion] = routing.FieldManager
+		})}, []string{whyTime}},
+		{"a value that is no word", []release.Deployment{changed(func(d *release.Deployment) {
+			d.Annotations[intent.KeyWeight] = "1\n{\"level\":\"error\"}" + strings.Repeat("x", 1000)
+		})},
+			[]string{`Deployment web-v2: "grayscale.dev/weight" is "1\n{\"level\":\"error\"}` + strings.Repeat("x", mostValue-19) + `" (was "10"), by "kubectl-annotate"`}},
+	} {
+		p := newPasts().of(webService)
+		p.keep(facts(100, was), routing.Decision{}, nil)
+		if got := p.why(facts(101, c.is...)); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.what, got, c.want)
+		}
+	}
+}
+
+// A replica that has just begun to lead says so about what others led before, and tells all about what is new.
+func TestWhyAtTheFirstLook(t *testing.T) {
+	if got := newPasts().of(webService).why(facts(1, asked("10", says("True", "Programmed")))); !slices.Equal(got, []string{whyFirstLook}) {
+		t.Errorf("a release of before: %q", got)
+	}
+	got := newPasts().of(webService).why(facts(1, asked("10")))
+	want := []string{`Deployment web-v2: "grayscale.dev/strategy" is "canary", by "kubectl-apply"`, `Deployment web-v2: "grayscale.dev/weight" is "10", by "kubectl-annotate"`}
+	if !slices.Equal(got, want) {
+		t.Errorf("a new release: %q, want %q", got, want)
+	}
+}
+
+// What follows from one change takes several decisions: all of them name it.
+func TestWhyLastsUntilTheRoutesAreWritten(t *testing.T) {
+	p := newPasts().of(webService)
+	p.keep(facts(100, asked("10", says("True", "Programmed"))), routing.Decision{}, nil)
+	next := facts(101, asked("50", says("True", "Programmed")))
+	p.keep(next, routing.Decision{After: time.Second}, map[string]client.Object{kindDestinationRule: &networkingv1.DestinationRule{}})
+	if got := p.why(next); len(got) != 1 || !strings.Contains(got[0], `is "50"`) {
+		t.Errorf("after a first step: %q", got)
+	}
+	p.keep(next, routing.Decision{After: time.Second}, map[string]client.Object{kindVirtualService: routesOf(50, "x")})
+	if got := p.why(next); !slices.Equal(got, []string{whyTime}) {
+		t.Errorf("after the routes are written: %q", got)
+	}
+}
+
+// Only what somebody else did to a derived object counts as an edit: our own writes, of other replicas too, remember
+// something else, and a leader that has just begun knows of nothing.
+func TestEditsBySomebodyElse(t *testing.T) {
+	ours := routesOf(10, "ten")
+	for _, c := range []struct {
+		what string
+		left client.Object
+		is   *networkingv1.VirtualService
+		want bool
+	}{
+		{"as we left it", ours, routesOf(10, "ten"), false},
+		{"other weights", ours, routesOf(90, "ten"), true},
+		{"deleted", ours, nil, true},
+		{"without what it remembers", ours, routesOf(90, ""), true},
+		{"written by another replica", ours, routesOf(50, "fifty"), false},
+		{"never seen before", nil, routesOf(90, "ten"), false},
+		{"not there yet", nil, nil, false},
+	} {
+		p := newPasts().of(webService)
+		p.left(map[string]client.Object{kindVirtualService: c.left})
+		f := routing.Facts{VirtualService: c.is}
+		if got := p.edited(kindVirtualService, derivedObject(f, kindVirtualService)); got != c.want {
+			t.Errorf("%s: edited is %t, want %t", c.what, got, c.want)
+		}
+	}
+	p := newPasts().of(webService)
+	p.left(map[string]client.Object{kindVirtualService: ours})
+	p.keep(routing.Facts{VirtualService: routesOf(90, "ten")}, routing.Decision{}, nil)
+	if p.edited(kindVirtualService, routesOf(90, "ten")) {
+		t.Error("an edit that was found right is one for ever")
+	}
+}
+
+// The time from annotation to routes is grayscale's own: what waits for pods, for a pause or for a correction is not counted.
+func TestTimeFromAnnotationToRoutes(t *testing.T) {
+	programmed, begun := says("True", "Programmed"), asked("10", says("True", "Programmed"))
+	write := routing.Decision{ApplyVirtualService: routesOf(50, "x"), After: time.Second}
+	type look struct {
+		at     int64
+		is     release.Deployment
+		d      routing.Decision
+		routed bool
+	}
+	decided := func(d routing.Decision, c release.Condition) routing.Decision {
+		d.Status = []routing.Status{{Deployment: "web-v2", Conditions: []release.Condition{c}}}
+		return d
+	}
+	aborted := release.Deployment{Name: "web-v2", Replicas: 1, Conditions: []release.Condition{programmed}}
+	for _, c := range []struct {
+		what  string
+		looks []look
+		want  []time.Duration
+	}{
+		{"at once", []look{{1, begun, routing.Decision{}, false}, {5, asked("50", programmed), write, true}}, []time.Duration{0}},
+		{"a write that had to be tried again", []look{{1, begun, routing.Decision{}, false}, {5, asked("50", programmed), decided(routing.Decision{After: time.Second}, says("False", "Settling")), false},
+			{8, asked("50", programmed), write, true}}, []time.Duration{3 * time.Second}},
+		{"no pods", []look{{1, begun, routing.Decision{}, false}, {5, asked("50", programmed), decided(routing.Decision{}, says("False", "NoReadyPods")), false},
+			{60, asked("50", says("False", "NoReadyPods")), decided(write, programmed), true}}, nil},
+		{"a new candidate waits for the pin, then for its pods", []look{{1, asked("10"), decided(write, says("False", "Pinning")), true},
+			{3, asked("10", says("False", "Pinning")), decided(routing.Decision{}, says("False", "NoReadyPods")), false}, {9, asked("10"), decided(write, programmed), true}}, nil},
+		{"an abort", []look{{1, begun, routing.Decision{}, false}, {5, aborted, write, true}}, []time.Duration{0}},
+		{"nothing to write", []look{{1, begun, routing.Decision{}, false}, {5, asked("50", programmed), routing.Decision{}, false}, {9, asked("50", programmed), write, true}}, nil},
+		{"another process began it", []look{{5, asked("50", programmed), write, true}}, nil},
+	} {
+		p := newPasts().of(webService)
+		var got []time.Duration
+		for _, l := range c.looks {
+			f := facts(l.at, l.is)
+			p.see(f)
+			got = append(got, p.follow(f, l.d, l.routed, f.Now)...)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package annotator
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// Reasons that no difference shows.
+const (
+	whyFirstLook = "this replica has just begun to lead"
+	whyTime      = "what was done before has settled"
+)
+
+// why says what has changed since the routes last were as wanted. Users' values are quoted and cut.
+func (p *past) why(f routing.Facts) []string {
+	var out []string
+	for _, kind := range []string{kindVirtualService, kindDestinationRule} {
+		if p.edited(kind, derivedObject(f, kind)) {
+			out = append(out, kind+" edited or deleted by somebody else")
+		}
+	}
+	there := map[string]bool{}
+	for _, is := range f.Deployments {
+		there[is.Name] = true
+		was, known := p.settled[is.Name]
+		if !known && p.settled == nil && len(is.Conditions) > 0 {
+			continue // whoever led before knew it
+		}
+		out = append(out, differences(was, is)...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.settled)) {
+		if !there[name] {
+			out = append(out, fmt.Sprintf("Deployment %s is gone", name))
+		}
+	}
+	switch {
+	case len(out) > 0:
+		return out
+	case p.settled == nil:
+		return []string{whyFirstLook}
+	}
+	return []string{whyTime}
+}
+
+// differences are those between two states of a Deployment that decisions rest on; the zero one is that of none.
+func differences(was, is release.Deployment) []string {
+	var out []string
+	before, now := wishesOf(was), wishesOf(is)
+	for _, key := range slices.Sorted(maps.Keys(merged(before, now))) {
+		if text := change(key, before, now); text != "" {
+			if who := is.SetBy[key]; who != "" {
+				text += fmt.Sprintf(", by %q", who)
+			}
+			out = append(out, fmt.Sprintf("Deployment %s: %s", is.Name, text))
+		}
+	}
+	if was.Name == "" {
+		return out
+	}
+	if (was.Replicas == 0) != (is.Replicas == 0) {
+		out = append(out, fmt.Sprintf("Deployment %s: %d replicas (were %d)", is.Name, is.Replicas, was.Replicas))
+	}
+	if is.Deleting && !was.Deleting {
+		out = append(out, fmt.Sprintf("Deployment %s is being deleted", is.Name))
+	}
+	if had, has := readyPods(was), readyPods(is); (had == 0) != (has == 0) {
+		out = append(out, fmt.Sprintf("Deployment %s: %d ready pods (were %d)", is.Name, has, had))
+	}
+	return out
+}
+
+// mostValue is how many characters of an annotation's value a log line shows.
+const mostValue = 64
+
+func change(key string, before, now map[string]string) string {
+	was, had := before[key]
+	is, has := now[key]
+	switch {
+	case had && !has:
+		return fmt.Sprintf("%q removed (was %.*q)", key, mostValue, was)
+	case !had:
+		return fmt.Sprintf("%q is %.*q", key, mostValue, is)
+	case was != is:
+		return fmt.Sprintf("%q is %.*q (was %.*q)", key, mostValue, is, mostValue, was)
+	}
+	return ""
+}
+
+func readyPods(x release.Deployment) int {
+	n := 0
+	for _, p := range x.Pods {
+		n += p.Ready
+	}
+	return n
+}
+
+// weights is what a VirtualService asks of Envoy: "v1=90% v2=10%".
+func weights(vs *networkingv1.VirtualService) string {
+	if vs == nil {
+		return "none"
+	}
+	traffic, ok := istio.ReadTraffic(vs)
+	if !ok {
+		return "unreadable"
+	}
+	var parts []string
+	for _, w := range traffic.Weights {
+		parts = append(parts, w.Version+"="+w.Share.String())
+	}
+	for _, m := range traffic.Mirrors {
+		parts = append(parts, "copies to "+m.Version+"="+m.Share.String())
+	}
+	return strings.Join(parts, " ")
+}
+
+// leavingWhy is the reason of what is done before a Deployment goes.
+func leavingWhy(f routing.Facts) []string {
+	var out []string
+	for _, name := range f.Leaving {
+		out = append(out, fmt.Sprintf("Deployment %s is about to be deleted or scaled to zero", name))
+	}
+	return out
+}

@@ -1,0 +1,39 @@
+package webhook
+
+import (
+	"context"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// loggerFor adds to controller-runtime's logger, which names the Deployment and who asks.
+func loggerFor(ctx context.Context, req admission.Request) logr.Logger {
+	return ctrl.LoggerFrom(ctx).WithValues("operation", string(req.Operation), "dryRun", dryRun(req))
+}
+
+// answered counts an answer and, where it is more than yes, logs it. The sentences of problems quote what users wrote.
+func answered(ctx context.Context, req admission.Request, outcome, why string) {
+	admissions.WithLabelValues(outcome).Inc()
+	log := loggerFor(ctx, req)
+	if outcome == outcomeAccepted || outcome == outcomeWarned {
+		log = log.V(1)
+	}
+	log.Info("answered at admission", "outcome", outcome, "why", why)
+}
+
+// patched says in words what the patch does.
+func patched(o object, v routing.Verdict) []string {
+	var did []string
+	if v.Version != "" && o.TemplateLabels[release.VersionLabel] != v.Version {
+		did = append(did, "labelled with version "+v.Version)
+	}
+	if v.Hold {
+		did = append(did, "held at zero pods until the Service is pinned to stable")
+	}
+	return did
+}

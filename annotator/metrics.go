@@ -69,14 +69,13 @@ var (
 	watched = prometheus.NewGauge(prometheus.GaugeOpts{Name: "grayscale_istio_watched",
 		Help: "1 while Istio's definitions are served and its objects are watched, else 0."})
 
-	register = sync.OnceFunc(func() {
-		everySeries()
-		metrics.Registry.MustRegister(Collectors()...)
-	})
+	register = sync.OnceFunc(func() { metrics.Registry.MustRegister(Collectors()...) })
 )
 
-// Collectors are the controller's metrics. Setup registers them with controller-runtime's registry.
+// Collectors are the controller's metrics, with every series that they can have. Setup registers them with controller-runtime's
+// registry.
 func Collectors() []prometheus.Collector {
+	everySeries()
 	return []prometheus.Collector{releases, problems, holding, lifts, writes, restores, decisions, follows, drains, watched}
 }
 

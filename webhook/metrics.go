@@ -24,16 +24,17 @@ var (
 	expiry = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "grayscale_certificate_expiry_timestamp_seconds",
 		Help: "When the certificate that the webhook serves with expires, in seconds since 1970."}, nil)
 
-	register = sync.OnceFunc(func() {
-		for _, outcome := range []string{outcomeAccepted, outcomeWarned, outcomeRefused, outcomeUnchecked} {
-			admissions.WithLabelValues(outcome)
-		}
-		metrics.Registry.MustRegister(Collectors()...)
-	})
+	register = sync.OnceFunc(func() { metrics.Registry.MustRegister(Collectors()...) })
 )
 
-// Collectors are the webhook's metrics. Setup registers them with controller-runtime's registry.
-func Collectors() []prometheus.Collector { return []prometheus.Collector{admissions, expiry} }
+// Collectors are the webhook's metrics, with every series that they can have but that of a certificate that is not known
+// yet. Setup registers them with controller-runtime's registry.
+func Collectors() []prometheus.Collector {
+	for _, outcome := range []string{outcomeAccepted, outcomeWarned, outcomeRefused, outcomeUnchecked} {
+		admissions.WithLabelValues(outcome)
+	}
+	return []prometheus.Collector{admissions, expiry}
+}
 
 // expires notes until when the certificate that is served is valid.
 func expires(pair *tls.Certificate) {

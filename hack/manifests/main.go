@@ -10,11 +10,11 @@ package main
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
+
+	"grayscale.dev/grayscale/hack/generated"
 )
 
 const (
@@ -26,30 +26,7 @@ const (
 )
 
 func main() {
-	check := flag.Bool("check", false, "write nothing; exit with 1 where the file differs")
-	flag.Parse()
-	if err := run(*check); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-func run(check bool) error {
-	want, err := render()
-	if err != nil {
-		return err
-	}
-	if !check {
-		return os.WriteFile(out, want, 0o644)
-	}
-	got, err := os.ReadFile(out)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if !bytes.Equal(got, want) {
-		return fmt.Errorf("%s is not what %s renders: run make manifests", out, chart)
-	}
-	return nil
+	generated.Main(generated.File{Path: out, Source: chart + " renders", Again: "make manifests", Make: render})
 }
 
 // render is what Helm would install. The hook is left out: deleting the base deletes the namespace, which asks for the same.

@@ -39,15 +39,15 @@ bin/grayscale: $(SOURCES)
 	@CGO_ENABLED=0 go build -ldflags '-s -w' -o $@ ./cmd/grayscale
 
 .PHONY: test
-test: lint lab build $(TOOLS)/gotestsum $(TOOLS)/helm ## Run every check: lint, unit, golden, fuzz seeds, API-server and end-to-end tests
+test: lint lab build $(TOOLS)/gotestsum $(TOOLS)/helm $(TOOLS)/promtool ## Run every check: lint, unit, golden, fuzz seeds, API-server and end-to-end tests
 	@hack/test.sh all
 
 .PHONY: test-unit
-test-unit: $(TOOLS)/gotestsum ## Run the tests that need no lab
+test-unit: $(TOOLS)/gotestsum $(TOOLS)/helm $(TOOLS)/promtool ## Run the tests that need no lab
 	@hack/test.sh unit
 
 .PHONY: test-e2e
-test-e2e: lab build $(TOOLS)/gotestsum $(TOOLS)/helm ## Run the tests on the lab: API-server and end-to-end; RUN=regexp chooses
+test-e2e: lab build $(TOOLS)/gotestsum $(TOOLS)/helm $(TOOLS)/promtool ## Run the tests on the lab: API-server and end-to-end; RUN=regexp chooses
 	@hack/test.sh lab $(if $(RUN),-run '$(RUN)')
 
 .PHONY: sim
@@ -68,7 +68,7 @@ bench-scale: lab build ## Measure 100, 1,000 and 10,000 releases on the lab's AP
 	@GRAYSCALE_SCALE='$(SIZES)' go test -count 1 -timeout 2h -run '^$$' -bench Scale -benchtime 1x ./test/scale
 
 .PHONY: docs
-docs: ## Generate docs/annotations.md from the table of keys
+docs: ## Generate docs/annotations.md from the table of keys, docs/metrics.md from the metrics
 	@go run ./hack/docs
 
 .PHONY: manifests
@@ -90,3 +90,9 @@ $(TOOLS)/helm: hack/helm/go.mod
 	@echo "building helm: about 2 minutes the first time"
 	@cd hack/helm && GOBIN='$(TOOLS)' go install tool
 	@touch $@
+
+# Prometheus as well, for the same reason. The tag leaves its service discovery, and the clouds' libraries, out.
+$(TOOLS)/promtool $(TOOLS)/selectors &: hack/prometheus/go.mod $(wildcard hack/prometheus/selectors/*.go)
+	@echo "building promtool: about 2 minutes the first time"
+	@cd hack/prometheus && GOBIN='$(TOOLS)' go install -tags remove_all_sd -ldflags '-s -w' tool
+	@touch $(TOOLS)/promtool $(TOOLS)/selectors

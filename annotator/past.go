@@ -24,8 +24,10 @@ type pasts struct {
 
 // past is one Service's.
 type past struct {
-	// settled are the Deployments as they were when the routes last were as wanted, or were last written; nil before that.
+	// settled are the Deployments as they were when the routes last were as wanted, or were last written; first is true until
+	// this process has seen that for itself.
 	settled map[string]release.Deployment
+	first   bool
 	// derived are the derived objects as we left them or found them right, by kind.
 	derived map[string]client.Object
 	// asks are each Deployment's annotations, and since when they wait for routes.
@@ -60,6 +62,14 @@ func (p *pasts) forget(service types.NamespacedName) {
 
 // see notes what is asked for, and since when. What has conditions already was seen by whoever led before.
 func (p *past) see(f routing.Facts) {
+	if p.settled == nil {
+		p.first, p.settled = true, map[string]release.Deployment{}
+		for _, d := range f.Deployments {
+			if len(wishesOf(d)) == 0 || len(d.Conditions) > 0 {
+				p.settled[d.Name] = d
+			}
+		}
+	}
 	is := map[string]ask{}
 	for _, d := range f.Deployments {
 		wishes := wishesOf(d)
@@ -177,7 +187,7 @@ func (p *past) keep(f routing.Facts, d routing.Decision, wrote map[string]client
 	if wrote[kindVirtualService] == nil && d.After > 0 {
 		return // the routes that follow from this are still to come
 	}
-	p.settled = make(map[string]release.Deployment, len(f.Deployments))
+	p.first, p.settled = false, make(map[string]release.Deployment, len(f.Deployments))
 	for _, x := range f.Deployments {
 		p.settled[x.Name] = x
 	}

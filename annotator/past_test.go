@@ -9,11 +9,11 @@ import (
 
 	"istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/release"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // asked is a candidate of kubectl's with a weight, as it stands in the facts.
@@ -90,13 +90,22 @@ func TestWhySaysWhatHasChanged(t *testing.T) {
 
 // A replica that has just begun to lead says so about what others led before, and tells all about what is new.
 func TestWhyAtTheFirstLook(t *testing.T) {
-	if got := newPasts().of(webService).why(facts(1, asked("10", says("True", "Programmed")))); !slices.Equal(got, []string{whyFirstLook}) {
+	look := func(p *past, f routing.Facts) []string {
+		p.see(f)
+		return p.why(f)
+	}
+	if got := look(newPasts().of(webService), facts(1, asked("10", says("True", "Programmed")))); !slices.Equal(got, []string{whyFirstLook}) {
 		t.Errorf("a release of before: %q", got)
 	}
-	got := newPasts().of(webService).why(facts(1, asked("10")))
+	p := newPasts().of(webService)
+	got := look(p, facts(1, asked("10")))
 	want := []string{`Deployment web-v2: "grayscale.dev/strategy" is "canary", by "kubectl-apply"`, `Deployment web-v2: "grayscale.dev/weight" is "10", by "kubectl-annotate"`}
 	if !slices.Equal(got, want) {
 		t.Errorf("a new release: %q, want %q", got, want)
+	}
+	p.keep(facts(1, asked("10")), routing.Decision{After: time.Second}, nil)
+	if got := look(p, facts(2, asked("10", says("False", "Pinning")))); !slices.Equal(got, want) {
+		t.Errorf("a new release, after a first step: %q, want %q", got, want)
 	}
 }
 

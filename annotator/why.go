@@ -30,11 +30,7 @@ func (p *past) why(f routing.Facts) []string {
 	there := map[string]bool{}
 	for _, is := range f.Deployments {
 		there[is.Name] = true
-		was, known := p.settled[is.Name]
-		if !known && p.settled == nil && len(is.Conditions) > 0 {
-			continue // whoever led before knew it
-		}
-		out = append(out, differences(was, is)...)
+		out = append(out, differences(p.settled[is.Name], is)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.settled)) {
 		if !there[name] {
@@ -44,7 +40,7 @@ func (p *past) why(f routing.Facts) []string {
 	switch {
 	case len(out) > 0:
 		return out
-	case p.settled == nil:
+	case p.first:
 		return []string{whyFirstLook}
 	}
 	return []string{whyTime}

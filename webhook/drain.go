@@ -43,6 +43,7 @@ func (h draining) Handle(ctx context.Context, req admission.Request) admission.R
 	ctx, cancel := context.WithTimeout(ctx, drainPatience)
 	defer cancel()
 	if err := h.Drain(ctx, req.Namespace, name); err != nil {
+		loggerFor(ctx, req).Info("gave up moving traffic before an end", "deployment", req.Namespace+"/"+name, "why", err.Error())
 		return response.WithWarnings(fmt.Sprintf("the traffic of %s may not all have gone before its pods do: %v; a few requests can be lost",
 			release.Object(req.Namespace, name), err))
 	}

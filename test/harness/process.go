@@ -109,20 +109,26 @@ func Leader(t testing.TB) Replica {
 	return leaders[0]
 }
 
-// Metric sums a metric of the replica over all series that hold each of the texts, such as `method="PATCH"`.
-func (r Replica) Metric(name string, holding ...string) (float64, error) {
+// Scrape is what Prometheus would read from the replica.
+func (r Replica) Scrape() (string, error) {
 	asking := http.Client{Timeout: time.Second} // a stopped process does not answer
 	response, err := asking.Get(r.Metrics)
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
+	return string(text), err
+}
+
+// Metric sums a metric of the replica over all series that hold each of the texts, such as `method="PATCH"`.
+func (r Replica) Metric(name string, holding ...string) (float64, error) {
+	text, err := r.Scrape()
 	if err != nil {
 		return 0, err
 	}
 	sum := 0.0
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		series, value, found := strings.Cut(strings.TrimSpace(line), " ")
 		if family, _, _ := strings.Cut(series, "{"); !found || family != name || !holdsAll(series, holding) {
 			continue

@@ -7,8 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/zapr"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
@@ -50,7 +55,11 @@ func TestEndOfADeployment(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			a := &asked{err: tt.err}
-			r := draining{a}.Handle(context.Background(), ending(t, tt.name, tt.dry))
+			core, lines := observer.New(zapcore.InfoLevel)
+			r := draining{a}.Handle(ctrl.LoggerInto(context.Background(), zapr.NewLogger(zap.New(core))), ending(t, tt.name, tt.dry))
+			if (lines.Len() == 1) != (tt.err != nil) || tt.err != nil && lines.All()[0].ContextMap()["why"] != tt.err.Error() {
+				t.Errorf("logged %v", lines.All())
+			}
 			if !r.Allowed {
 				t.Errorf("it is refused: %v", r.Result)
 			}

@@ -97,6 +97,9 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"webhook.timeoutSeconds=31":                                 "/webhook/timeoutSeconds",
 		"replicas=-1":                                               "/replicas",
 		"settings.settle=2":                                         "/settings/settle",
+		"settings.pprofPort=-1":                                     "/settings/pprofPort",
+		"metrics.prometheusRule.certificateDays=0":                  "/metrics/prometheusRule/certificateDays",
+		"metrics.prometheusRule.runbook=":                           "/metrics/prometheusRule/runbook",
 		"image.digest=sha256:1":                                     "/image/digest",
 		"podLabels.app\\.kubernetes\\.io/name=other":                "app.kubernetes.io/name",
 		"podDisruptionBudget.maxUnavailable=0":                      "/podDisruptionBudget/maxUnavailable",
@@ -114,6 +117,16 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		out, err := tryHelm(t, "template", "grayscale", chart, "--set", set)
 		if err == nil || !strings.Contains(out, says) {
 			t.Errorf("--set %s is not refused with %q: %v %s", set, says, err, out[:min(len(out), 500)])
+		}
+	}
+}
+
+// Profiles are served only where they are asked for.
+func TestProfilesAreAskedFor(t *testing.T) {
+	for set, want := range map[string]bool{"settings.pprofPort=0": false, "settings.pprofPort=6060": true} {
+		out := helm(t, "template", "grayscale", chart, "--show-only", "templates/deployment.yaml", "--set", set)
+		if strings.Contains(out, "- --pprof-port=6060\n") != want {
+			t.Errorf("--set %s: served is not %t:\n%s", set, want, out)
 		}
 	}
 }

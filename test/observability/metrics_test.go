@@ -96,7 +96,7 @@ func edit(t *testing.T, ns string) {
 	}
 }
 
-// With the webhook out of the way, wrong annotations get in; the controller counts them, an unknown strategy too.
+// A candidate whose Service does not exist is admitted with a warning. The controller counts it until it goes.
 func TestMetricsTellWhatIsRefused(t *testing.T) {
 	ns := shop(t)
 	deploy(t, ns, "web-v2", map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/service": "nobody"})

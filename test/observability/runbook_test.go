@@ -18,11 +18,12 @@ import (
 
 var command = regexp.MustCompile(`(?m)^\$ (.+)$`)
 
-// Every command of the runbook does what it says on a real API server: a person who is woken up copies it as it stands.
+// Every command of the runbook, and of the page on metrics, does what it says on a real API server: a person who is woken
+// up copies it as it stands.
 func TestRunbookCommandsRun(t *testing.T) {
 	ns := reviews(t)
 	path := kubectlOnly(t)
-	commands := command.FindAllStringSubmatch(monitoring.Read(t, "docs", "runbook.md"), -1)
+	commands := command.FindAllStringSubmatch(monitoring.Read(t, "docs", "metrics.md")+monitoring.Read(t, "docs", "runbook.md"), -1)
 	if len(commands) < 30 {
 		t.Fatalf("the runbook has %d commands", len(commands))
 	}

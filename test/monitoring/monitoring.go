@@ -73,7 +73,7 @@ func Tool(t testing.TB, name string) string {
 	t.Helper()
 	path := filepath.Join(Root(), ".tools", "bin", name)
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%s is missing: run make .tools/bin/%s", path, name)
+		t.Fatalf("%s is missing: make test-unit builds it", path)
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {

@@ -3,7 +3,9 @@ package webhook
 import (
 	"context"
 	"fmt"
+	"net/http"
 
+	"golang.org/x/sync/semaphore"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -12,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// The paths at which the webhook configurations reach the handlers.
+// The paths at which the webhook configurations reach the handlers, before the slash and the secret that only they tell.
 const (
 	MutatePath   = "/mutate-apps-v1-deployment"
 	ValidatePath = "/validate-apps-v1-deployment"
@@ -32,9 +34,16 @@ func Setup(mgr manager.Manager, certificate *Certificate, controller Controller)
 	}
 	register()
 	n := neighbours{reader: mgr.GetCache()}
-	mgr.GetWebhookServer().Register(MutatePath, &admission.Webhook{Handler: mutating{n}})
-	mgr.GetWebhookServer().Register(ValidatePath, &admission.Webhook{Handler: validating{n}})
-	mgr.GetWebhookServer().Register(DrainPath, &admission.Webhook{Handler: draining{controller}})
-	mgr.GetWebhookServer().Register(RetirePath, &admission.Webhook{Handler: retiring{controller}})
+	g := &gate{configuration: certificate.options.Configuration, reader: mgr.GetAPIReader(), writer: mgr.GetClient()}
+	room := semaphore.NewWeighted(maxBodies)
+	for path, handler := range map[string]admission.Handler{
+		MutatePath: mutating{n}, ValidatePath: validating{n}, DrainPath: draining{controller}, RetirePath: retiring{controller},
+	} {
+		mgr.GetWebhookServer().Register(path+"/", g.guard(bounded(room, &admission.Webhook{Handler: handler})))
+	}
+	mgr.GetWebhookServer().Register("/", g.guard(http.NotFoundHandler()))
+	if err := mgr.Add(g); err != nil {
+		return err
+	}
 	return mgr.Add(certificate.keptWith(mgr))
 }

@@ -177,7 +177,7 @@ func newManager(config *rest.Config, certificate *webhook.Certificate, o options
 		LeaderElectionID:              "grayscale",
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true, // a replica that ends in good order is followed at once
-		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{Host: o.bind, Port: o.webhookPort,
+		WebhookServer: webhook.NewServer(ctrlwebhook.Options{Host: o.bind, Port: o.webhookPort,
 			TLSOpts: []func(*tls.Config){certificate.TLS}}),
 	})
 }

@@ -85,20 +85,20 @@ func strategyNames(list []Strategy) string {
 	return b.String()
 }
 
-// quote shows a value as a Go string literal, so that control characters, line breaks and bidirectional marks are
-// seen and not obeyed, and cuts it after maxShown runes.
+// quote shows a value as a Go string literal in ASCII, so that control characters, line breaks, bidirectional marks and
+// letters that only look like others are seen and not obeyed, and cuts it after maxShown runes.
 func quote(value string) string {
 	shown := start(value)
 	if len(shown) == len(value) {
-		return strconv.Quote(value)
+		return strconv.QuoteToASCII(value)
 	}
-	return fmt.Sprintf("%q... (%d bytes)", shown, len(value))
+	return fmt.Sprintf("%+q... (%d bytes)", shown, len(value))
 }
 
 // bare shows a name like quote does, without the quotes: one that Kubernetes takes, of 63 characters at most, is
 // shown as it is.
 func bare(name string) string {
-	quoted := strconv.Quote(start(name))
+	quoted := strconv.QuoteToASCII(start(name))
 	return quoted[1 : len(quoted)-1]
 }
 

@@ -57,6 +57,7 @@ type Replica struct {
 	Pod     string
 	PID     int
 	Metrics string // URL
+	Webhook string // host:port, as any pod of the cluster could dial it
 }
 
 // Replicas are the pods of grayscale that are not on their way out.
@@ -86,7 +87,8 @@ func replica(t testing.TB, p corev1.Pod) Replica {
 		t.Fatalf("the process of pod %s: %v", p.Name, err)
 	}
 	// A pod 10.X.a.b of the lab listens on 127.X.a.b.
-	return Replica{Pod: p.Name, PID: pid, Metrics: "http://127" + strings.TrimPrefix(p.Status.PodIP, "10") + ":8080/metrics"}
+	address := "127" + strings.TrimPrefix(p.Status.PodIP, "10")
+	return Replica{Pod: p.Name, PID: pid, Webhook: address + ":9443", Metrics: "http://" + address + ":8080/metrics"}
 }
 
 // Leader waits until exactly one replica of grayscale says that it leads, and gives it. The Lease's own holder is a host

@@ -1,0 +1,227 @@
+package webhook
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"grayscale.dev/grayscale/routing"
+)
+
+const (
+	// lookPause is the least time between two looks that callers with unknown paths can cause.
+	lookPause = 100 * time.Millisecond
+	// refusalPause is the least time between two lines in the log about refused callers.
+	refusalPause = time.Minute
+)
+
+// gate lets the API server's questions in and nobody else's. The API server proves itself by no certificate, unless its own
+// command line says so; but it alone is told the paths that the webhook configurations hold. So each of them ends with a secret, which
+// grayscale puts there as it does the CA: whoever may read webhook configurations, which is no right of namespaces' users,
+// knows it, and no other Pod does.
+type gate struct {
+	configuration string
+	reader        client.Reader // past the caches
+	writer        client.Writer
+
+	paths atomic.Pointer[[]string] // of every webhook, with their secrets
+
+	lock   sync.Mutex
+	looked time.Time // when the configurations were last read
+	told   time.Time // when a refusal was last logged
+}
+
+// homes are the paths of the webhooks by their names in the manifests, without the secrets.
+var homes = map[string]string{
+	"mutate.grayscale.dev":   MutatePath,
+	"validate.grayscale.dev": ValidatePath,
+	"drain.grayscale.dev":    DrainPath,
+	"retire.grayscale.dev":   RetirePath,
+}
+
+// NeedLeaderElection tells the manager that every replica has a gate.
+func (g *gate) NeedLeaderElection() bool { return false }
+
+// Start puts secrets where they are missing until the context ends: a configuration loses them where it is replaced.
+func (g *gate) Start(ctx context.Context) error {
+	for {
+		next := lookAgain
+		if err := g.keep(ctx); err != nil && ctx.Err() == nil {
+			ctrl.LoggerFrom(ctx).Error(err, "the webhooks' secret paths; trying again", "after", retryFirst.String())
+			next = retryFirst
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(next):
+		}
+	}
+}
+
+func (g *gate) keep(ctx context.Context) error {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	return g.look(ctx)
+}
+
+// look reads the paths from the webhook configurations, where it completes them first; the lock is held.
+func (g *gate) look(ctx context.Context) error {
+	g.looked = time.Now()
+	var found []string
+	for _, configuration := range []client.Object{
+		&admissionregistrationv1.MutatingWebhookConfiguration{}, &admissionregistrationv1.ValidatingWebhookConfiguration{},
+	} {
+		if err := g.complete(ctx, configuration); err != nil {
+			return fmt.Errorf("%T %s: %w", configuration, g.configuration, err)
+		}
+		for _, to := range targets(configuration) {
+			if home := homeOf(to); home != "" {
+				found = append(found, *to.config.Service.Path)
+			}
+		}
+	}
+	g.paths.Store(&found)
+	return nil
+}
+
+// complete writes a secret behind every path that has none. A write is refused where somebody else wrote in between, such
+// as another replica with its own secret; what that one left is read by the next look.
+func (g *gate) complete(ctx context.Context, configuration client.Object) error {
+	err := g.reader.Get(ctx, types.NamespacedName{Name: g.configuration}, configuration)
+	if err != nil {
+		return client.IgnoreNotFound(err) // an administrator may run the controller without webhooks
+	}
+	before := configuration.DeepCopyObject().(client.Object)
+	missing := false
+	for _, to := range targets(configuration) {
+		if home := homeOf(to); home != "" && !secret(to.path(), home) {
+			path := home + "/" + strings.ToLower(rand.Text()) // the API server takes lower-case names alone
+			to.config.Service.Path, missing = &path, true
+		}
+	}
+	if !missing {
+		return nil
+	}
+	return g.writer.Patch(ctx, configuration, client.StrategicMergeFrom(before, client.MergeFromWithOptimisticLock{}),
+		client.FieldOwner(routing.FieldManager))
+}
+
+// secret reports whether a path is home's with something behind it.
+func secret(path, home string) bool {
+	behind, found := strings.CutPrefix(path, home+"/")
+	return found && behind != ""
+}
+
+// knows reports whether the path is one of those in the webhook configurations. One that is new to this replica cannot be told from a
+// forged one without looking, which forgers cannot have done more than every lookPause.
+func (g *gate) knows(ctx context.Context, path string) bool {
+	if g.known(path) {
+		return true
+	}
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	if g.known(path) { // somebody has looked meanwhile
+		return true
+	}
+	if time.Since(g.looked) < lookPause {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := g.look(ctx); err != nil {
+		ctrl.Log.WithName("webhook").Error(err, "a caller's path cannot be checked")
+		return false
+	}
+	return g.known(path)
+}
+
+// known compares with all of them in constant time, so that how long it takes tells nothing about a secret.
+func (g *gate) known(path string) bool {
+	found, paths := 0, g.paths.Load()
+	if paths == nil {
+		return false
+	}
+	for _, p := range *paths {
+		found |= subtle.ConstantTimeCompare([]byte(p), []byte(path))
+	}
+	return found == 1
+}
+
+// guard answers callers that know the path, and sends all others away before a byte of their body is read.
+func (g *gate) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.knows(r.Context(), r.URL.Path) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		g.tell(r.RemoteAddr)
+		// What they send is not waited for, and they get no second question out of one handshake.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // every connection of the server has deadlines
+		w.Header().Set("Connection", "close")
+		http.Error(w, "only the API server is answered: the webhook configuration has told it the path", http.StatusForbidden)
+	})
+}
+
+// tell logs a refusal now and then: callers cannot fill the log. Their path is not in it: it may be a secret but for a typo.
+func (g *gate) tell(caller string) {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	if time.Since(g.told) < refusalPause {
+		return
+	}
+	g.told = time.Now()
+	ctrl.Log.WithName("webhook").Info("refused a caller that does not know the webhook's path; more of them are not logged for a while",
+		"caller", caller, "pause", refusalPause.String())
+}
+
+// target is one webhook of a configuration.
+type target struct {
+	name   string
+	config *admissionregistrationv1.WebhookClientConfig
+}
+
+func (t target) path() string {
+	if t.config.Service.Path == nil {
+		return ""
+	}
+	return *t.config.Service.Path
+}
+
+// homeOf is the path of ours that a webhook leads to, by what stands there or else by its name; empty where it is none of ours.
+func homeOf(t target) string {
+	if t.config.Service == nil {
+		return ""
+	}
+	for _, home := range homes {
+		if path := t.path(); path == home || secret(path, home) {
+			return home
+		}
+	}
+	return homes[t.name]
+}
+
+func targets(configuration client.Object) []target {
+	var out []target
+	switch c := configuration.(type) {
+	case *admissionregistrationv1.MutatingWebhookConfiguration:
+		for i := range c.Webhooks {
+			out = append(out, target{c.Webhooks[i].Name, &c.Webhooks[i].ClientConfig})
+		}
+	case *admissionregistrationv1.ValidatingWebhookConfiguration:
+		for i := range c.Webhooks {
+			out = append(out, target{c.Webhooks[i].Name, &c.Webhooks[i].ClientConfig})
+		}
+	}
+	return out
+}

@@ -55,8 +55,9 @@ sim: ## Try seeded schedules of acts and faults on a simulated cluster; SEED=n b
 	@go test ./test/sim -run TestSim -sim.seed=$(or $(SEED),0) -sim.for=$(or $(FOR),1m) -timeout 0 -v
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint $(TOOLS)/helm ## Check style, imports between rooms, and that generated files are up to date
+lint: $(TOOLS)/golangci-lint $(TOOLS)/helm $(TOOLS)/actionlint ## Check style, imports between rooms, licences, workflows, and that generated files are up to date
 	@$(TOOLS)/golangci-lint run ./...
+	@for module in hack/image hack/supply; do (cd $$module && $(TOOLS)/golangci-lint run ./...); done
 	@hack/lint.sh
 
 .PHONY: bench
@@ -75,15 +76,44 @@ docs: ## Generate docs/annotations.md from the table of keys, docs/metrics.md fr
 manifests: $(TOOLS)/helm ## Render manifests/base from the Helm chart, manifests/chart
 	@go run ./hack/manifests
 
+# What an image and an SBOM say of themselves; the time is that of the sources (https://reproducible-builds.org/specs/source-date-epoch/).
+VERSION ?= $(shell git describe --tags --always --dirty)
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+
+.PHONY: image
+image: ## Build the image for amd64 and arm64 as an OCI layout, dist/image, and print its digest; VERSION=v1.2.3 names it
+	@go run -C hack/supply ./licenses -root '$(CURDIR)' -texts dist/licenses
+	@go run -C hack/image . -root '$(CURDIR)' -version '$(VERSION)' -revision "$$(git rev-parse HEAD)" -licenses '$(CURDIR)/dist/licenses'
+
+.PHONY: sbom
+sbom: $(TOOLS)/cyclonedx-gomod ## Write dist/sbom.cdx.json, what the binary is made of, in CycloneDX
+	@mkdir -p dist
+	@CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(TOOLS)/cyclonedx-gomod app -json -noserial -std -main cmd/grayscale -output dist/sbom.cdx.json . 2>/dev/null
+	@go run -C hack/supply ./licenses -root '$(CURDIR)' -sbom dist/sbom.cdx.json
+
+.PHONY: licenses
+licenses: ## Check the licences of what the binary is made of, and write their texts to dist/licenses
+	@go run -C hack/supply ./licenses -root '$(CURDIR)' -texts dist/licenses
+
+.PHONY: vulncheck
+vulncheck: $(TOOLS)/govulncheck ## Look for known vulnerabilities in what the binary calls; needs Go's vulnerability database
+	@hack/vulncheck.sh
+
 .PHONY: clean
 clean: ## Remove what the other targets made; Go's own cache stays
-	@rm -rf bin .tools .lab
+	@rm -rf bin .tools .lab dist
 
 # All tools come from the versions that hack/tools/go.mod pins.
 $(TOOLS)/golangci-lint $(TOOLS)/gotestsum $(TOOLS)/benchstat &: hack/tools/go.mod
 	@echo "building golangci-lint, gotestsum and benchstat: about 3 minutes the first time"
 	@cd hack/tools && GOBIN='$(TOOLS)' go install tool
 	@touch $(TOOLS)/golangci-lint $(TOOLS)/gotestsum $(TOOLS)/benchstat
+
+# What makes the supply chain's papers has a module of its own, so that its versions do not move those of the tools above.
+$(TOOLS)/actionlint $(TOOLS)/cyclonedx-gomod $(TOOLS)/govulncheck &: hack/supply/go.mod
+	@echo "building actionlint, cyclonedx-gomod and govulncheck: about a minute the first time"
+	@cd hack/supply && GOBIN='$(TOOLS)' go install tool
+	@touch $(TOOLS)/actionlint $(TOOLS)/cyclonedx-gomod $(TOOLS)/govulncheck
 
 # Helm has a module of its own: its versions of Kubernetes' modules are the lab's, so that the two share what is built.
 $(TOOLS)/helm: hack/helm/go.mod

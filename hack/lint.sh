@@ -9,6 +9,13 @@ go mod tidy -diff >/dev/null || {
 	echo "go.mod or go.sum is not tidy: run go mod tidy" >&2
 	exit 1
 }
+go run -C hack/supply ./licenses -root ../..
+.tools/bin/actionlint
+# A tag of somebody else's repository can be moved: a commit cannot.
+if git grep --untracked -nE 'uses: ' -- .github/workflows | grep -vE 'uses: [^@ ]+@[0-9a-f]{40} # v[0-9.]+$'; then
+	echo "an action is not pinned: name it by its commit, and its version in a comment" >&2
+	exit 1
+fi
 # The lab's module is vetted with its tests (hack/test.sh); golangci-lint would type-check all of Kubernetes and Istio.
 unformatted=$(gofmt -l test/lab hack)
 [ -z "$unformatted" ] || {

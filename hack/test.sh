@@ -24,6 +24,8 @@ if [ "${1:-}" = --stream ]; then # what gotestsum runs: JSON on stdout, everythi
 		# shellcheck disable=SC2086 # one word per package
 		go test -json -timeout 10m "$@" $unit || status=1
 		go test -C test/lab -json -timeout 15m "$@" ./... || status=1
+		go test -C hack/supply -json -timeout 10m "$@" ./... || status=1
+		go test -C hack/image -json -timeout 20m "$@" ./... || status=1 # compiles the product for both architectures
 	fi
 	if [ "$what" != unit ]; then
 		# shellcheck disable=SC2086

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,7 +36,7 @@ type gate struct {
 	reader        client.Reader // past the caches
 	writer        client.Writer
 
-	paths atomic.Pointer[[]string] // of every webhook, with their secrets
+	paths atomic.Pointer[map[string]string] // with their secrets, of every webhook, and the handlers' without
 
 	lock   sync.Mutex
 	looked time.Time // when the configurations were last read
@@ -78,7 +79,7 @@ func (g *gate) keep(ctx context.Context) error {
 // look reads the paths from the webhook configurations, where it completes them first; the lock is held.
 func (g *gate) look(ctx context.Context) error {
 	g.looked = time.Now()
-	var found []string
+	found := map[string]string{}
 	for _, configuration := range []client.Object{
 		&admissionregistrationv1.MutatingWebhookConfiguration{}, &admissionregistrationv1.ValidatingWebhookConfiguration{},
 	} {
@@ -87,7 +88,7 @@ func (g *gate) look(ctx context.Context) error {
 		}
 		for _, to := range targets(configuration) {
 			if home := homeOf(to); home != "" {
-				found = append(found, *to.config.Service.Path)
+				found[to.path()] = home
 			}
 		}
 	}
@@ -123,45 +124,46 @@ func secret(path, home string) bool {
 	return found && behind != ""
 }
 
-// knows reports whether the path is one of those in the webhook configurations. One that is new to this replica cannot be told from a
-// forged one without looking, which forgers cannot have done more than every lookPause.
-func (g *gate) knows(ctx context.Context, path string) bool {
-	if g.known(path) {
-		return true
+// home is the handler's path for a path that is in the webhook configurations; empty for every other one. One that is new to this
+// replica cannot be told from a forged one without looking, which forgers cannot have done more often than every lookPause.
+func (g *gate) home(ctx context.Context, path string) string {
+	if home := g.known(path); home != "" {
+		return home
 	}
 	g.lock.Lock()
 	defer g.lock.Unlock()
-	if g.known(path) { // somebody has looked meanwhile
-		return true
-	}
-	if time.Since(g.looked) < lookPause {
-		return false
+	if home := g.known(path); home != "" || time.Since(g.looked) < lookPause {
+		return home // where there is one, somebody has looked meanwhile
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := g.look(ctx); err != nil {
 		ctrl.Log.WithName("webhook").Error(err, "a caller's path cannot be checked")
-		return false
+		return ""
 	}
 	return g.known(path)
 }
 
 // known compares with all of them in constant time, so that how long it takes tells nothing about a secret.
-func (g *gate) known(path string) bool {
-	found, paths := 0, g.paths.Load()
+func (g *gate) known(path string) string {
+	found, paths := "", g.paths.Load()
 	if paths == nil {
-		return false
+		return found
 	}
-	for _, p := range *paths {
-		found |= subtle.ConstantTimeCompare([]byte(p), []byte(path))
+	for p, home := range *paths {
+		if subtle.ConstantTimeCompare([]byte(p), []byte(path)) == 1 {
+			found = home
+		}
 	}
-	return found == 1
+	return found
 }
 
-// guard answers callers that know the path, and sends all others away before a byte of their body is read.
+// guard lets callers through that know a path, and sends all others away before a byte of their body is read.
 func (g *gate) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.knows(r.Context(), r.URL.Path) {
+		if home := g.home(r.Context(), r.URL.Path); home != "" {
+			r = r.WithContext(r.Context()) // a copy
+			r.URL = &url.URL{Path: home, RawQuery: r.URL.RawQuery}
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 )
 
@@ -37,18 +38,26 @@ const (
 	maxConnections = 1024
 )
 
-// Server is controller-runtime's webhook server with bounds on what its callers can cost.
+// Server is controller-runtime's webhook server, behind a gate, and with bounds on what its callers can cost.
 type Server struct {
 	ctrlwebhook.Server
 	options ctrlwebhook.Options
+	gate    gate
 }
 
-// NewServer makes a server that listens where the options say. It serves HTTP/1.1, which is what API servers ask webhooks by.
-func NewServer(options ctrlwebhook.Options) *Server {
+// NewServer makes a server that listens where the options say, and answers who knows the paths in the webhook configurations of that
+// name. It serves HTTP/1.1, which is what API servers ask webhooks by. Setup has to follow.
+func NewServer(options ctrlwebhook.Options, configuration string) *Server {
 	if options.WebhookMux == nil {
 		options.WebhookMux = http.NewServeMux()
 	}
-	return &Server{Server: ctrlwebhook.NewServer(options), options: options}
+	return &Server{Server: ctrlwebhook.NewServer(options), options: options, gate: gate{configuration: configuration}}
+}
+
+// keptWith gives the gate access to the API server.
+func (s *Server) keptWith(mgr manager.Manager) error {
+	s.gate.reader, s.gate.writer = mgr.GetAPIReader(), mgr.GetClient()
+	return mgr.Add(&s.gate)
 }
 
 // Start serves until the context ends, and then answers what has been asked already.
@@ -62,7 +71,8 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	server := &http.Server{
-		Handler: s.options.WebhookMux, BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler:           s.gate.guard(bounded(semaphore.NewWeighted(maxBodies), s.options.WebhookMux)),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: headerLimit, ReadTimeout: bodyLimit, WriteTimeout: answerLimit, IdleTimeout: idleLimit,
 		MaxHeaderBytes: maxHeader,
 	}

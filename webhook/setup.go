@@ -3,9 +3,7 @@ package webhook
 import (
 	"context"
 	"fmt"
-	"net/http"
 
-	"golang.org/x/sync/semaphore"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -14,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// The paths at which the webhook configurations reach the handlers, before the slash and the secret that only they tell.
+// The paths of the handlers. The webhook configurations have a secret behind each, see gate.
 const (
 	MutatePath   = "/mutate-apps-v1-deployment"
 	ValidatePath = "/validate-apps-v1-deployment"
@@ -32,18 +30,18 @@ func Setup(mgr manager.Manager, certificate *Certificate, controller Controller)
 			return fmt.Errorf("watching %T: %w", o, err)
 		}
 	}
-	register()
-	n := neighbours{reader: mgr.GetCache()}
-	g := &gate{configuration: certificate.options.Configuration, reader: mgr.GetAPIReader(), writer: mgr.GetClient()}
-	room := semaphore.NewWeighted(maxBodies)
-	for path, handler := range map[string]admission.Handler{
-		MutatePath: mutating{n}, ValidatePath: validating{n}, DrainPath: draining{controller}, RetirePath: retiring{controller},
-	} {
-		mgr.GetWebhookServer().Register(path+"/", g.guard(bounded(room, &admission.Webhook{Handler: handler})))
+	server, ok := mgr.GetWebhookServer().(*Server)
+	if !ok {
+		return fmt.Errorf("the manager's webhook server is a %T, which answers anybody: it has to be made by NewServer", mgr.GetWebhookServer())
 	}
-	mgr.GetWebhookServer().Register("/", g.guard(http.NotFoundHandler()))
-	if err := mgr.Add(g); err != nil {
+	if err := server.keptWith(mgr); err != nil {
 		return err
 	}
+	register()
+	n := neighbours{reader: mgr.GetCache()}
+	mgr.GetWebhookServer().Register(MutatePath, &admission.Webhook{Handler: mutating{n}})
+	mgr.GetWebhookServer().Register(ValidatePath, &admission.Webhook{Handler: validating{n}})
+	mgr.GetWebhookServer().Register(DrainPath, &admission.Webhook{Handler: draining{controller}})
+	mgr.GetWebhookServer().Register(RetirePath, &admission.Webhook{Handler: retiring{controller}})
 	return mgr.Add(certificate.keptWith(mgr))
 }

@@ -178,6 +178,6 @@ func newManager(config *rest.Config, certificate *webhook.Certificate, o options
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true, // a replica that ends in good order is followed at once
 		WebhookServer: webhook.NewServer(ctrlwebhook.Options{Host: o.bind, Port: o.webhookPort,
-			TLSOpts: []func(*tls.Config){certificate.TLS}}),
+			TLSOpts: []func(*tls.Config){certificate.TLS}}, configuration),
 	})
 }

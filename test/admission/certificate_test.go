@@ -92,7 +92,7 @@ func replica(t *testing.T, ns string) (address string, stop func()) {
 	certificate := webhook.NewCertificate(webhook.CertificateOptions{Namespace: ns, Service: service, Secret: secret, Configuration: configuration})
 	mgr, err := manager.New(harness.Config(), manager.Options{
 		Metrics: server.Options{BindAddress: "0"}, GracefulShutdownTimeout: ptr.To(5 * time.Second),
-		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{Host: "127.0.0.1", Port: port, TLSOpts: []func(*tls.Config){certificate.TLS}}),
+		WebhookServer: webhook.NewServer(ctrlwebhook.Options{Host: "127.0.0.1", Port: port, TLSOpts: []func(*tls.Config){certificate.TLS}}, configuration),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -135,7 +135,7 @@ func TestHostileKeysAreWarnedOfPlainly(t *testing.T) {
 	for name, value := range hostile {
 		annotations := map[string]string{intent.Prefix + "wieght": value}
 		if len(value) < 80<<10 { // the API server bounds all annotations together
-			annotations[intent.Prefix+"steps"], annotations[intent.Prefix+"hosts"] = value, value
+			annotations[intent.Prefix+"match"], annotations[intent.Prefix+"hosts"] = value, value
 		}
 		said, err := create(annotations)
 		if err != nil || !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "did you mean grayscale.dev/weight?") }) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,7 +40,7 @@ type gate struct {
 	paths atomic.Pointer[map[string]string] // with their secrets, of every webhook, and the handlers' without
 
 	lock   sync.Mutex
-	looked time.Time // when the configurations were last read
+	looked time.Time // when the last look began
 	told   time.Time // when a refusal was last logged
 }
 
@@ -80,11 +81,14 @@ func (g *gate) keep(ctx context.Context) error {
 func (g *gate) look(ctx context.Context) error {
 	g.looked = time.Now()
 	found := map[string]string{}
-	for _, configuration := range []client.Object{
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, kind := range []client.Object{
 		&admissionregistrationv1.MutatingWebhookConfiguration{}, &admissionregistrationv1.ValidatingWebhookConfiguration{},
 	} {
-		if err := g.complete(ctx, configuration); err != nil {
-			return fmt.Errorf("%T %s: %w", configuration, g.configuration, err)
+		configuration, err := g.complete(ctx, kind)
+		if err != nil {
+			return fmt.Errorf("%T %s: %w", kind, g.configuration, err)
 		}
 		for _, to := range targets(configuration) {
 			if home := homeOf(to); home != "" {
@@ -96,26 +100,36 @@ func (g *gate) look(ctx context.Context) error {
 	return nil
 }
 
-// complete writes a secret behind every path that has none. A write is refused where somebody else wrote in between, such
-// as another replica with its own secret; what that one left is read by the next look.
-func (g *gate) complete(ctx context.Context, configuration client.Object) error {
-	err := g.reader.Get(ctx, types.NamespacedName{Name: g.configuration}, configuration)
-	if err != nil {
-		return client.IgnoreNotFound(err) // an administrator may run the controller without webhooks
+// complete writes a secret behind every path that has none, and gives the configuration as it is then. A write is refused where somebody else wrote in between, such
+// as another replica with its own secret: what that one left is taken then.
+func (g *gate) complete(ctx context.Context, kind client.Object) (client.Object, error) {
+	for {
+		configuration := kind.DeepCopyObject().(client.Object)
+		err := g.reader.Get(ctx, types.NamespacedName{Name: g.configuration}, configuration)
+		if err != nil {
+			return configuration, client.IgnoreNotFound(err) // an administrator may run the controller without webhooks
+		}
+		before := configuration.DeepCopyObject().(client.Object)
+		if !addSecrets(configuration) {
+			return configuration, nil
+		}
+		err = g.writer.Patch(ctx, configuration, client.StrategicMergeFrom(before, client.MergeFromWithOptimisticLock{}),
+			client.FieldOwner(routing.FieldManager))
+		if !apierrors.IsConflict(err) {
+			return configuration, err
+		}
 	}
-	before := configuration.DeepCopyObject().(client.Object)
-	missing := false
+}
+
+// addSecrets puts one behind every path of ours that has none, and reports whether there was any.
+func addSecrets(configuration client.Object) (missing bool) {
 	for _, to := range targets(configuration) {
 		if home := homeOf(to); home != "" && !secret(to.path(), home) {
 			path := home + "/" + strings.ToLower(rand.Text()) // the API server takes lower-case names alone
 			to.config.Service.Path, missing = &path, true
 		}
 	}
-	if !missing {
-		return nil
-	}
-	return g.writer.Patch(ctx, configuration, client.StrategicMergeFrom(before, client.MergeFromWithOptimisticLock{}),
-		client.FieldOwner(routing.FieldManager))
+	return missing
 }
 
 // secret reports whether a path is home's with something behind it.
@@ -125,23 +139,39 @@ func secret(path, home string) bool {
 }
 
 // home is the handler's path for a path that is in the webhook configurations; empty for every other one. One that is new to this
-// replica cannot be told from a forged one without looking, which forgers cannot have done more often than every lookPause.
+// replica cannot be told from a forged one without looking, which forgers cannot have done more often than every lookPause: callers
+// with unknown paths wait for the next look together.
 func (g *gate) home(ctx context.Context, path string) string {
-	if home := g.known(path); home != "" {
-		return home
+	for arrived := time.Now(); ; {
+		if home := g.known(path); home != "" {
+			return home
+		}
+		wait := g.lookSince(ctx, arrived)
+		if wait == 0 {
+			return g.known(path)
+		}
+		select {
+		case <-ctx.Done():
+			return ""
+		case <-time.After(wait):
+		}
 	}
+}
+
+// lookSince looks, unless somebody has begun to since the time given; or it tells how long that has to wait.
+func (g *gate) lookSince(ctx context.Context, arrived time.Time) (wait time.Duration) {
 	g.lock.Lock()
 	defer g.lock.Unlock()
-	if home := g.known(path); home != "" || time.Since(g.looked) < lookPause {
-		return home // where there is one, somebody has looked meanwhile
+	if g.looked.After(arrived) {
+		return 0
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	if wait := lookPause - time.Since(g.looked); wait > 0 {
+		return wait
+	}
 	if err := g.look(ctx); err != nil {
 		ctrl.Log.WithName("webhook").Error(err, "a caller's path cannot be checked")
-		return ""
 	}
-	return g.known(path)
+	return 0
 }
 
 // known compares with all of them in constant time, so that how long it takes tells nothing about a secret.

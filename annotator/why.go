@@ -53,7 +53,7 @@ func differences(was, is release.Deployment) []string {
 	for _, key := range slices.Sorted(maps.Keys(merged(before, now))) {
 		if text := change(key, before, now); text != "" {
 			if who := is.SetBy[key]; who != "" {
-				text += fmt.Sprintf(", by %q", who)
+				text += fmt.Sprintf(", by %+q", who)
 			}
 			out = append(out, fmt.Sprintf("Deployment %s: %s", is.Name, text))
 		}
@@ -81,11 +81,11 @@ func change(key string, before, now map[string]string) string {
 	is, has := now[key]
 	switch {
 	case had && !has:
-		return fmt.Sprintf("%q removed (was %.*q)", key, mostValue, was)
+		return fmt.Sprintf("%q removed (was %+.*q)", key, mostValue, was)
 	case !had:
-		return fmt.Sprintf("%q is %.*q", key, mostValue, is)
+		return fmt.Sprintf("%q is %+.*q", key, mostValue, is)
 	case was != is:
-		return fmt.Sprintf("%q is %.*q (was %.*q)", key, mostValue, is, mostValue, was)
+		return fmt.Sprintf("%q is %+.*q (was %+.*q)", key, mostValue, is, mostValue, was)
 	}
 	return ""
 }

@@ -1,0 +1,69 @@
+package ha
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// What is promised is a second and 17 seconds; a machine that builds something else meanwhile may take longer.
+const (
+	handoverLimit = 5 * time.Second
+	crashLimit    = 20 * time.Second
+)
+
+// The leader is told to end, again and again, and each time a weight is changed as soon as it has let the lease go. The next
+// leader writes it.
+func TestHandover(t *testing.T) {
+	s := begin(t)
+	for round := range 3 {
+		leader := standing(t)
+		before, percent := holder(t), 10*(round+1)
+		told := time.Now()
+		end(t, leader, syscall.SIGTERM)
+		for holder(t) == before {
+			if time.Since(told) > handoverLimit {
+				t.Fatalf("%s has not let the lease go %s after SIGTERM", leader.Pod, time.Since(told))
+			}
+		}
+		free := time.Since(told)
+		s.weigh(percent)
+		took := s.routed(percent).Sub(told)
+		t.Logf("SIGTERM to lease free %s, to the next leader's first write %s", free.Round(time.Millisecond), took.Round(time.Millisecond))
+		if took > handoverLimit {
+			t.Errorf("the next leader's first write came %s after SIGTERM, want at most %s", took, handoverLimit)
+		}
+		s.programmed(percent)
+	}
+}
+
+// The leader dies, and with it what it had in mind about a weight that is changed at the same time.
+func TestCrash(t *testing.T) {
+	s := begin(t)
+	leader := standing(t)
+	died := time.Now()
+	end(t, leader, syscall.SIGKILL)
+	s.weigh(35)
+	took := s.routed(35).Sub(died)
+	t.Logf("SIGKILL to the next leader's first write %s", took.Round(time.Millisecond))
+	if took > crashLimit {
+		t.Errorf("the next leader's first write came %s after the crash, want at most %s", took, crashLimit)
+	}
+	s.programmed(35)
+}
+
+// standing waits until every replica is ready, and gives the one that leads.
+func standing(t *testing.T) harness.Replica {
+	t.Helper()
+	harness.WaitReady(t, own, "grayscale")
+	return harness.Leader(t)
+}
+
+func end(t *testing.T, r harness.Replica, signal syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(r.PID, signal); err != nil {
+		t.Fatalf("%s to pod %s: %v", signal, r.Pod, err)
+	}
+}

@@ -29,6 +29,7 @@ type lease struct {
 	watched coordinationclient.LeaseInterface
 	name    string
 	led     bool // from then on it only renews, or ends
+	begun   metav1.Time
 
 	last  *resourcelock.LeaderElectionRecord // of another holder
 	since time.Time                          // when last was first seen
@@ -77,16 +78,29 @@ func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []
 
 // Create makes the Lease, which somebody has deleted.
 func (l *lease) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	err := l.Interface.Create(ctx, record)
+	err := l.Interface.Create(ctx, l.dated(record))
 	l.led = l.led || err == nil
 	return err
 }
 
 // Update takes the lease, renews it, or lets it go; the API server refuses it where somebody else wrote since Get.
 func (l *lease) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	err := l.Interface.Update(ctx, record)
+	err := l.Interface.Update(ctx, l.dated(record))
 	l.led = l.led || err == nil
 	return err
+}
+
+// dated puts in the time at which this replica came to lead, where client-go has the one from before Get's patience.
+func (l *lease) dated(record resourcelock.LeaderElectionRecord) resourcelock.LeaderElectionRecord {
+	if record.HolderIdentity != l.Identity() {
+		return record
+	}
+	if !l.led {
+		l.begun = metav1.Now()
+		record.RenewTime = l.begun
+	}
+	record.AcquireTime = l.begun
+	return record
 }
 
 // Describe names the Lease in client-go's log.

@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"fmt"
 	"syscall"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func TestHandover(t *testing.T) {
 	s := begin(t)
 	for round := range 3 {
 		leader := standing(t)
-		before, percent := holder(t), 10*(round+1)
+		before, restarts, percent := holder(t), restarts(t), 10*(round+1)
 		told := time.Now()
 		end(t, leader, syscall.SIGTERM)
 		for holder(t) == before {
@@ -36,6 +37,7 @@ func TestHandover(t *testing.T) {
 			t.Errorf("the next leader's first write came %s after SIGTERM, want at most %s", took, handoverLimit)
 		}
 		s.programmed(percent)
+		harness.Eventually(t, "the old leader has started anew", func() error { return restartedSince(t, restarts) })
 	}
 }
 
@@ -52,6 +54,15 @@ func TestCrash(t *testing.T) {
 		t.Errorf("the next leader's first write came %s after the crash, want at most %s", took, crashLimit)
 	}
 	s.programmed(35)
+}
+
+func restarts(t *testing.T) int { return harness.Restarts(t, own, replicas) }
+
+func restartedSince(t *testing.T, before int) error {
+	if n := restarts(t); n == before {
+		return fmt.Errorf("%d restarts, as before", n)
+	}
+	return nil
 }
 
 // standing waits until every replica is ready, and gives the one that leads.

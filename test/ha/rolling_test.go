@@ -27,7 +27,7 @@ func TestRollingUpdate(t *testing.T) {
 	failurePolicy(t, "Fail", 10)
 	t.Cleanup(func() { failurePolicy(t, "Ignore", 3) })
 	asked := ask(t, s.ns)
-	old := harness.PodUIDs(t, own, "app.kubernetes.io/name=grayscale")
+	old := harness.PodUIDs(t, own, replicas)
 	harness.Kubectl(t, "", "rollout", "restart", "-n", own, "deployment/grayscale")
 	for percent := 10; percent <= 40; percent += 10 {
 		s.weigh(percent)
@@ -35,7 +35,7 @@ func TestRollingUpdate(t *testing.T) {
 	}
 	harness.WaitReady(t, own, "grayscale")
 	harness.Eventually(t, "all pods are new ones", func() error {
-		for name := range harness.PodUIDs(t, own, "app.kubernetes.io/name=grayscale") {
+		for name := range harness.PodUIDs(t, own, replicas) {
 			if _, stays := old[name]; stays {
 				return fmt.Errorf("pod %s is still there", name)
 			}

@@ -14,6 +14,7 @@ import (
 
 const (
 	own      = "grayscale-system"
+	replicas = "app.kubernetes.io/name=grayscale"
 	loadRate = 200 // requests per second
 )
 

@@ -5,6 +5,7 @@ package annotator
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -26,6 +27,8 @@ import (
 
 // Options are what the wiring chooses.
 type Options struct {
+	// Caches are those of NewCaches. All is read from them.
+	Caches Caches
 	// Settings are the administrator's, handed to routing.Decide as they are.
 	Settings routing.Settings
 	// Now is the clock, which must not jump; where it is nil, the time at Setup and what has passed since.
@@ -72,12 +75,12 @@ type reconciler struct {
 	configuration string
 }
 
-// Setup adds the controller to the manager, whose cache has to have CacheOptions and whose client no rate limit of its
-// own (rest.Config.QPS -1): the API server's priority and fairness is the one to slow us down. The controller
+// Setup adds the controller to the manager, whose client must have no rate limit of its own (rest.Config.QPS -1): the API
+// server's priority and fairness is the one to slow us down. It reads from the Options' caches, never from the manager's. The controller
 // starts without Istio's custom resource definitions, and finds them by itself once they are there.
 func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	opts = opts.defaulted(mgr)
-	store, err := newStore(context.Background(), mgr.GetCache(), opts.Settings.ClusterDomain)
+	store, err := newStore(context.Background(), opts.Caches, opts.Settings.ClusterDomain)
 	if err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
@@ -95,12 +98,12 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
-	for _, s := range []source.Source{
-		watch(mgr.GetCache(), &appsv1.Deployment{}, sameDeployment, store.ofDeployment),
-		watch(mgr.GetCache(), &corev1.Service{}, sameService, store.ofService),
-		watch(mgr.GetCache(), &corev1.Pod{}, samePod, store.ofPod),
-		newMesh(mgr.GetCache(), found, store),
-	} {
+	for _, s := range slices.Concat(
+		watches(opts.Caches, &appsv1.Deployment{}, sameDeployment, store.ofDeployment),
+		watches(opts.Caches, &corev1.Service{}, sameService, store.ofService),
+		watches(opts.Caches, &corev1.Pod{}, samePod, store.ofPod),
+		[]source.SyncingSource{newMesh(opts.Caches, found, store)},
+	) {
 		if err := c.Watch(s); err != nil {
 			return nil, fmt.Errorf("annotator: %w", err)
 		}

@@ -35,6 +35,7 @@ type options struct {
 	elect                                bool
 	settings                             routing.Settings
 	service, namespace                   string
+	namespaces                           []string
 	shutdownDelay                        time.Duration
 	logLevel                             zapcore.Level
 }
@@ -81,6 +82,7 @@ func (o *options) addTo(cmd *cobra.Command) {
 	f.StringVar(&o.settings.RootNamespace, "root-namespace", "istio-system", "Istio's root namespace")
 	f.StringVar(&o.service, "service", "grayscale-webhook", "Service in front of the webhook")
 	f.StringVar(&o.namespace, "namespace", ownNamespace(), "namespace that grayscale runs in")
+	f.StringSliceVar(&o.namespaces, "namespaces", nil, "the only namespaces with releases, separated by commas (default all)")
 }
 
 // ownNamespace is where the Pod runs, by the downward API.
@@ -123,17 +125,21 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	caches, err := annotator.NewCaches(door, o.namespaces)
+	if err != nil {
+		return err
+	}
 	desk, err := newDesk(config, door, o)
 	if err != nil {
 		return err
 	}
 	// Events are the door's: it moves traffic, and tells about it, for longer than the desk is there.
-	controller, err := annotator.Setup(desk, annotator.Options{Settings: o.settings, Configuration: configuration, Outages: outages,
+	controller, err := annotator.Setup(desk, annotator.Options{Caches: caches, Settings: o.settings, Configuration: configuration, Outages: outages,
 		Events: door.GetEventRecorder(routing.FieldManager)})
 	if err != nil {
 		return err
 	}
-	if err := webhook.Setup(door, certificate, controller); err != nil {
+	if err := webhook.Setup(door, certificate, controller, caches); err != nil {
 		return fmt.Errorf("webhook: %w", err)
 	}
 	if err := door.AddHealthzCheck("ping", healthz.Ping); err != nil {

@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -47,7 +46,6 @@ func newDoor(config *rest.Config, certificate *webhook.Certificate, o options) (
 	grace := graceLimit
 	return manager.New(config, manager.Options{
 		Scheme:                  scheme,
-		Cache:                   annotator.CacheOptions(),
 		Metrics:                 metrics,
 		HealthProbeBindAddress:  address(o.healthPort),
 		PprofBindAddress:        o.pprofAddress(),
@@ -69,13 +67,12 @@ func (o *options) pprofAddress() string {
 // none is controller-runtime's word for an address that nothing listens on.
 const none = "0"
 
-// newDesk makes the manager of what the leader alone does. It reads from the door's caches, so that they are warm.
+// newDesk makes the manager of what the leader alone does.
 func newDesk(config *rest.Config, door manager.Manager, o options) (manager.Manager, error) {
 	grace := graceLimit
 	options := manager.Options{
 		Scheme:                        door.GetScheme(),
 		MapperProvider:                func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return door.GetRESTMapper(), nil },
-		NewCache:                      func(*rest.Config, cache.Options) (cache.Cache, error) { return borrowed{door.GetCache()}, nil },
 		Metrics:                       server.Options{BindAddress: none},
 		HealthProbeBindAddress:        none,
 		GracefulShutdownTimeout:       &grace,
@@ -95,15 +92,6 @@ func newDesk(config *rest.Config, door manager.Manager, o options) (manager.Mana
 
 // leaseName is the Lease that says who leads.
 const leaseName = "grayscale"
-
-// borrowed is a cache that somebody else starts and stops.
-type borrowed struct{ cache.Cache }
-
-// Start is what the desk calls; the door has started the cache.
-func (borrowed) Start(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
 
 // serve runs both until ctx ends, or one of them has to, be it that the lease is lost. From then on this replica is not
 // ready, the desk lets the lease go at once, and the door answers for a while longer: the API server asks this replica

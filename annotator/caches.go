@@ -102,6 +102,10 @@ func (s shelf) byIndex(name, key string) []any {
 		if err != nil {
 			return nil // only a name that was never added is an error, and tests ask for each of them
 		}
+		if out == nil {
+			out = objects // a copy already
+			continue
+		}
 		out = append(out, objects...)
 	}
 	return out

@@ -95,6 +95,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"webhok.failurePolicy=Fail":                                 "webhok",
 		"webhook.failurePolicy=Maybe":                               "/webhook/failurePolicy",
 		"webhook.timeoutSeconds=31":                                 "/webhook/timeoutSeconds",
+		"namespaces={a b}":                                          "/namespaces",
+		"shutdownDelaySeconds=61":                                   "/shutdownDelaySeconds",
 		"replicas=-1":                                               "/replicas",
 		"settings.settle=2":                                         "/settings/settle",
 		"settings.pprofPort=-1":                                     "/settings/pprofPort",

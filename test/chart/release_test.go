@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"grayscale.dev/grayscale/test/access"
 	"grayscale.dev/grayscale/test/harness"
 )
 
@@ -25,7 +26,7 @@ type installation struct {
 	values    string   // a file
 	confined  []string // the only namespaces with releases; empty for all
 	earlier   []string // logs of those that were in the namespace before
-	before    []harness.Request
+	before    []access.Request
 }
 
 // namespaces other than the usual one, by the values file: the chart has to follow the release's.

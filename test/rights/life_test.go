@@ -88,7 +88,7 @@ func (s shop) ended() {
 }
 
 // stateLost: somebody deletes what grayscale keeps in its own namespace, and its replicas are replaced. Both are made anew.
-// The new replicas fill their caches as from an API server that cannot stream lists, as those before Kubernetes 1.34.
+// The new replicas fill their caches as from an API server that cannot stream lists, as older ones.
 func stateLost(t *testing.T) {
 	t.Helper()
 	harness.Kubectl(t, "", "delete", "-n", own, "lease/grayscale", "secret/grayscale-webhook-certificate")

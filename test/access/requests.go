@@ -1,11 +1,11 @@
-package harness
+package access
 
 import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -23,7 +23,7 @@ type Request struct {
 
 // String says it in one line.
 func (r Request) String() string {
-	return fmt.Sprintf("%s %s.%s %s/%s", r.Verb, r.Resource, r.Group, r.Namespace, r.Name)
+	return fmt.Sprintf("%s %s in %q", r.Verb, Right{Group: r.Group, Resource: r.Resource, Name: r.Name}.Object(), r.Namespace)
 }
 
 // audited is one line of the log.
@@ -42,17 +42,8 @@ type audited struct {
 	Annotations map[string]string `json:"annotations"`
 }
 
-// Requests are those of the ServiceAccount so far, each kind of them once.
-func Requests(namespace, account string) ([]Request, error) {
-	return current().requests(namespace, account)
-}
-
-func (l *lab) requests(namespace, account string) ([]Request, error) {
-	log, err := os.Open(filepath.Join(l.Dir, "logs", "audit.jsonl"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = log.Close() }() // it has only been read
+// Requests are those of one user in an audit log (audit.k8s.io/v1, a JSON object per line), each kind of them once.
+func Requests(log io.Reader, user string) ([]Request, error) {
 	seen := map[Request]bool{}
 	lines := bufio.NewScanner(log)
 	lines.Buffer(nil, 1<<20)
@@ -61,17 +52,12 @@ func (l *lab) requests(namespace, account string) ([]Request, error) {
 		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
 			return nil, fmt.Errorf("audit log: %q: %w", lines.Text(), err)
 		}
-		if a.ObjectRef == nil || a.User.Username != "system:serviceaccount:"+namespace+":"+account {
+		if a.ObjectRef == nil || a.User.Username != user {
 			continue
 		}
 		seen[Request{Verb: a.Verb, Group: a.ObjectRef.APIGroup, Namespace: a.ObjectRef.Namespace, Name: a.ObjectRef.Name,
 			Resource: strings.TrimSuffix(a.ObjectRef.Resource+"/"+a.ObjectRef.Subresource, "/"),
 			Refused:  a.Annotations["authorization.k8s.io/decision"] == "forbid", Because: a.Annotations["authorization.k8s.io/reason"]}] = true
 	}
-	var out []Request
-	for r := range seen {
-		out = append(out, r)
-	}
-	slices.SortFunc(out, func(a, b Request) int { return strings.Compare(a.String(), b.String()) })
-	return out, lines.Err()
+	return slices.SortedFunc(maps.Keys(seen), func(a, b Request) int { return strings.Compare(a.String(), b.String()) }), lines.Err()
 }

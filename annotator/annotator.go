@@ -4,7 +4,9 @@ package annotator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -45,7 +47,23 @@ type Options struct {
 
 // Controller is what the webhook asks of the controller. Every replica can do it, whether it leads or not: the API server
 // asks any of them, the caches are warm in all, and what is decided from a stale one is refused.
-type Controller struct{ r *reconciler }
+type Controller struct {
+	r    *reconciler
+	mesh *mesh
+}
+
+// errCold is what a readiness probe meets before the caches are warm.
+var errCold = errors.New("the caches are not filled yet")
+
+// Warm fails, as a readiness check does, until this replica knows all that it would decide from if it led.
+func (c *Controller) Warm(*http.Request) error {
+	select {
+	case <-c.mesh.looked:
+		return nil
+	default:
+		return errCold
+	}
+}
 
 const (
 	// workers decide that many Services at once; one Service is always one worker's.
@@ -91,6 +109,7 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	r := &reconciler{store: store, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
 		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), memory: newMemory(), outages: opts.Outages, pasts: newPasts(),
 		metrics: newTally(), pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](shortest, longest)}
+	mesh := newMesh(opts.Caches, found, store)
 	warm, anyName := true, opts.Name != controllerName
 	c, err := controller.New(opts.Name, mgr, controller.Options{
 		Reconciler: r, MaxConcurrentReconciles: workers, ReconciliationTimeout: stepLimit, EnableWarmup: &warm, SkipNameValidation: &anyName,
@@ -102,13 +121,13 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 		watches(opts.Caches, &appsv1.Deployment{}, sameDeployment, store.ofDeployment),
 		watches(opts.Caches, &corev1.Service{}, sameService, store.ofService),
 		watches(opts.Caches, &corev1.Pod{}, samePod, store.ofPod),
-		[]source.SyncingSource{newMesh(opts.Caches, found, store)},
+		[]source.SyncingSource{mesh},
 	) {
 		if err := c.Watch(s); err != nil {
 			return nil, fmt.Errorf("annotator: %w", err)
 		}
 	}
-	return &Controller{r}, nil
+	return &Controller{r, mesh}, nil
 }
 
 const controllerName = "annotator"

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -142,10 +143,9 @@ func run(ctx context.Context, o options) error {
 	if err := webhook.Setup(door, certificate, controller, caches); err != nil {
 		return fmt.Errorf("webhook: %w", err)
 	}
-	if err := door.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return err
-	}
-	if err := door.AddReadyzCheck("webhook", certificate.Ready); err != nil {
+	err = errors.Join(door.AddHealthzCheck("ping", healthz.Ping),
+		door.AddReadyzCheck("certificate", certificate.Ready), door.AddReadyzCheck("caches", controller.Warm))
+	if err != nil {
 		return err
 	}
 	return serve(ctx, desk, door, o.shutdownDelay)

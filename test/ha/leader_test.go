@@ -21,10 +21,10 @@ func TestHandover(t *testing.T) {
 	s := begin(t)
 	for round := range 3 {
 		leader := standing(t)
-		before, restarts, percent := holder(t), restarts(t), 10*(round+1)
+		before, restarts, percent := harness.LeaseHolder(t), restarts(t), 10*(round+1)
 		told := time.Now()
 		end(t, leader, syscall.SIGTERM)
-		for holder(t) == before {
+		for harness.LeaseHolder(t) == before {
 			if time.Since(told) > handoverLimit {
 				t.Fatalf("%s has not let the lease go %s after SIGTERM", leader.Pod, time.Since(told))
 			}

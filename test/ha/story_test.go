@@ -73,16 +73,3 @@ func (s story) routed(percent int) time.Time {
 	})
 	return at
 }
-
-// holder is who leads, by the Lease; empty for nobody.
-func holder(t *testing.T) string {
-	t.Helper()
-	lease, err := harness.Kube().CoordinationV1().Leases(own).Get(ctx, "grayscale", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if lease.Spec.HolderIdentity == nil {
-		return ""
-	}
-	return *lease.Spec.HolderIdentity
-}

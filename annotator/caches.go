@@ -81,6 +81,16 @@ func (c Caches) of(namespace string) (cache.Cache, error) {
 // whole is the cache of the whole cluster, nil where there is none.
 func (c Caches) whole() cache.Cache { return c[metav1.NamespaceAll] }
 
+// synced waits until all that was asked for so far has been read, and fails only where ctx ends.
+func (c Caches) synced(ctx context.Context) bool {
+	for _, one := range c {
+		if !one.WaitForCacheSync(ctx) {
+			return false
+		}
+	}
+	return true
+}
+
 // removeInformer ends the watches of a kind.
 func (c Caches) removeInformer(ctx context.Context, kind client.Object) error {
 	for _, one := range c {

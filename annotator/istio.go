@@ -65,6 +65,9 @@ func (m *mesh) String() string { return "Istio's kinds" }
 // Start begins to watch the definitions; the controller calls it.
 func (m *mesh) Start(ctx context.Context, q queue) error {
 	go func() {
+		if !m.caches.synced(ctx) { // another manager may start them, and later than this source
+			return // only because ctx has ended
+		}
 		if err := m.watchDefinitions(ctx); err != nil {
 			m.failed <- err
 			return

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"grayscale.dev/grayscale/test/harness"
 )
 
@@ -65,10 +67,25 @@ func restartedSince(t *testing.T, before int) error {
 	return nil
 }
 
-// standing waits until every replica is ready, and gives the one that leads.
+// standing waits until every replica is ready, and gives the one that leads. It asks the pods: what their Deployment says of
+// them comes a moment later.
 func standing(t *testing.T) harness.Replica {
 	t.Helper()
 	harness.WaitReady(t, own, "grayscale")
+	harness.Eventually(t, "every replica is ready", func() error {
+		pods, err := harness.Kube().CoreV1().Pods(own).List(ctx, metav1.ListOptions{LabelSelector: replicas})
+		if err != nil {
+			return err
+		}
+		for _, p := range pods.Items {
+			for _, c := range p.Status.ContainerStatuses {
+				if !c.Ready {
+					return fmt.Errorf("pod %s is not", p.Name)
+				}
+			}
+		}
+		return nil
+	})
 	return harness.Leader(t)
 }
 

@@ -4,7 +4,10 @@ package annotator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -26,6 +29,8 @@ import (
 
 // Options are what the wiring chooses.
 type Options struct {
+	// Caches are those of NewCaches. All is read from them.
+	Caches Caches
 	// Settings are the administrator's, handed to routing.Decide as they are.
 	Settings routing.Settings
 	// Now is the clock, which must not jump; where it is nil, the time at Setup and what has passed since.
@@ -42,7 +47,23 @@ type Options struct {
 
 // Controller is what the webhook asks of the controller. Every replica can do it, whether it leads or not: the API server
 // asks any of them, the caches are warm in all, and what is decided from a stale one is refused.
-type Controller struct{ r *reconciler }
+type Controller struct {
+	r    *reconciler
+	mesh *mesh
+}
+
+// errCold is what a readiness probe meets before the caches are warm.
+var errCold = errors.New("the caches are not filled yet")
+
+// Warm fails, as a readiness check does, until this replica knows all that it would decide from if it led.
+func (c *Controller) Warm(*http.Request) error {
+	select {
+	case <-c.mesh.looked:
+		return nil
+	default:
+		return errCold
+	}
+}
 
 const (
 	// workers decide that many Services at once; one Service is always one worker's.
@@ -72,12 +93,12 @@ type reconciler struct {
 	configuration string
 }
 
-// Setup adds the controller to the manager, whose cache has to have CacheOptions and whose client no rate limit of its
-// own (rest.Config.QPS -1): the API server's priority and fairness is the one to slow us down. The controller
+// Setup adds the controller to the manager, whose client must have no rate limit of its own (rest.Config.QPS -1): the API
+// server's priority and fairness is the one to slow us down. It reads from the Options' caches, never from the manager's. The controller
 // starts without Istio's custom resource definitions, and finds them by itself once they are there.
 func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	opts = opts.defaulted(mgr)
-	store, err := newStore(context.Background(), mgr.GetCache(), opts.Settings.ClusterDomain)
+	store, err := newStore(context.Background(), opts.Caches, opts.Settings.ClusterDomain)
 	if err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
@@ -88,6 +109,7 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	r := &reconciler{store: store, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
 		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), memory: newMemory(), outages: opts.Outages, pasts: newPasts(),
 		metrics: newTally(), pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](shortest, longest)}
+	mesh := newMesh(opts.Caches, found, store)
 	warm, anyName := true, opts.Name != controllerName
 	c, err := controller.New(opts.Name, mgr, controller.Options{
 		Reconciler: r, MaxConcurrentReconciles: workers, ReconciliationTimeout: stepLimit, EnableWarmup: &warm, SkipNameValidation: &anyName,
@@ -95,17 +117,17 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
-	for _, s := range []source.Source{
-		watch(mgr.GetCache(), &appsv1.Deployment{}, sameDeployment, store.ofDeployment),
-		watch(mgr.GetCache(), &corev1.Service{}, sameService, store.ofService),
-		watch(mgr.GetCache(), &corev1.Pod{}, samePod, store.ofPod),
-		newMesh(mgr.GetCache(), found, store),
-	} {
+	for _, s := range slices.Concat(
+		watches(opts.Caches, &appsv1.Deployment{}, sameDeployment, store.ofDeployment),
+		watches(opts.Caches, &corev1.Service{}, sameService, store.ofService),
+		watches(opts.Caches, &corev1.Pod{}, samePod, store.ofPod),
+		[]source.SyncingSource{mesh},
+	) {
 		if err := c.Watch(s); err != nil {
 			return nil, fmt.Errorf("annotator: %w", err)
 		}
 	}
-	return &Controller{r}, nil
+	return &Controller{r, mesh}, nil
 }
 
 const controllerName = "annotator"

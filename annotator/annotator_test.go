@@ -19,11 +19,11 @@ const shop = "shop" // the namespace of these tests
 // world is a store filled by hand, through the very indexers and transforms that the informers have.
 func world(t *testing.T, objects ...any) *store {
 	t.Helper()
-	indexer := func(i toolscache.Indexers) toolscache.Indexer {
-		return toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, i)
+	indexer := func(i toolscache.Indexers) shelf {
+		return shelf{metav1.NamespaceAll: toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, i)}
 	}
 	s := &store{domain: "cluster.local", deployments: indexer(deploymentIndexers), pods: indexer(podIndexers), services: indexer(serviceIndexers),
-		seen: func() string { return "" }}
+		seen: func(string) string { return "" }}
 	r := &routes{virtualServices: indexer(hostIndexers(s.domain)), destinationRules: indexer(hostIndexers(s.domain))}
 	s.routes.Store(r)
 	for _, o := range objects {
@@ -31,7 +31,7 @@ func world(t *testing.T, objects ...any) *store {
 		if err != nil {
 			t.Fatal(err)
 		}
-		into := map[bool]toolscache.Indexer{}
+		into := map[bool]shelf{}
 		switch trimmed.(type) {
 		case *appsv1.Deployment:
 			into[true] = s.deployments
@@ -44,7 +44,7 @@ func world(t *testing.T, objects ...any) *store {
 		case *networkingv1.DestinationRule:
 			into[true] = r.destinationRules
 		}
-		if err := into[true].Add(trimmed); err != nil {
+		if err := into[true][metav1.NamespaceAll].Add(trimmed); err != nil {
 			t.Fatal(err)
 		}
 	}

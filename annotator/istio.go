@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,9 +16,7 @@ import (
 	"k8s.io/client-go/discovery"
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
 // crdKind is watched as bare metadata, so that Istio may come and go while we run.
@@ -31,6 +30,8 @@ const (
 	// definition takes moments to be established, and discovery moments more.
 	firstLook = 250 * time.Millisecond
 	lastLook  = 10 * time.Second
+	// confinedLook is the pause between looks where definitions are not watched.
+	confinedLook = 30 * time.Second
 	// syncLimit is how long the first list of Istio's objects may take before it is tried anew.
 	syncLimit = 30 * time.Second
 	// firstNotice and mostNotice bound how long istiod is given to notice kinds that have come back.
@@ -41,7 +42,7 @@ const (
 // mesh watches Istio's objects while the API server serves their kinds. It is a source of the controller, whose workers
 // wait until it has looked once: whether Istio is there must be known before anything is decided.
 type mesh struct {
-	cache     cache.Cache
+	caches    Caches
 	discovery discovery.DiscoveryInterface
 	store     *store
 
@@ -54,8 +55,8 @@ type mesh struct {
 	gone, back time.Time     // since when the definitions have been missed, and been there again; zero where they have not
 }
 
-func newMesh(c cache.Cache, d discovery.DiscoveryInterface, s *store) *mesh {
-	return &mesh{cache: c, discovery: d, store: s, looked: make(chan struct{}), failed: make(chan error, 1), wake: make(chan struct{}, 1)}
+func newMesh(c Caches, d discovery.DiscoveryInterface, s *store) *mesh {
+	return &mesh{caches: c, discovery: d, store: s, looked: make(chan struct{}), failed: make(chan error, 1), wake: make(chan struct{}, 1)}
 }
 
 // String names the source in controller-runtime's log.
@@ -64,6 +65,9 @@ func (m *mesh) String() string { return "Istio's kinds" }
 // Start begins to watch the definitions; the controller calls it.
 func (m *mesh) Start(ctx context.Context, q queue) error {
 	go func() {
+		if !m.caches.synced(ctx) { // another manager may start them, and later than this source
+			return // only because ctx has ended
+		}
 		if err := m.watchDefinitions(ctx); err != nil {
 			m.failed <- err
 			return
@@ -88,10 +92,16 @@ func (m *mesh) WaitForSync(ctx context.Context) error {
 	}
 }
 
+// watchDefinitions does nothing where grayscale is confined to namespaces, and has no right to watch what is the cluster's:
+// it asks from time to time then, as anybody may.
 func (m *mesh) watchDefinitions(ctx context.Context) error {
+	whole := m.caches.whole()
+	if whole == nil {
+		return nil
+	}
 	crd := &metav1.PartialObjectMetadata{}
 	crd.SetGroupVersionKind(crdKind)
-	informer, err := m.cache.GetInformer(ctx, crd) // returns once it has synced
+	informer, err := whole.GetInformer(ctx, crd) // returns once it has synced
 	if err != nil {
 		return fmt.Errorf("watching custom resource definitions: %w", err)
 	}
@@ -143,10 +153,10 @@ func (m *mesh) look(ctx context.Context, q queue) time.Duration {
 			m.stop(ctx, q)
 		}
 		m.pause, m.back = firstLook, time.Time{}
-		return 0
+		return m.idle()
 	}
 	if running {
-		return 0
+		return m.idle()
 	}
 	if served, err := m.served(); err != nil || !served {
 		return m.later()
@@ -160,7 +170,15 @@ func (m *mesh) look(ctx context.Context, q queue) time.Duration {
 	}
 	log.Info("Istio's objects are watched")
 	m.pause, m.gone, m.back = firstLook, time.Time{}, time.Time{}
-	return 0
+	return m.idle()
+}
+
+// idle is when to look again while there is nothing to wait for: never where the definitions are watched.
+func (m *mesh) idle() time.Duration {
+	if m.caches.whole() != nil {
+		return 0
+	}
+	return confinedLook
 }
 
 // later is a pause that doubles while nothing changes.
@@ -183,12 +201,17 @@ func (m *mesh) noticed() time.Duration {
 	return time.Until(m.back.Add(min(firstNotice+2*m.back.Sub(m.gone), mostNotice)))
 }
 
-// defined: both definitions exist and neither is on its way out.
+// defined: both definitions exist and neither is on its way out. Without a watch of them, their kinds are served.
 func (m *mesh) defined(ctx context.Context) bool {
+	whole := m.caches.whole()
+	if whole == nil {
+		served, err := m.served()
+		return served || err != nil && m.store.routes.Load() != nil // nobody knows: it is as it was
+	}
 	for _, name := range definitions {
 		crd := &metav1.PartialObjectMetadata{}
 		crd.SetGroupVersionKind(crdKind)
-		if err := m.cache.Get(ctx, client.ObjectKey{Name: name}, crd); err != nil || crd.DeletionTimestamp != nil {
+		if err := whole.Get(ctx, client.ObjectKey{Name: name}, crd); err != nil || crd.DeletionTimestamp != nil {
 			return false
 		}
 	}
@@ -214,19 +237,18 @@ func (m *mesh) served() (bool, error) {
 func (m *mesh) start(ctx context.Context, q queue) error {
 	limited, cancel := context.WithTimeout(ctx, syncLimit)
 	defer cancel()
-	vs, err := indexed(limited, m.cache, &networkingv1.VirtualService{}, hostIndexers(m.store.domain))
+	vs, _, err := indexed(limited, m.caches, &networkingv1.VirtualService{}, hostIndexers(m.store.domain))
 	if err != nil {
 		return err
 	}
-	dr, err := indexed(limited, m.cache, &networkingv1.DestinationRule{}, hostIndexers(m.store.domain))
+	dr, _, err := indexed(limited, m.caches, &networkingv1.DestinationRule{}, hostIndexers(m.store.domain))
 	if err != nil {
 		return errors.Join(err, m.removeInformers(ctx))
 	}
-	sources := []source.SyncingSource{
-		watch(m.cache, &networkingv1.VirtualService{}, sameVersion, func(o *networkingv1.VirtualService) []types.NamespacedName { return m.store.ofRoute(o) }),
-		watch(m.cache, &networkingv1.DestinationRule{}, sameVersion, func(o *networkingv1.DestinationRule) []types.NamespacedName { return m.store.ofRoute(o) }),
-	}
-	for _, s := range sources {
+	for _, s := range slices.Concat(
+		watches(m.caches, &networkingv1.VirtualService{}, sameVersion, func(o *networkingv1.VirtualService) []types.NamespacedName { return m.store.ofRoute(o) }),
+		watches(m.caches, &networkingv1.DestinationRule{}, sameVersion, func(o *networkingv1.DestinationRule) []types.NamespacedName { return m.store.ofRoute(o) }),
+	) {
 		if err := errors.Join(s.Start(ctx, q), s.WaitForSync(limited)); err != nil {
 			return errors.Join(err, m.removeInformers(ctx))
 		}
@@ -251,5 +273,5 @@ func (m *mesh) stop(ctx context.Context, q queue) {
 }
 
 func (m *mesh) removeInformers(ctx context.Context) error {
-	return errors.Join(m.cache.RemoveInformer(ctx, &networkingv1.VirtualService{}), m.cache.RemoveInformer(ctx, &networkingv1.DestinationRule{}))
+	return errors.Join(m.caches.removeInformer(ctx, &networkingv1.VirtualService{}), m.caches.removeInformer(ctx, &networkingv1.DestinationRule{}))
 }

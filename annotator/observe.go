@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
-	toolscache "k8s.io/client-go/tools/cache"
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/cluster"
@@ -36,7 +35,7 @@ func (r *reconciler) observe(key types.NamespacedName) sight {
 	if svc, ok := r.store.service(key.Namespace, key.Name); ok {
 		s.facts.Service = cluster.Service(svc)
 	}
-	s.facts.Seen = r.store.seen()
+	s.facts.Seen = r.store.seen(key.Namespace)
 	var known []*corev1.Pod
 	for _, d := range r.behind(key, s.facts.Service) {
 		s.deployments[d.Name] = d
@@ -179,7 +178,7 @@ func (r *routes) observe(f *routing.Facts, domain string) {
 	f.OtherDestinationRules = others[*networkingv1.DestinationRule](r.destinationRules, host, derived)
 }
 
-func others[T metav1.Object](from toolscache.Indexer, host, derived string) []T {
+func others[T metav1.Object](from shelf, host, derived string) []T {
 	var out []T
 	for _, key := range []string{host, wildcard} {
 		for _, o := range list[T](from, byHost, key) {

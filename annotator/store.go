@@ -10,6 +10,7 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -37,55 +38,59 @@ const (
 // controller-runtime's reader would copy each object of a list.
 type store struct {
 	domain string
-	// seen is how far the watch of Deployments has come.
-	seen        func() string
-	deployments toolscache.Indexer
-	pods        toolscache.Indexer
-	services    toolscache.Indexer
+	// seen is how far the watch of a namespace's Deployments has come.
+	seen        func(namespace string) string
+	deployments shelf
+	pods        shelf
+	services    shelf
 	routes      atomic.Pointer[routes] // nil while the API server does not serve Istio's kinds
 }
 
 // routes are the informers' indexes for Istio's objects.
 type routes struct {
-	virtualServices, destinationRules toolscache.Indexer
+	virtualServices, destinationRules shelf
 }
 
-func newStore(ctx context.Context, c cache.Cache, domain string) (*store, error) {
+func newStore(ctx context.Context, c Caches, domain string) (*store, error) {
 	s := &store{domain: domain}
-	informer, err := indexedInformer(ctx, c, &appsv1.Deployment{}, deploymentIndexers)
-	if err != nil {
+	var err error
+	var versions map[string]func() string
+	if s.deployments, versions, err = indexed(ctx, c, &appsv1.Deployment{}, deploymentIndexers); err != nil {
 		return nil, err
 	}
-	s.deployments, s.seen = informer.GetIndexer(), informer.LastSyncResourceVersion
-	if s.pods, err = indexed(ctx, c, &corev1.Pod{}, podIndexers); err != nil {
+	s.seen = func(namespace string) string {
+		for _, name := range []string{metav1.NamespaceAll, namespace} {
+			if version, ok := versions[name]; ok {
+				return version()
+			}
+		}
+		return ""
+	}
+	if s.pods, _, err = indexed(ctx, c, &corev1.Pod{}, podIndexers); err != nil {
 		return nil, err
 	}
-	s.services, err = indexed(ctx, c, &corev1.Service{}, serviceIndexers)
+	s.services, _, err = indexed(ctx, c, &corev1.Service{}, serviceIndexers)
 	return s, err
 }
 
-// indexed adds indexes to the informer of obj and returns what they are asked through.
-func indexed(ctx context.Context, c cache.Cache, obj client.Object, indexers toolscache.Indexers) (toolscache.Indexer, error) {
-	informer, err := indexedInformer(ctx, c, obj, indexers)
-	if err != nil {
-		return nil, err
+// indexed adds indexes to the informers of obj, and returns what they are asked through, and how far each has come.
+func indexed(ctx context.Context, c Caches, obj client.Object, indexers toolscache.Indexers) (shelf, map[string]func() string, error) {
+	out, versions := shelf{}, map[string]func() string{}
+	for namespace, one := range c {
+		informer, err := one.GetInformer(ctx, obj, cache.BlockUntilSynced(false))
+		if err != nil {
+			return nil, nil, err
+		}
+		shared, ok := informer.(toolscache.SharedIndexInformer)
+		if !ok {
+			return nil, nil, fmt.Errorf("the cache of %T is a %T without indexes", obj, informer)
+		}
+		if err := shared.AddIndexers(indexers); err != nil {
+			return nil, nil, fmt.Errorf("indexing %T: %w", obj, err)
+		}
+		out[namespace], versions[namespace] = shared.GetIndexer(), shared.LastSyncResourceVersion
 	}
-	return informer.GetIndexer(), nil
-}
-
-func indexedInformer(ctx context.Context, c cache.Cache, obj client.Object, indexers toolscache.Indexers) (toolscache.SharedIndexInformer, error) {
-	informer, err := c.GetInformer(ctx, obj, cache.BlockUntilSynced(false))
-	if err != nil {
-		return nil, err
-	}
-	shared, ok := informer.(toolscache.SharedIndexInformer)
-	if !ok {
-		return nil, fmt.Errorf("the cache of %T is a %T without indexes: it must not be restricted to namespaces", obj, informer)
-	}
-	if err := shared.AddIndexers(indexers); err != nil {
-		return nil, fmt.Errorf("indexing %T: %w", obj, err)
-	}
-	return shared, nil
+	return out, versions, nil
 }
 
 var deploymentIndexers = toolscache.Indexers{
@@ -178,11 +183,8 @@ func selectorKey(namespace string, selector map[string]string) string {
 }
 
 // list is what an index holds under a key.
-func list[T any](from toolscache.Indexer, name, key string) []T {
-	objects, err := from.ByIndex(name, key)
-	if err != nil {
-		return nil // only a name that was never added is an error, and tests ask for each of them
-	}
+func list[T any](from shelf, name, key string) []T {
+	objects := from.byIndex(name, key)
 	out := make([]T, 0, len(objects))
 	for _, o := range objects {
 		if typed, ok := o.(T); ok {
@@ -192,13 +194,8 @@ func list[T any](from toolscache.Indexer, name, key string) []T {
 	return out
 }
 
-func get[T any](from toolscache.Indexer, key string) (T, bool) {
-	var none T
-	obj, exists, err := from.GetByKey(key)
-	if err != nil || !exists {
-		return none, false
-	}
-	typed, ok := obj.(T)
+func get[T any](from shelf, key string) (T, bool) {
+	typed, ok := from.byKey(key).(T)
 	return typed, ok
 }
 

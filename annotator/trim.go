@@ -8,20 +8,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// CacheOptions trim every object to what the engine reads before it is kept: the caches hold all Deployments, pods and
-// Services of the cluster, and almost none of their bytes matter here. It is one transform for all kinds because options
-// of a kind's own would have the cache ask for that kind at its start, and Istio's may come later.
-func CacheOptions() cache.Options {
-	return cache.Options{DefaultTransform: trim}
-}
-
-// trim leaves kinds that are not ours to read (and tombstones) as they are.
+// trim keeps of an object what the engine reads. It leaves kinds that are not ours to read (and tombstones) as they are.
 func trim(in any) (any, error) {
 	switch o := in.(type) {
 	case *appsv1.Deployment:

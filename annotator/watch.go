@@ -23,6 +23,15 @@ import (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
+// watches are a watch of each cache.
+func watches[T client.Object](caches Caches, obj T, same func(before, after T) bool, services func(T) []types.NamespacedName) []source.SyncingSource {
+	var out []source.SyncingSource
+	for _, c := range caches {
+		out = append(out, watch(c, obj, same, services))
+	}
+	return out
+}
+
 // watch is a source of the Services that an object's events may matter to: those that the object led to before the
 // event and those that it leads to after it. Updates of which nothing is read are dropped first.
 func watch[T client.Object](c cache.Cache, obj T, same func(before, after T) bool, services func(T) []types.NamespacedName) source.SyncingSource {
@@ -141,7 +150,7 @@ func (s *store) all() []types.NamespacedName {
 	if r == nil {
 		return out
 	}
-	for _, o := range append(r.virtualServices.List(), r.destinationRules.List()...) {
+	for _, o := range append(r.virtualServices.all(), r.destinationRules.all()...) {
 		if derived, ok := o.(client.Object); ok {
 			if service, ok := derivedFrom(derived.GetName()); ok {
 				out = append(out, types.NamespacedName{Namespace: derived.GetNamespace(), Name: service})

@@ -16,5 +16,10 @@ for debounce in 10ms 100ms; do
 		go test -count 1 -timeout 30m -run '^$' -bench Adoption -benchtime 10x ./test/bench
 	} | tee ".lab/bench/lab-$debounce.txt"
 done
+echo "== on the lab, from the leader's end to the next leader's first route"
+{
+	go test -count 1 -timeout 30m -run '^$' -bench Handover -benchtime 10x ./test/bench
+	go test -count 1 -timeout 30m -run '^$' -bench Crash -benchtime 5x ./test/bench
+} | tee .lab/bench/leader.txt
 echo "== debounce 10ms against 100ms"
 .tools/bin/benchstat .lab/bench/lab-10ms.txt .lab/bench/lab-100ms.txt

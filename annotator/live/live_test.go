@@ -58,13 +58,17 @@ func start(t *testing.T, namespace string, allowed int64, before func(*http.Requ
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), istioscheme.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
-	mgr, err := manager.New(config, manager.Options{Scheme: scheme, Cache: annotator.CacheOptions(), Logger: ctrl.Log,
+	mgr, err := manager.New(config, manager.Options{Scheme: scheme, Logger: ctrl.Log,
 		Metrics: metricsserver.Options{BindAddress: "0"}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	caches, err := annotator.NewCaches(mgr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	settings := routing.Settings{Settle: settle, ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
-	if _, err := annotator.Setup(mgr, annotator.Options{Settings: settings, Name: t.Name()}); err != nil {
+	if _, err := annotator.Setup(mgr, annotator.Options{Caches: caches, Settings: settings, Name: t.Name()}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

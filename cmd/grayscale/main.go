@@ -3,28 +3,19 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap/zapcore"
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"grayscale.dev/grayscale/annotator"
 	"grayscale.dev/grayscale/routing"
@@ -45,6 +36,8 @@ type options struct {
 	elect                                bool
 	settings                             routing.Settings
 	service, namespace                   string
+	namespaces                           []string
+	shutdownDelay                        time.Duration
 	logLevel                             zapcore.Level
 }
 
@@ -82,12 +75,15 @@ func (o *options) addTo(cmd *cobra.Command) {
 	f.IntVar(&o.healthPort, "health-port", 8081, "port of /healthz and /readyz")
 	f.IntVar(&o.pprofPort, "pprof-port", 0, "port of /debug/pprof, on the loopback interface alone; 0 serves none")
 	f.BoolVar(&o.elect, "leader-elect", false, "let one replica at a time be the controller; the webhook answers in all of them")
+	f.DurationVar(&o.shutdownDelay, "shutdown-delay", 0,
+		"how long the webhook answers on after SIGTERM, while the API server learns that it has to ask another replica")
 	f.DurationVar(&o.settings.Settle, "settle", 2*time.Second,
 		"how long a write is given to reach every Envoy before the next one may depend on it; has to outlast istiod's debounce")
 	f.StringVar(&o.settings.ClusterDomain, "cluster-domain", "cluster.local", "DNS suffix of Services")
 	f.StringVar(&o.settings.RootNamespace, "root-namespace", "istio-system", "Istio's root namespace")
 	f.StringVar(&o.service, "service", "grayscale-webhook", "Service in front of the webhook")
 	f.StringVar(&o.namespace, "namespace", ownNamespace(), "namespace that grayscale runs in")
+	f.StringSliceVar(&o.namespaces, "namespaces", nil, "the only namespaces with releases, separated by commas (default all)")
 }
 
 // ownNamespace is where the Pod runs, by the downward API.
@@ -126,58 +122,31 @@ func run(ctx context.Context, o options) error {
 	config.Wrap(outages.Wrap)
 	certificate := webhook.NewCertificate(webhook.CertificateOptions{Namespace: o.namespace, Service: o.service,
 		Secret: "grayscale-webhook-certificate", Configuration: configuration})
-	mgr, err := newManager(config, certificate, o)
+	door, err := newDoor(config, certificate, o)
 	if err != nil {
 		return err
 	}
-	controller, err := annotator.Setup(mgr, annotator.Options{Settings: o.settings, Configuration: configuration, Outages: outages})
+	caches, err := annotator.NewCaches(door, o.namespaces)
 	if err != nil {
 		return err
 	}
-	if err := webhook.Setup(mgr, certificate, controller); err != nil {
+	desk, err := newDesk(config, door, o)
+	if err != nil {
+		return err
+	}
+	// Events are the door's: it moves traffic, and tells about it, for longer than the desk is there.
+	controller, err := annotator.Setup(desk, annotator.Options{Caches: caches, Settings: o.settings, Configuration: configuration, Outages: outages,
+		Events: door.GetEventRecorder(routing.FieldManager)})
+	if err != nil {
+		return err
+	}
+	if err := webhook.Setup(door, certificate, controller, caches); err != nil {
 		return fmt.Errorf("webhook: %w", err)
 	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+	err = errors.Join(door.AddHealthzCheck("ping", healthz.Ping),
+		door.AddReadyzCheck("certificate", certificate.Ready), door.AddReadyzCheck("caches", controller.Warm))
+	if err != nil {
 		return err
 	}
-	if err := mgr.AddReadyzCheck("webhook", certificate.Ready); err != nil {
-		return err
-	}
-	return mgr.Start(ctx)
-}
-
-// pprofAddress is where profiles are served; empty, controller-runtime's word for nowhere, unless a port was given. They tell
-// what is in memory, so that whoever wants them has to come into the Pod: kubectl port-forward does.
-func (o *options) pprofAddress() string {
-	if o.pprofPort == 0 {
-		return ""
-	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(o.pprofPort))
-}
-
-func newManager(config *rest.Config, certificate *webhook.Certificate, o options) (manager.Manager, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, networkingv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, err
-		}
-	}
-	address := func(port int) string { return net.JoinHostPort(o.bind, strconv.Itoa(port)) }
-	metrics := server.Options{BindAddress: address(o.metricsPort)}
-	if o.metricsPort == 0 {
-		metrics.BindAddress = "0" // controller-runtime's word for none
-	}
-	return ctrl.NewManager(config, manager.Options{
-		Scheme:                        scheme,
-		Cache:                         annotator.CacheOptions(),
-		Metrics:                       metrics,
-		HealthProbeBindAddress:        address(o.healthPort),
-		PprofBindAddress:              o.pprofAddress(),
-		LeaderElection:                o.elect,
-		LeaderElectionID:              "grayscale",
-		LeaderElectionNamespace:       o.namespace,
-		LeaderElectionReleaseOnCancel: true, // a replica that ends in good order is followed at once
-		WebhookServer: webhook.NewServer(ctrlwebhook.Options{Host: o.bind, Port: o.webhookPort,
-			TLSOpts: []func(*tls.Config){certificate.TLS}}, configuration),
-	})
+	return serve(ctx, desk, door, o.shutdownDelay)
 }

@@ -97,7 +97,7 @@ func replica(t *testing.T, ns string) (address string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := webhook.Setup(mgr, certificate, idle{}); err != nil {
+	if err := webhook.Setup(mgr, certificate, idle{}, mgr.GetCache()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

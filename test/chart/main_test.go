@@ -53,10 +53,14 @@ func tryHelm(t *testing.T, args ...string) (string, error) {
 }
 
 // strictly has the API server check manifests without keeping them: dryRun=All, and fieldValidation=Strict, which refuses
-// fields that are unknown or given twice.
+// fields that are unknown or given twice. The namespace may be empty where the manifests name theirs.
 func strictly(t *testing.T, namespace, manifests string) {
 	t.Helper()
-	out := harness.Kubectl(t, manifests, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", "-")
+	args := []string{"apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-"}
+	if namespace != "" {
+		args = append(args, "-n", namespace)
+	}
+	out := harness.Kubectl(t, manifests, args...)
 	if strings.Contains(out, "Warning") {
 		t.Errorf("the API server warns of the manifests: %s", out)
 	}

@@ -13,7 +13,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
+	"grayscale.dev/grayscale/test/access"
 	"grayscale.dev/grayscale/test/harness"
 )
 
@@ -22,7 +24,9 @@ type installation struct {
 	t         *testing.T
 	namespace string
 	values    string   // a file
+	confined  []string // the only namespaces with releases; empty for all
 	earlier   []string // logs of those that were in the namespace before
+	before    []access.Request
 }
 
 // namespaces other than the usual one, by the values file: the chart has to follow the release's.
@@ -43,6 +47,7 @@ func TestEveryValuesFile(t *testing.T) {
 			if other := namespaces[name]; other != "" {
 				i.namespace = other
 			}
+			i.confined = confined(t, file)
 			i.play()
 		})
 	}
@@ -50,18 +55,23 @@ func TestEveryValuesFile(t *testing.T) {
 
 func (i *installation) play() {
 	t := i.t
+	for _, name := range i.confined {
+		harness.NamedNamespace(t, name)
+	}
 	i.check()
 	i.install()
 
-	web := open(t)
+	web, waiting := i.shops()
 	web.apply(web.deployment("web-v2", "strategy: canary", `weight: "20"`))
 	web.programmed("canary 20% of web")
 	web.served(80, 20)
-	waiting := open(t) // for a stable that never comes: held for good
 	waiting.apply(waiting.deployment("web-v2", "strategy: canary", "stable: nobody"))
 	harness.WaitCondition(t, waiting.ns, "web-v2", "grayscale.dev/Accepted", "False", "nobody")
 	if strings.Contains(filepath.Base(i.values), "monitoring") {
 		alertsHaveMetrics(t)
+	}
+	if len(i.confined) > 0 {
+		elsewhere(t)
 	}
 
 	helm(t, "upgrade", "grayscale", chart, "-n", i.namespace, "--reset-then-reuse-values", "--set", "settings.settle=2500ms", "--wait")
@@ -84,13 +94,55 @@ func (i *installation) play() {
 	web.served(70, 30)
 }
 
+// confined is the value namespaces of a values file.
+func confined(t *testing.T, file string) []string {
+	t.Helper()
+	var values struct {
+		Namespaces []string `json:"namespaces"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, file)), &values); err != nil {
+		t.Fatal(err)
+	}
+	return values.Namespaces
+}
+
+// shops are one with a release and one whose candidate waits for a stable that never comes, so that it is held for good.
+func (i *installation) shops() (web, waiting shop) {
+	i.t.Helper()
+	if len(i.confined) > 0 {
+		return openIn(i.t, i.confined[0]), openIn(i.t, i.confined[1])
+	}
+	return open(i.t), open(i.t)
+}
+
+// elsewhere fails the test where grayscale does anything about a release in a namespace that it is not to look at: nobody
+// is asked about a wrong annotation, nothing is labelled, held or routed, and Kubernetes shares the requests by pods.
+func elsewhere(t *testing.T) {
+	t.Helper()
+	s := open(t)
+	s.apply(s.deployment("web-v2", "strategy: canary", `weight: "150"`))
+	d := harness.WaitReady(t, s.ns, "web-v2") // which a held one is not
+	if len(d.Spec.Template.Labels) != 2 {
+		t.Errorf("the pods' labels are %v", d.Spec.Template.Labels)
+	}
+	for _, c := range d.Status.Conditions {
+		if strings.HasPrefix(string(c.Type), "grayscale.dev/") {
+			t.Errorf("web-v2 has the condition %s", c.Type)
+		}
+	}
+	if out := harness.Kubectl(t, "", "get", "-n", s.ns, "virtualservices,destinationrules"); !strings.Contains(out, "No resources found") {
+		t.Errorf("routes in a namespace that is none of grayscale's: %s", out)
+	}
+}
+
 // check renders the chart and has the API server look at every object, without installing anything.
 func (i *installation) check() {
 	i.t.Helper()
 	helm(i.t, "lint", "--strict", chart, "-f", i.values)
 	harness.Kubectl(i.t, "", "create", "namespace", i.namespace)
+	harness.Kubectl(i.t, "", "label", "namespace", i.namespace, "pod-security.kubernetes.io/enforce=restricted")
 	i.t.Cleanup(func() { harness.Kubectl(i.t, "", "delete", "namespace", i.namespace) })
-	strictly(i.t, i.namespace, helm(i.t, "template", "grayscale", chart, "-n", i.namespace, "-f", i.values))
+	strictly(i.t, "", helm(i.t, "template", "grayscale", chart, "-n", i.namespace, "-f", i.values))
 }
 
 // install runs the lab's grayscale binary wherever the image's name says so.
@@ -100,6 +152,10 @@ func (i *installation) install() {
 		i.t.Fatal(err)
 	}
 	i.earlier = i.logs()
+	var err error
+	if i.before, err = harness.Requests(i.namespace, "grayscale"); err != nil {
+		i.t.Fatal(err)
+	}
 	helm(i.t, "install", "grayscale", chart, "-n", i.namespace, "-f", i.values, "--wait")
 	i.t.Cleanup(func() {
 		if i.t.Failed() { // else the story has uninstalled it
@@ -114,9 +170,12 @@ func (i *installation) install() {
 func (i *installation) answers() {
 	i.t.Helper()
 	harness.WaitReady(i.t, i.namespace, "grayscale")
-	probe := shop{ns: "default"}.deployment("probe", "strategy: none")
+	probe, ns := shop{}.deployment("probe", "strategy: none"), "default"
+	if len(i.confined) > 0 {
+		ns = i.confined[0]
+	}
 	harness.Eventually(i.t, "the webhook answers", func() error {
-		out, err := harness.TryKubectl(i.t, probe, "create", "--dry-run=server", "-f", "-")
+		out, err := harness.TryKubectl(i.t, probe, "create", "-n", ns, "--dry-run=server", "-f", "-")
 		if err == nil || !strings.Contains(out, "validate.grayscale.dev") || !strings.Contains(out, "denied") {
 			return fmt.Errorf("a wrong strategy is not denied: %s", out)
 		}
@@ -124,22 +183,23 @@ func (i *installation) answers() {
 	})
 }
 
-// rightsSuffice fails where the API server refused anything that grayscale tried.
+// rightsSuffice fails where the API server refused anything that grayscale tried, or where it looked further than it is to.
+// What it does after its uninstallation has begun is not looked at: its rights go before its Pods do.
 func (i *installation) rightsSuffice() {
 	i.t.Helper()
-	logs := i.logs()
-	if len(logs) == 0 {
-		i.t.Error("grayscale has written no log")
+	account := harness.Kubectl(i.t, "", "get", "deploy/grayscale", "-n", i.namespace, "-o", "jsonpath={.spec.template.spec.serviceAccountName}")
+	requests, err := harness.Requests(i.namespace, account)
+	if err != nil || len(requests) == 0 {
+		i.t.Fatalf("%s has made %d requests: %v", account, len(requests), err)
 	}
-	for _, path := range logs {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			i.t.Fatal(err)
-		}
-		for line := range strings.Lines(string(content)) {
-			if strings.Contains(line, "is forbidden: User") {
-				i.t.Errorf("%s: %s", filepath.Base(path), line)
-			}
+	for _, q := range requests {
+		switch {
+		case slices.Contains(i.before, q):
+		case q.Refused:
+			i.t.Errorf("grayscale may not %s", q)
+		case len(i.confined) > 0 && q.Resource != "mutatingwebhookconfigurations" && q.Resource != "validatingwebhookconfigurations" &&
+			q.Namespace != i.namespace && !slices.Contains(i.confined, q.Namespace):
+			i.t.Errorf("grayscale looked further than it is to: %s", q)
 		}
 	}
 }
@@ -161,7 +221,7 @@ func (i *installation) showLogs() {
 	}
 }
 
-// nothingLeft looks through every kind of object that the API server has, in grayscale's namespace and outside namespaces.
+// nothingLeft looks through every kind of object that the API server has, in all namespaces and outside them.
 // What belongs to every namespace and Events, which go by themselves within the hour, are nobody's remains.
 func (i *installation) nothingLeft() {
 	i.t.Helper()
@@ -195,9 +255,6 @@ func (i *installation) remains(version string, r metav1.APIResource) ([]string, 
 	if version == "v1" {
 		path = "/api/v1"
 	}
-	if r.Namespaced {
-		path += "/namespaces/" + i.namespace
-	}
 	raw, err := harness.Kube().Discovery().RESTClient().Get().AbsPath(path, r.Name).DoRaw(context.Background())
 	if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
 		return nil, nil
@@ -213,10 +270,10 @@ func (i *installation) remains(version string, r metav1.APIResource) ([]string, 
 	}
 	var found []string
 	for _, o := range list.Items {
-		ours := r.Namespaced && o.Name != "default" && o.Name != "kube-root-ca.crt" ||
-			o.Labels["app.kubernetes.io/name"] == "grayscale" || strings.HasPrefix(o.Name, "grayscale") && r.Kind != "Namespace"
+		ours := o.Namespace == i.namespace && o.Name != "default" && o.Name != "kube-root-ca.crt" ||
+			o.Labels["app.kubernetes.io/name"] == "grayscale" || !r.Namespaced && strings.HasPrefix(o.Name, "grayscale") && r.Kind != "Namespace"
 		if ours {
-			found = append(found, r.Kind+" "+o.Name)
+			found = append(found, strings.TrimSpace(r.Kind+" "+o.Namespace+" "+o.Name))
 		}
 	}
 	return found, nil

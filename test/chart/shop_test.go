@@ -20,7 +20,12 @@ type shop struct {
 // open is a shop with a plain web-v1, and requests to it until the test ends, of which none may be lost.
 func open(t *testing.T) shop {
 	t.Helper()
-	s := empty(t)
+	return openIn(t, harness.Namespace(t))
+}
+
+func openIn(t *testing.T, ns string) shop {
+	t.Helper()
+	s := shop{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
 	s.apply(harness.YAML(t, harness.Service("web")) + "---" + s.deployment("web-v1"))
 	harness.WaitReady(t, s.ns, "web-v1")
 	s.load()

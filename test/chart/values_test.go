@@ -9,7 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
+
+	"grayscale.dev/grayscale/test/access"
 )
 
 // Every value is in values.yaml with a comment, in the schema, and in docs/install.md with its default.
@@ -95,6 +98,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"webhok.failurePolicy=Fail":                                 "webhok",
 		"webhook.failurePolicy=Maybe":                               "/webhook/failurePolicy",
 		"webhook.timeoutSeconds=31":                                 "/webhook/timeoutSeconds",
+		"namespaces={a b}":                                          "/namespaces",
+		"shutdownDelaySeconds=61":                                   "/shutdownDelaySeconds",
 		"replicas=-1":                                               "/replicas",
 		"settings.settle=2":                                         "/settings/settle",
 		"settings.pprofPort=-1":                                     "/settings/pprofPort",
@@ -128,6 +133,35 @@ func TestProfilesAreAskedFor(t *testing.T) {
 		if strings.Contains(out, "- --pprof-port=6060\n") != want {
 			t.Errorf("--set %s: served is not %t:\n%s", set, want, out)
 		}
+	}
+}
+
+// Confined to namespaces, grayscale has in each of them what it has in the whole cluster otherwise, and there nothing but
+// its webhook configurations.
+func TestConfinedRights(t *testing.T) {
+	rights := func(args ...string) map[string]bool {
+		all, err := access.Rights([]byte(helm(t, append([]string{"template", "grayscale", chart, "-n", "grayscale-system"}, args...)...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]bool{}
+		for _, r := range all {
+			out[r.Namespace+" "+r.Verb+" "+r.Object()] = true
+		}
+		return out
+	}
+	want := map[string]bool{}
+	for right := range rights() {
+		switch {
+		case strings.Contains(right, "customresourcedefinitions"):
+		case strings.HasPrefix(right, "grayscale-system ") || strings.Contains(right, "webhookconfigurations"):
+			want[right] = true
+		default:
+			want["team-a"+right], want["team-b"+right] = true, true
+		}
+	}
+	if diff := cmp.Diff(want, rights("-f", filepath.Join(chart, "ci", "namespaced-values.yaml"))); diff != "" {
+		t.Errorf("the rights (-wanted +given):\n%s", diff)
 	}
 }
 

@@ -47,6 +47,7 @@ type lab struct {
 	Endpoints
 	binary  string
 	product string // the path of grayscale's binary
+	base    string // the kustomization that installed it; empty where none did
 	config  *rest.Config
 	kube    kubernetes.Interface
 	istio   istio.Interface
@@ -77,7 +78,8 @@ func up(o Options) (*lab, error) {
 		if _, err := os.Stat(l.product); err != nil {
 			return nil, fmt.Errorf("%s is missing: run make build", l.product)
 		}
-		args = append(args, "--grayscale", l.product, "--manifests", filepath.Join(root, "manifests", "base"))
+		l.base = filepath.Join(root, "manifests", "base")
+		args = append(args, "--grayscale", l.product, "--manifests", l.base)
 	}
 	if err := l.start(args); err != nil {
 		l.down()

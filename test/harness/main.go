@@ -44,7 +44,25 @@ func Main(m *testing.M, o Options) (code int) {
 		l.down()
 	}()
 	running = l
-	return m.Run()
+	return max(m.Run(), l.rightsSuffice())
+}
+
+// rightsSuffice fails the package where the installed grayscale asked for something that its roles do not allow.
+func (l *lab) rightsSuffice() (code int) {
+	if l.base == "" {
+		return 0
+	}
+	missing, err := l.missing()
+	for _, q := range missing {
+		fmt.Fprintf(os.Stderr, "grayscale has no right to %s\n", q)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "grayscale's rights:", err)
+	}
+	if err != nil || len(missing) > 0 {
+		return 1
+	}
+	return 0
 }
 
 // running is the lab of this test binary, set once before any test runs.

@@ -13,9 +13,19 @@ import (
 // failed, its objects and the logs are shown before.
 func Namespace(t testing.TB) string {
 	t.Helper()
+	return makeNamespace(t, metav1.ObjectMeta{GenerateName: "test-"})
+}
+
+// NamedNamespace is Namespace where the name matters.
+func NamedNamespace(t testing.TB, name string) {
+	t.Helper()
+	makeNamespace(t, metav1.ObjectMeta{Name: name})
+}
+
+func makeNamespace(t testing.TB, named metav1.ObjectMeta) string {
+	t.Helper()
 	l := current()
-	made, err := l.kube.CoreV1().Namespaces().Create(context.Background(),
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}, metav1.CreateOptions{})
+	made, err := l.kube.CoreV1().Namespaces().Create(context.Background(), &corev1.Namespace{ObjectMeta: named}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("a namespace for the test: %v", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 const (
@@ -109,6 +110,16 @@ func Leader(t testing.TB) Replica {
 		return nil
 	})
 	return leaders[0]
+}
+
+// LeaseHolder is who leads by the Lease of grayscale, by a name that each process has for itself; empty for nobody.
+func LeaseHolder(t testing.TB) string {
+	t.Helper()
+	lease, err := Kube().CoordinationV1().Leases(systemNamespace).Get(context.Background(), "grayscale", metav1.GetOptions{})
+	if err != nil {
+		t.Fatalf("who leads: %v", err)
+	}
+	return ptr.Deref(lease.Spec.HolderIdentity, "")
 }
 
 // Scrape is what Prometheus would read from the replica.

@@ -53,6 +53,9 @@ egressSelections:
 	if err := os.WriteFile(l.dir.config("egress.yaml"), []byte(selector), 0o600); err != nil {
 		return err
 	}
+	if err := os.WriteFile(l.dir.config("audit.yaml"), auditPolicy, 0o600); err != nil {
+		return err
+	}
 	return l.spawn("kube-apiserver", nil,
 		"--etcd-servers="+l.ports.url("http", l.ports.etcdClient),
 		"--bind-address="+l.ports.host, "--secure-port="+strconv.Itoa(l.ports.apiServer),
@@ -64,6 +67,7 @@ egressSelections:
 		"--service-cluster-ip-range="+serviceRange, "--endpoint-reconciler-type=none", "--allow-privileged=true",
 		// Webhooks are reached at a Pod's address, by way of the egress proxy.
 		"--enable-aggregator-routing=true", "--egress-selector-config-file="+l.dir.config("egress.yaml"),
+		"--audit-policy-file="+l.dir.config("audit.yaml"), "--audit-log-path="+l.dir.audit(),
 		"--profiling=false", "--v=0")
 }
 

@@ -41,6 +41,9 @@ func openDirectory(path string) (directory, error) {
 	return directory(absolute), nil
 }
 
+// audit is the API server's log of what ServiceAccounts outside kube-system have asked, a JSON object per line.
+func (d directory) audit() string { return d.file("logs", "audit.jsonl") }
+
 // clean makes the directory ready for a new lab: what an earlier lab left there goes, files of other names stay.
 func (d directory) clean() error {
 	for _, name := range []string{"lab.json", "kubeconfig", "etcd", "config", "logs", "pods", "restart", "grayscale.path", "grayscale.manifests"} {

@@ -32,6 +32,8 @@ var (
 	meshObjects string
 	//go:embed objects/mesh-config.yaml
 	meshConfig []byte
+	//go:embed objects/audit.yaml
+	auditPolicy []byte
 )
 
 const (

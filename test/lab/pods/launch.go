@@ -2,6 +2,7 @@ package pods
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -103,6 +104,9 @@ func (r *runner) launchProcess(s *sandbox, c *corev1.Container, env map[string]s
 	if err != nil {
 		return nil, &refusal{"ErrImagePull", err}
 	}
+	if !mountsToken(pod) {
+		return nil, &refusal{"CreateContainerConfigError", errors.New("the pod has no token of its ServiceAccount: set automountServiceAccountToken")}
+	}
 	if err := r.renewToken(s); err != nil {
 		return nil, &refusal{"CreateContainerConfigError", err}
 	}
@@ -122,6 +126,13 @@ func (r *runner) launchProcess(s *sandbox, c *corev1.Container, env map[string]s
 		return nil, &refusal{"RunContainerError", err}
 	}
 	return app, nil
+}
+
+// mountsToken: the API server adds the volume with the token, unless Pod or ServiceAccount say otherwise.
+func mountsToken(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.Projected != nil && slices.ContainsFunc(v.Projected.Sources, func(s corev1.VolumeProjection) bool { return s.ServiceAccountToken != nil })
+	})
 }
 
 // renewToken gives the Pod a fresh token.

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"grayscale.dev/grayscale/annotator"
+	"grayscale.dev/grayscale/webhook"
+)
+
+// The process has two managers, because its two halves end at different times: the desk, where the leader decides, ends
+// with SIGTERM, so that the next replica leads at once; the door, which answers the API server, only after it.
+
+// graceLimit is how long what is under way may take to end, at the desk and then at the door: the longest answer, about
+// the end of grayscale itself, takes nine seconds.
+const graceLimit = 10 * time.Second
+
+// newDoor makes the manager of all that every replica does: caches, webhook, certificate, probes and metrics.
+func newDoor(config *rest.Config, certificate *webhook.Certificate, o options) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, networkingv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	address := func(port int) string { return net.JoinHostPort(o.bind, strconv.Itoa(port)) }
+	metrics := server.Options{BindAddress: address(o.metricsPort)}
+	if o.metricsPort == 0 {
+		metrics.BindAddress = none
+	}
+	grace := graceLimit
+	return manager.New(config, manager.Options{
+		Scheme:                  scheme,
+		Metrics:                 metrics,
+		HealthProbeBindAddress:  address(o.healthPort),
+		PprofBindAddress:        o.pprofAddress(),
+		GracefulShutdownTimeout: &grace,
+		WebhookServer: webhook.NewServer(ctrlwebhook.Options{Host: o.bind, Port: o.webhookPort,
+			TLSOpts: []func(*tls.Config){certificate.TLS}}, configuration),
+	})
+}
+
+// pprofAddress is where profiles are served; empty, controller-runtime's word for nowhere, unless a port was given. They tell
+// what is in memory, so that whoever wants them has to come into the Pod: kubectl port-forward does.
+func (o *options) pprofAddress() string {
+	if o.pprofPort == 0 {
+		return ""
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(o.pprofPort))
+}
+
+// none is controller-runtime's word for an address that nothing listens on.
+const none = "0"
+
+// newDesk makes the manager of what the leader alone does.
+func newDesk(config *rest.Config, door manager.Manager, o options) (manager.Manager, error) {
+	grace := graceLimit
+	options := manager.Options{
+		Scheme:                        door.GetScheme(),
+		MapperProvider:                func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return door.GetRESTMapper(), nil },
+		Metrics:                       server.Options{BindAddress: none},
+		HealthProbeBindAddress:        none,
+		GracefulShutdownTimeout:       &grace,
+		LeaderElection:                o.elect,
+		LeaderElectionID:              leaseName, // in metrics; the lock below is the Lease itself
+		LeaderElectionReleaseOnCancel: true,
+	}
+	if o.elect {
+		lock, err := annotator.NewLease(config, o.namespace, leaseName)
+		if err != nil {
+			return nil, err
+		}
+		options.LeaderElectionResourceLockInterface = lock
+	}
+	return manager.New(config, options)
+}
+
+// leaseName is the Lease that says who leads.
+const leaseName = "grayscale"
+
+// serve runs both until ctx ends, or one of them has to, be it that the lease is lost. From then on this replica is not
+// ready, the desk lets the lease go at once, and the door answers for a while longer: the API server asks this replica
+// until it has heard of its end. No answer under way is cut off.
+func serve(ctx context.Context, desk, door manager.Manager, delay time.Duration) error {
+	group, ctx := errgroup.WithContext(ctx)
+	err := door.AddReadyzCheck("stays", func(*http.Request) error {
+		if ctx.Err() != nil {
+			return errEnds
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	answering, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group.Go(func() error { return desk.Start(ctx) })
+	group.Go(func() error { return door.Start(answering) })
+	group.Go(func() error {
+		<-ctx.Done()
+		time.Sleep(delay)
+		stop()
+		return nil
+	})
+	return group.Wait()
+}
+
+// errEnds is what a readiness probe meets while this replica ends.
+var errEnds = errors.New("this replica is about to end")

@@ -1,0 +1,72 @@
+package bench
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// BenchmarkHandover: from SIGTERM to the leader, by way of the deletion of its pod, to the next leader's first route. What
+// it writes was asked for as soon as the lease was let go.
+func BenchmarkHandover(b *testing.B) {
+	follow(b, func(leader harness.Replica) {
+		before := harness.LeaseHolder(b)
+		if err := harness.Kube().CoreV1().Pods("grayscale-system").Delete(context.Background(), leader.Pod, metav1.DeleteOptions{}); err != nil {
+			b.Fatal(err)
+		}
+		for begun := time.Now(); harness.LeaseHolder(b) == before; {
+			if time.Since(begun) > harness.Patience {
+				b.Fatalf("%s does not let the lease go", leader.Pod)
+			}
+		}
+	})
+}
+
+// BenchmarkCrash: from SIGKILL to the leader to the next leader's first route.
+func BenchmarkCrash(b *testing.B) {
+	follow(b, func(leader harness.Replica) {
+		if err := syscall.Kill(leader.PID, syscall.SIGKILL); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+// follow measures from before the leader's end to the VirtualService with a weight that is set right after it.
+func follow(b *testing.B, end func(leader harness.Replica)) {
+	b.Helper()
+	r := newRelease(b)
+	watch, err := harness.Istio().NetworkingV1().VirtualServices(r.ns).Watch(b.Context(), metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, "web-grayscale").String(),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer watch.Stop()
+	<-watch.ResultChan() // as it is now
+	harness.WaitReady(b, "grayscale-system", "grayscale")
+	leader, percent := harness.Leader(b), 0
+	measure(b, func() {
+		percent = percent%99 + 1
+		end(leader)
+		r.weight(b, percent)
+		select {
+		case <-watch.ResultChan():
+		case <-time.After(harness.Patience):
+			b.Fatal("no VirtualService was written")
+		}
+	}, func() {
+		r.programmed(b, percent)
+		time.Sleep(standby)
+		harness.WaitReady(b, "grayscale-system", "grayscale")
+		leader = harness.Leader(b)
+	})
+}
+
+// standby is how long a killed pod's next process may take to be noticed as unready, started and waiting for the lease.
+const standby = 10 * time.Second

@@ -10,7 +10,7 @@ go mod tidy -diff >/dev/null || {
 	exit 1
 }
 # The lab's module is vetted with its tests (hack/test.sh); golangci-lint would type-check all of Kubernetes and Istio.
-unformatted=$(gofmt -l test/lab hack)
+unformatted=$(gofmt -l test/lab test/certmanager hack)
 [ -z "$unformatted" ] || {
 	echo "not formatted, run gofmt -w on: $unformatted" >&2
 	exit 1

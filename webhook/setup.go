@@ -23,7 +23,7 @@ const (
 // Setup adds the handlers to the manager's webhook server, and to the manager what keeps the server's certificate. Every
 // replica answers, whether it leads or not. The latency and the number of requests are metrics of controller-runtime's
 // webhook server (controller_runtime_webhook_latency_seconds, controller_runtime_webhook_requests_total).
-func Setup(mgr manager.Manager, certificate *Certificate, controller Controller) error {
+func Setup(mgr manager.Manager, certificate Certificate, controller Controller) error {
 	for _, o := range []client.Object{&corev1.Service{}, &appsv1.Deployment{}} {
 		// A replica that does not lead has no controller that would fill these; they sync before the certificate is read.
 		if _, err := mgr.GetCache().GetInformer(context.Background(), o, cache.BlockUntilSynced(false)); err != nil {
@@ -36,5 +36,8 @@ func Setup(mgr manager.Manager, certificate *Certificate, controller Controller)
 	mgr.GetWebhookServer().Register(ValidatePath, &admission.Webhook{Handler: validating{n}})
 	mgr.GetWebhookServer().Register(DrainPath, &admission.Webhook{Handler: draining{controller}})
 	mgr.GetWebhookServer().Register(RetirePath, &admission.Webhook{Handler: retiring{controller}})
-	return mgr.Add(certificate.keptWith(mgr))
+	if err := certificate.addTo(mgr); err != nil {
+		return fmt.Errorf("the certificate: %w", err)
+	}
+	return nil
 }

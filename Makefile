@@ -38,8 +38,15 @@ build: bin/grayscale ## Build bin/grayscale, a static binary
 bin/grayscale: $(SOURCES)
 	@CGO_ENABLED=0 go build -ldflags '-s -w' -o $@ ./cmd/grayscale
 
+.PHONY: certmanager
+certmanager: bin/certmanager ## Build bin/certmanager: what tests need of cert-manager, in one binary
+
+bin/certmanager: $(wildcard test/certmanager/*)
+	@echo "building bin/certmanager: about 2 minutes the first time"
+	@go build -C test/certmanager -ldflags '-s -w' -o '$(CURDIR)/$@' .
+
 .PHONY: test
-test: lint lab build $(TOOLS)/gotestsum $(TOOLS)/helm $(TOOLS)/promtool ## Run every check: lint, unit, golden, fuzz seeds, API-server and end-to-end tests
+test: lint lab build certmanager $(TOOLS)/gotestsum $(TOOLS)/helm $(TOOLS)/promtool ## Run every check: lint, unit, golden, fuzz seeds, API-server and end-to-end tests
 	@hack/test.sh all
 
 .PHONY: test-unit
@@ -47,7 +54,7 @@ test-unit: $(TOOLS)/gotestsum $(TOOLS)/helm $(TOOLS)/promtool ## Run the tests t
 	@hack/test.sh unit
 
 .PHONY: test-e2e
-test-e2e: lab build $(TOOLS)/gotestsum $(TOOLS)/helm $(TOOLS)/promtool ## Run the tests on the lab: API-server and end-to-end; RUN=regexp chooses
+test-e2e: lab build certmanager $(TOOLS)/gotestsum $(TOOLS)/helm $(TOOLS)/promtool ## Run the tests on the lab: API-server and end-to-end; RUN=regexp chooses
 	@hack/test.sh lab $(if $(RUN),-run '$(RUN)')
 
 .PHONY: sim

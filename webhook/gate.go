@@ -22,6 +22,9 @@ import (
 )
 
 const (
+	// lookAgain is between two looks that nobody has caused, lookRetry after one that failed.
+	lookAgain = 5 * time.Minute
+	lookRetry = 250 * time.Millisecond
 	// lookPause is the least time between two looks that callers with unknown paths can cause.
 	lookPause = 100 * time.Millisecond
 	// refusalPause is the least time between two lines in the log about refused callers.
@@ -60,8 +63,8 @@ func (g *gate) Start(ctx context.Context) error {
 	for {
 		next := lookAgain
 		if err := g.keep(ctx); err != nil && ctx.Err() == nil {
-			ctrl.LoggerFrom(ctx).Error(err, "the webhooks' secret paths; trying again", "after", retryFirst.String())
-			next = retryFirst
+			ctrl.LoggerFrom(ctx).Error(err, "the webhooks' secret paths; trying again", "after", lookRetry.String())
+			next = lookRetry
 		}
 		select {
 		case <-ctx.Done():

@@ -11,16 +11,14 @@ import (
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/cert-manager/cert-manager/pkg/util/pki"
-	corev1 "k8s.io/api/core/v1"
 )
 
-const (
-	caKey = "ca.crt" // the key of a CA in a Secret of type kubernetes.io/tls, as cert-manager names it
-
-	lifetime = 365 * 24 * time.Hour
-	renewal  = 30 * 24 * time.Hour // a certificate with less left is made anew
-	leeway   = time.Hour           // by which the clocks of the API server and of grayscale may differ
-)
+// pair is a serving certificate with its key, as they are in the Secret, and the CA that has signed it.
+type pair struct {
+	certificate, key []byte
+	ca               *x509.Certificate
+	serving          *tls.Certificate
+}
 
 // hosts are the names that the webhook's Service has inside the cluster; the API server asks for the first.
 func hosts(namespace, service string) []string {
@@ -28,35 +26,46 @@ func hosts(namespace, service string) []string {
 	return []string{name + ".svc", name, service}
 }
 
-// usable reports whether the Secret's data serves the host for a while yet: key and certificate belong together, and the CA
-// in it has signed them for the host.
-func usable(data map[string][]byte, host string, now time.Time) error {
-	pair, err := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
+// readPair makes a pair of what a Secret holds: key and certificate have to belong together, one of the CAs has to have
+// signed them for the host, and they must not have expired. Whether they are valid already is the API server's to judge:
+// the clock of whoever made them may be ahead of this one.
+func readPair(certificate, key []byte, cas []*x509.Certificate, host string, now time.Time) (*pair, error) {
+	serving, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(data[caKey]) {
-		return fmt.Errorf("%s holds no certificate", caKey)
+	for _, ca := range cas {
+		roots.AddCert(ca)
 	}
-	_, err = pair.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, CurrentTime: now.Add(renewal)})
-	return err
+	at := now
+	if at.Before(serving.Leaf.NotBefore) {
+		at = serving.Leaf.NotBefore
+	}
+	chains, err := serving.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, CurrentTime: at})
+	if err != nil {
+		return nil, err
+	}
+	ca := chains[0][len(chains[0])-1]
+	return &pair{certificate: certificate, key: key, ca: ca, serving: &serving}, nil
 }
 
+// expires is when the certificate can be served no longer.
+func (p *pair) expires() time.Time { return p.serving.Leaf.NotAfter }
+
 // issue makes a CA and a serving certificate signed by it. The CA's key is thrown away, so nobody can sign with it later:
-// the next certificate comes with a CA of its own. CAs that were trusted before and still are valid stay in the bundle,
-// because other replicas serve with their certificates until they read the Secret again.
-func issue(names []string, now time.Time, trusted []byte) (map[string][]byte, error) {
+// the next certificate comes with a CA of its own. A quarter of the lifetime lies before now, for clocks that are behind.
+func issue(names []string, now time.Time, lifetime time.Duration) (*pair, error) {
 	signer, err := pki.GenerateECPrivateKey(pki.ECCurve256)
 	if err != nil {
 		return nil, err
 	}
-	ca, err := template("grayscale webhook CA", now)
+	ca, err := template("grayscale webhook CA", now, lifetime)
 	if err != nil {
 		return nil, err
 	}
 	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageDigitalSignature
-	bundle, authority, err := pki.SignCertificate(ca, ca, signer.Public(), signer)
+	_, authority, err := pki.SignCertificate(ca, ca, signer.Public(), signer)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +73,7 @@ func issue(names []string, now time.Time, trusted []byte) (map[string][]byte, er
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := template(names[0], now)
+	leaf, err := template(names[0], now, lifetime)
 	if err != nil {
 		return nil, err
 	}
@@ -78,31 +87,43 @@ func issue(names []string, now time.Time, trusted []byte) (map[string][]byte, er
 	if err != nil {
 		return nil, err
 	}
-	bundle = append(bundle, stillValid(trusted, now)...)
-	return map[string][]byte{caKey: bundle, corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: private}, nil
+	return readPair(certificate, private, []*x509.Certificate{authority}, names[0], now)
 }
 
-func template(name string, now time.Time) (*x509.Certificate, error) {
+func template(name string, now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
 	// RFC 5280 4.1.2.2: a serial number is positive and has at most 20 octets.
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, err
 	}
+	begin := now.Add(-lifetime / 4)
 	return &x509.Certificate{Version: 3, SerialNumber: serial, Subject: pkix.Name{CommonName: name},
-		PublicKeyAlgorithm: x509.ECDSA, NotBefore: now.Add(-leeway), NotAfter: now.Add(lifetime)}, nil
+		PublicKeyAlgorithm: x509.ECDSA, NotBefore: begin, NotAfter: begin.Add(lifetime)}, nil
 }
 
-// stillValid is what is left of a bundle without the certificates that have expired; nothing where it cannot be read.
-func stillValid(bundle []byte, now time.Time) []byte {
-	certificates, err := pki.DecodeX509CertificateSetBytes(bundle)
-	if err != nil {
-		return nil
-	}
-	var out []byte
-	for _, c := range certificates {
-		if encoded, err := pki.EncodeX509(c); err == nil && now.Before(c.NotAfter) {
-			out = append(out, encoded...)
+// readBundle gives the CAs of a bundle. What cannot be read of it is left out: one damaged CA must not cost the others.
+func readBundle(bundle []byte) []*x509.Certificate {
+	var out []*x509.Certificate
+	for _, block := range blocks(bundle) {
+		if c, err := pki.DecodeX509CertificateBytes(block); err == nil {
+			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// writeBundle is readBundle's other way; no CA is in it twice.
+func writeBundle(cas []*x509.Certificate) ([]byte, error) {
+	var out []byte
+	for i, c := range cas {
+		if contains(cas[:i], c) {
+			continue
+		}
+		encoded, err := pki.EncodeX509(c)
+		if err != nil {
+			return nil, fmt.Errorf("CA %s: %w", c.SerialNumber, err)
+		}
+		out = append(out, encoded...)
+	}
+	return out, nil
 }

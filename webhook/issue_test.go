@@ -15,124 +15,146 @@ var (
 	names = hosts("grayscale-system", "grayscale-webhook")
 )
 
-func issued(t *testing.T, at time.Time, trusted []byte) map[string][]byte {
+const year = 365 * 24 * time.Hour
+
+func issued(t *testing.T, at time.Time) *pair {
 	t.Helper()
-	data, err := issue(names, at, trusted)
+	p, err := issue(names, at, year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func written(t *testing.T, s shared) map[string][]byte {
+	t.Helper()
+	data, err := s.write()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return data
 }
 
-// verify is what the API server does with the serving certificate and a caBundle.
-func verify(t *testing.T, data map[string][]byte, bundle []byte, host string, at time.Time) error {
-	t.Helper()
-	pair, err := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
-	if err != nil {
-		t.Fatal(err)
-	}
+// verify is what the API server does with the serving certificate and the CAs of a webhook configuration.
+func verify(served *x509.Certificate, cas []*x509.Certificate, host string, at time.Time) error {
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(bundle)
-	_, err = pair.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, CurrentTime: at})
+	for _, ca := range cas {
+		roots.AddCert(ca)
+	}
+	_, err := served.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, CurrentTime: at})
 	return err
 }
 
 func TestIssuedIsTrustedForTheService(t *testing.T) {
-	data := issued(t, day, nil)
+	p := issued(t, day)
+	cas, leaf := []*x509.Certificate{p.ca}, p.serving.Leaf
 	for _, host := range names {
-		if err := verify(t, data, data[caKey], host, day); err != nil {
+		if err := verify(leaf, cas, host, day); err != nil {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
 	if names[0] != "grayscale-webhook.grayscale-system.svc" {
 		t.Errorf("the API server asks for another name than %s", names[0])
 	}
-	if err := verify(t, data, data[caKey], "grayscale-webhook.elsewhere.svc", day); err == nil {
+	if err := verify(leaf, cas, "grayscale-webhook.elsewhere.svc", day); err == nil {
 		t.Error("it serves another namespace's Service as well")
 	}
-	if err := verify(t, data, data[caKey], names[0], day.Add(-leeway/2)); err != nil {
+	if err := verify(leaf, cas, names[0], day.Add(-year/4+time.Minute)); err != nil {
 		t.Errorf("a clock that is behind: %v", err)
 	}
-	if err := verify(t, data, data[caKey], names[0], day.Add(lifetime+time.Second)); err == nil {
+	if err := verify(leaf, cas, names[0], day.Add(year*3/4+time.Second)); err == nil {
 		t.Error("it never expires")
 	}
-	pair, _ := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
-	if pair.Leaf.IsCA || pair.Leaf.KeyUsage&x509.KeyUsageCertSign != 0 {
+	if leaf.IsCA || leaf.KeyUsage&x509.KeyUsageCertSign != 0 {
 		t.Error("the serving certificate can sign others")
 	}
 }
 
-func TestUsable(t *testing.T) {
-	good, other := issued(t, day, nil), issued(t, day, nil)
-	with := func(key string, value []byte) map[string][]byte {
-		data := map[string][]byte{}
-		for k, v := range good {
-			data[k] = v
-		}
-		data[key] = value
-		return data
-	}
+func TestReadPair(t *testing.T) {
+	good, other := issued(t, day), issued(t, day)
+	cas := []*x509.Certificate{other.ca, good.ca}
 	tests := map[string]struct {
-		data map[string][]byte
-		host string
-		at   time.Time
-		want bool
+		certificate, key []byte
+		cas              []*x509.Certificate
+		host             string
+		at               time.Time
+		want             bool
 	}{
-		"fresh":                       {good, names[0], day, true},
-		"with a while left":           {good, names[0], day.Add(lifetime - renewal - time.Minute), true},
-		"about to expire":             {good, names[0], day.Add(lifetime - renewal + time.Minute), false},
-		"for another Service":         {good, "other.grayscale-system.svc", day, false},
-		"absent":                      {nil, names[0], day, false},
-		"with another key":            {with(corev1.TLSPrivateKeyKey, other[corev1.TLSPrivateKeyKey]), names[0], day, false},
-		"with another CA":             {with(caKey, other[caKey]), names[0], day, false},
-		"with a CA that is no PEM":    {with(caKey, []byte("none")), names[0], day, false},
-		"with a certificate cut off":  {with(corev1.TLSCertKey, good[corev1.TLSCertKey][:100]), names[0], day, false},
-		"with the CA among other CAs": {with(caKey, append(bytes.Clone(other[caKey]), good[caKey]...)), names[0], day, true},
+		"fresh":                     {good.certificate, good.key, cas, names[0], day, true},
+		"with little time left":     {good.certificate, good.key, cas, names[0], day.Add(year*3/4 - time.Minute), true},
+		"expired":                   {good.certificate, good.key, cas, names[0], day.Add(year * 3 / 4).Add(time.Minute), false},
+		"by a clock far behind":     {good.certificate, good.key, cas, names[0], day.Add(-year), true},
+		"for another Service":       {good.certificate, good.key, cas, "other.grayscale-system.svc", day, false},
+		"absent":                    {nil, nil, cas, names[0], day, false},
+		"with another key":          {good.certificate, other.key, cas, names[0], day, false},
+		"with another CA":           {good.certificate, good.key, cas[:1], names[0], day, false},
+		"without a CA":              {good.certificate, good.key, nil, names[0], day, false},
+		"with a certificate cut":    {good.certificate[:100], good.key, cas, names[0], day, false},
+		"with a key that is no PEM": {good.certificate, []byte("none"), cas, names[0], day, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if err := usable(tt.data, tt.host, tt.at); (err == nil) != tt.want {
-				t.Errorf("got %v", err)
+			p, err := readPair(tt.certificate, tt.key, tt.cas, tt.host, tt.at)
+			if (err == nil) != tt.want {
+				t.Fatalf("got %v", err)
+			}
+			if p != nil && !p.ca.Equal(good.ca) {
+				t.Error("it names another CA than the one that has signed it")
 			}
 		})
 	}
 }
 
-// A new certificate comes with a new CA; the old one is trusted as long as replicas may serve with what it signed.
-func TestIssueKeepsTrustInWhatIsStillServed(t *testing.T) {
-	old := issued(t, day, nil)
-	later := day.Add(lifetime - renewal)
-	renewed := issued(t, later, old[caKey])
-	for name, data := range map[string]map[string][]byte{"old": old, "new": renewed} {
-		if err := verify(t, data, renewed[caKey], names[0], later); err != nil {
-			t.Errorf("the %s certificate: %v", name, err)
-		}
+func TestBundle(t *testing.T) {
+	a, b := issued(t, day).ca, issued(t, day).ca
+	bundle, err := writeBundle([]*x509.Certificate{a, b, a})
+	if err != nil {
+		t.Fatal(err)
 	}
-	last := issued(t, day.Add(lifetime+time.Minute), renewed[caKey])
-	if bytes.Contains(last[caKey], old[caKey]) {
-		t.Error("a CA that has expired stays in the bundle")
+	if got := readBundle(bundle); len(got) != 2 || !got[0].Equal(a) || !got[1].Equal(b) {
+		t.Errorf("%d CAs are read of the two that were written", len(got))
 	}
-	if !bytes.Contains(last[caKey], renewed[caKey][:200]) {
-		t.Error("a CA that is valid has left the bundle")
+	damaged := bytes.Replace(bundle, []byte("MII"), []byte("AAA"), 1)
+	if got := readBundle(damaged); len(got) != 1 || !got[0].Equal(b) {
+		t.Errorf("a damaged CA costs the other: %d are read", len(got))
 	}
-	if damaged := issued(t, day, []byte("none")); usable(damaged, names[0], day) != nil {
-		t.Error("a damaged bundle spoils the new one")
+	if got := readBundle([]byte("none")); len(got) != 0 {
+		t.Errorf("%d CAs are read of none", len(got))
 	}
 }
 
 // Until the first certificate there is none to serve with, and the replica is not ready.
 func TestNotReadyWithoutCertificate(t *testing.T) {
-	c := NewCertificate(CertificateOptions{})
+	now := day
+	s := &served{now: func() time.Time { return now }}
 	config := &tls.Config{}
-	c.TLS(config)
-	if _, err := config.GetCertificate(nil); err == nil || c.Ready(nil) == nil {
+	s.TLS(config)
+	if _, err := config.GetCertificate(nil); err == nil || s.Ready(nil) == nil {
 		t.Error("it serves with nothing")
 	}
 	if config.MinVersion < tls.VersionTLS12 {
 		t.Errorf("it takes TLS version %x", config.MinVersion)
 	}
-	c.current.Store(&tls.Certificate{})
-	if _, err := config.GetCertificate(nil); err != nil || c.Ready(nil) != nil {
+	s.current.Store(issued(t, day).serving)
+	if _, err := config.GetCertificate(nil); err != nil || s.Ready(nil) != nil {
 		t.Error("it does not serve with what it has")
+	}
+	if now = day.Add(year); s.Ready(nil) == nil {
+		t.Error("it is ready with a certificate that has expired")
+	}
+}
+
+// The Secret of grayscale 0.1 has one certificate and a bundle, and goes on being served.
+func TestSecretWithoutNextCertificate(t *testing.T) {
+	r := rotation{names: names, lifetime: year}
+	p := issued(t, day)
+	bundle, err := writeBundle([]*x509.Certificate{p.ca})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := r.read(map[string][]byte{corev1.TLSCertKey: p.certificate, corev1.TLSPrivateKeyKey: p.key, caKey: bundle}, day)
+	after, why, err := r.step(s, outlook{}, day)
+	if err != nil || why == "" || after.next == nil || !after.current.serving.Leaf.Equal(p.serving.Leaf) {
+		t.Errorf("%q %v", why, err)
 	}
 }

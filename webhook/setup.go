@@ -21,7 +21,7 @@ const (
 // webhook server (controller_runtime_webhook_latency_seconds, controller_runtime_webhook_requests_total).
 //
 // known is read around each Deployment: caches of the manager's, which have to be warm in every replica.
-func Setup(mgr manager.Manager, certificate *Certificate, controller Controller, known client.Reader) error {
+func Setup(mgr manager.Manager, certificate Certificate, controller Controller, known client.Reader) error {
 	server, ok := mgr.GetWebhookServer().(*Server)
 	if !ok {
 		return fmt.Errorf("the manager's webhook server is a %T, which answers anybody: it has to be made by NewServer", mgr.GetWebhookServer())
@@ -35,5 +35,8 @@ func Setup(mgr manager.Manager, certificate *Certificate, controller Controller,
 	mgr.GetWebhookServer().Register(ValidatePath, &admission.Webhook{Handler: validating{n}})
 	mgr.GetWebhookServer().Register(DrainPath, &admission.Webhook{Handler: draining{controller}})
 	mgr.GetWebhookServer().Register(RetirePath, &admission.Webhook{Handler: retiring{controller}})
-	return mgr.Add(certificate.keptWith(mgr))
+	if err := certificate.addTo(mgr); err != nil {
+		return fmt.Errorf("the certificate: %w", err)
+	}
+	return nil
 }

@@ -38,6 +38,8 @@ type options struct {
 	service, namespace                   string
 	namespaces                           []string
 	shutdownDelay                        time.Duration
+	certificates                         string // directory with certificates that somebody else makes
+	lifetime                             time.Duration
 	logLevel                             zapcore.Level
 }
 
@@ -82,6 +84,10 @@ func (o *options) addTo(cmd *cobra.Command) {
 	f.StringVar(&o.settings.ClusterDomain, "cluster-domain", "cluster.local", "DNS suffix of Services")
 	f.StringVar(&o.settings.RootNamespace, "root-namespace", "istio-system", "Istio's root namespace")
 	f.StringVar(&o.service, "service", "grayscale-webhook", "Service in front of the webhook")
+	f.StringVar(&o.certificates, "certificate-dir", "",
+		"directory with tls.crt and tls.key, of which somebody else takes care; empty lets grayscale make, share and rotate them")
+	f.DurationVar(&o.lifetime, "certificate-lifetime", webhook.DefaultLifetime,
+		"how long a certificate that grayscale makes is valid; it is replaced after a quarter of that")
 	f.StringVar(&o.namespace, "namespace", ownNamespace(), "namespace that grayscale runs in")
 	f.StringSliceVar(&o.namespaces, "namespaces", nil, "the only namespaces with releases, separated by commas (default all)")
 }
@@ -120,8 +126,10 @@ func run(ctx context.Context, o options) error {
 	config.UserAgent = "grayscale/" + build()
 	outages := &annotator.Outages{}
 	config.Wrap(outages.Wrap)
-	certificate := webhook.NewCertificate(webhook.CertificateOptions{Namespace: o.namespace, Service: o.service,
-		Secret: "grayscale-webhook-certificate", Configuration: configuration})
+	certificate, err := o.certificate()
+	if err != nil {
+		return err
+	}
 	door, err := newDoor(config, certificate, o)
 	if err != nil {
 		return err
@@ -149,4 +157,16 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	return serve(ctx, desk, door, o.shutdownDelay)
+}
+
+// certificate is what the webhook serves with.
+func (o options) certificate() (webhook.Certificate, error) {
+	if o.certificates != "" {
+		return webhook.NewMounted(o.certificates), nil
+	}
+	if o.lifetime < webhook.ShortestLifetime {
+		return nil, fmt.Errorf("--certificate-lifetime %s is too short: at least %s", o.lifetime, webhook.ShortestLifetime)
+	}
+	return webhook.NewSelfManaged(webhook.CertificateOptions{Namespace: o.namespace, Service: o.service,
+		Secret: "grayscale-webhook-certificate", Configuration: configuration, Lifetime: o.lifetime}), nil
 }

@@ -31,7 +31,7 @@ import (
 const graceLimit = 10 * time.Second
 
 // newDoor makes the manager of all that every replica does: caches, webhook, certificate, probes and metrics.
-func newDoor(config *rest.Config, certificate *webhook.Certificate, o options) (manager.Manager, error) {
+func newDoor(config *rest.Config, certificate webhook.Certificate, o options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, networkingv1.AddToScheme} {
 		if err := add(scheme); err != nil {

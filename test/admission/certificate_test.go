@@ -89,7 +89,7 @@ func (idle) Retire(context.Context) error                { return nil }
 func replica(t *testing.T, ns string) (address string, stop func()) {
 	t.Helper()
 	port := freePort(t)
-	certificate := webhook.NewCertificate(webhook.CertificateOptions{Namespace: ns, Service: service, Secret: secret, Configuration: configuration})
+	certificate := webhook.NewSelfManaged(webhook.CertificateOptions{Namespace: ns, Service: service, Secret: secret, Configuration: configuration})
 	mgr, err := manager.New(harness.Config(), manager.Options{
 		Metrics: server.Options{BindAddress: "0"}, GracefulShutdownTimeout: ptr.To(5 * time.Second),
 		WebhookServer: webhook.NewServer(ctrlwebhook.Options{Host: "127.0.0.1", Port: port, TLSOpts: []func(*tls.Config){certificate.TLS}}, configuration),
@@ -183,7 +183,8 @@ func TestReplicasShareOneCertificate(t *testing.T) {
 	}
 }
 
-// A Secret that somebody damaged is made anew at the next start, and bundles that a manifest emptied are filled.
+// A Secret that somebody damaged is made anew at the next start, and bundles that a manifest emptied are filled, then and
+// while replicas run.
 func TestDamagedCertificateIsMadeAnew(t *testing.T) {
 	ns := harness.Namespace(t)
 	configurations(t, ns)
@@ -205,7 +206,22 @@ func TestDamagedCertificateIsMadeAnew(t *testing.T) {
 	if _, err := secrets.Update(ctx, s, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	client := harness.Kube().AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	untrust(t)
+	address, _ = replica(t, ns)
+	after := served(t, address, ns)
+	if after == before {
+		t.Errorf("it still serves %s", after)
+	}
+	untrust(t)
+	if got := served(t, address, ns); got != after {
+		t.Errorf("a bundle that was emptied costs the certificate: it serves %s, not %s", got, after)
+	}
+}
+
+// untrust empties one bundle.
+func untrust(t *testing.T) {
+	t.Helper()
+	client, ctx := harness.Kube().AdmissionregistrationV1().ValidatingWebhookConfigurations(), context.Background()
 	c, err := client.Get(ctx, configuration, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -213,10 +229,5 @@ func TestDamagedCertificateIsMadeAnew(t *testing.T) {
 	c.Webhooks[1].ClientConfig.CABundle = nil
 	if _, err := client.Update(ctx, c, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
-	}
-
-	address, _ = replica(t, ns)
-	if after := served(t, address, ns); after == before {
-		t.Errorf("it still serves %s", after)
 	}
 }

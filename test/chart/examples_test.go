@@ -17,7 +17,7 @@ func TestExamples(t *testing.T) {
 	grayscale.install()
 	t.Run("chart", playChart)
 	t.Run("overlay", playOverlay)
-	helm(t, "uninstall", "grayscale", "-n", grayscale.namespace, "--wait")
+	harness.Helm(t, "uninstall", "grayscale", "-n", grayscale.namespace, "--wait")
 	grayscale.nothingLeft()
 }
 
@@ -30,9 +30,9 @@ func playChart(t *testing.T) {
 		if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		helm(t, "lint", "--strict", applications, "-f", file)
-		strictly(t, s.ns, helm(t, "template", "web", applications, "-n", s.ns, "-f", file))
-		helm(t, "upgrade", "--install", "web", applications, "-n", s.ns, "-f", file, "--wait")
+		harness.Helm(t, "lint", "--strict", applications, "-f", file)
+		strictly(t, s.ns, harness.Helm(t, "template", "web", applications, "-n", s.ns, "-f", file))
+		harness.Helm(t, "upgrade", "--install", "web", applications, "-n", s.ns, "-f", file, "--wait")
 	}
 	weight := func(percent string) string { return strings.ReplaceAll(both, "%", percent) }
 
@@ -41,7 +41,7 @@ func playChart(t *testing.T) {
 	upgrade(weight("20"))
 	s.programmed("canary 20% of web")
 	s.served(80, 20)
-	helm(t, "rollback", "web", "1", "-n", s.ns, "--wait") // Helm deletes the candidate, once its traffic is gone
+	harness.Helm(t, "rollback", "web", "1", "-n", s.ns, "--wait") // Helm deletes the candidate, once its traffic is gone
 	s.served(100, 0)
 	upgrade(weight("40"))
 	s.programmed("canary 40% of web")

@@ -4,11 +4,7 @@
 package chart
 
 import (
-	"bytes"
-	"errors"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,36 +16,10 @@ var (
 	root         = filepath.Join("..", "..")
 	chart        = filepath.Join(root, "manifests", "chart")
 	applications = filepath.Join(root, "examples", "chart")
-	helmBinary   = filepath.Join(root, ".tools", "bin", "helm")
 )
 
 func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, harness.Options{}))
-}
-
-// helm runs Helm as the lab's administrator; a non-zero exit fails the test.
-func helm(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := tryHelm(t, args...)
-	if err != nil {
-		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return out
-}
-
-// tryHelm is helm for commands that may be refused: the error is the non-zero exit, the text says why.
-func tryHelm(t *testing.T, args ...string) (string, error) {
-	t.Helper()
-	if _, err := os.Stat(helmBinary); errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("%s is missing: run make .tools/bin/helm", helmBinary)
-	}
-	lab := harness.Lab()
-	var out bytes.Buffer
-	cmd := exec.Command(helmBinary, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+lab.Kubeconfig, "HOME="+lab.Dir) // Helm keeps its caches under HOME
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	return out.String(), err
 }
 
 // strictly has the API server check manifests without keeping them: dryRun=All, and fieldValidation=Strict, which refuses

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -25,12 +26,21 @@ type installation struct {
 	namespace string
 	values    string   // a file
 	confined  []string // the only namespaces with releases; empty for all
+	more      []string // arguments that the file asks to be given when installing
 	earlier   []string // logs of those that were in the namespace before
 	before    []access.Request
 }
 
 // namespaces other than the usual one, by the values file: the chart has to follow the release's.
-var namespaces = map[string]string{"ha-values.yaml": "release-tools", "restricted-network-values.yaml": "locked-down"}
+var namespaces = map[string]string{"ha-values.yaml": "release-tools", "restricted-network-values.yaml": "locked-down",
+	"cert-manager-values.yaml": "with-cert-manager"}
+
+// prepare does what a values file expects of others.
+var prepare = map[string]func(*installation){
+	"cert-manager-values.yaml": func(i *installation) { harness.CertManager(i.t) },
+	"monitoring-values.yaml":   func(i *installation) { prometheusOperator(i.t) },
+	"mounted-values.yaml":      (*installation).mount,
+}
 
 // Each values file: checked, installed, used, upgraded, rolled back and uninstalled, with requests under way all the time.
 // The test is not parallel: grayscale is everybody's.
@@ -39,7 +49,6 @@ func TestEveryValuesFile(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no values files: %v", err)
 	}
-	prometheusOperator(t)
 	for _, file := range files {
 		name := filepath.Base(file)
 		t.Run(strings.TrimSuffix(name, "-values.yaml"), func(t *testing.T) {
@@ -48,6 +57,12 @@ func TestEveryValuesFile(t *testing.T) {
 				i.namespace = other
 			}
 			i.confined = confined(t, file)
+			harness.Kubectl(t, "", "create", "namespace", i.namespace)
+			harness.Kubectl(t, "", "label", "namespace", i.namespace, "pod-security.kubernetes.io/enforce=restricted")
+			t.Cleanup(func() { harness.Kubectl(t, "", "delete", "namespace", i.namespace) })
+			if prepared := prepare[name]; prepared != nil {
+				prepared(i)
+			}
 			i.play()
 		})
 	}
@@ -74,17 +89,17 @@ func (i *installation) play() {
 		elsewhere(t)
 	}
 
-	helm(t, "upgrade", "grayscale", chart, "-n", i.namespace, "--reset-then-reuse-values", "--set", "settings.settle=2500ms", "--wait")
+	harness.Helm(t, "upgrade", "grayscale", chart, "-n", i.namespace, "--reset-then-reuse-values", "--set", "settings.settle=2500ms", "--wait")
 	i.answers()
 	web.weigh("50")
 	web.served(50, 50)
-	helm(t, "rollback", "grayscale", "1", "-n", i.namespace, "--wait")
+	harness.Helm(t, "rollback", "grayscale", "1", "-n", i.namespace, "--wait")
 	i.answers()
 	web.weigh("30")
 	web.served(70, 30)
 	i.rightsSuffice()
 
-	helm(t, "uninstall", "grayscale", "-n", i.namespace, "--wait")
+	harness.Helm(t, "uninstall", "grayscale", "-n", i.namespace, "--wait")
 	i.nothingLeft()
 	for _, s := range []shop{web, waiting} {
 		for _, name := range []string{"web-v1", "web-v2"} {
@@ -138,29 +153,50 @@ func elsewhere(t *testing.T) {
 // check renders the chart and has the API server look at every object, without installing anything.
 func (i *installation) check() {
 	i.t.Helper()
-	helm(i.t, "lint", "--strict", chart, "-f", i.values)
-	harness.Kubectl(i.t, "", "create", "namespace", i.namespace)
-	harness.Kubectl(i.t, "", "label", "namespace", i.namespace, "pod-security.kubernetes.io/enforce=restricted")
-	i.t.Cleanup(func() { harness.Kubectl(i.t, "", "delete", "namespace", i.namespace) })
-	strictly(i.t, "", helm(i.t, "template", "grayscale", chart, "-n", i.namespace, "-f", i.values))
+	harness.Helm(i.t, i.with("lint", "--strict", chart)...)
+	strictly(i.t, "", harness.Helm(i.t, i.with("template", "grayscale", chart, "-n", i.namespace)...))
 }
+
+// with adds the values to Helm's arguments.
+func (i *installation) with(args ...string) []string {
+	return slices.Concat(args, []string{"-f", i.values}, i.more)
+}
+
+// mount makes the Secret that a platform team would keep.
+func (i *installation) mount() {
+	i.t.Helper()
+	ca := harness.NewAuthority(i.t)
+	certificate, key := ca.Issue(i.t, "grayscale-webhook."+i.namespace+".svc")
+	_, err := harness.Kube().CoreV1().Secrets(i.namespace).Create(context.Background(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: platformSecret}, Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: key}}, metav1.CreateOptions{})
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	bundle := filepath.Join(i.t.TempDir(), "ca.pem")
+	if err := os.WriteFile(bundle, ca.PEM, 0o600); err != nil {
+		i.t.Fatal(err)
+	}
+	i.more = []string{"--set-file", "webhook.certificate.caBundle=" + bundle}
+}
+
+// platformSecret is the one that mounted-values.yaml names.
+const platformSecret = "webhook-tls"
 
 // install runs the lab's grayscale binary wherever the image's name says so.
 func (i *installation) install() {
 	i.t.Helper()
-	if err := os.WriteFile(filepath.Join(harness.Lab().Dir, "grayscale.path"), []byte(harness.Product()+"\n"), 0o600); err != nil {
-		i.t.Fatal(err)
-	}
+	harness.UseProduct(i.t)
 	i.earlier = i.logs()
 	var err error
 	if i.before, err = harness.Requests(i.namespace, "grayscale"); err != nil {
 		i.t.Fatal(err)
 	}
-	helm(i.t, "install", "grayscale", chart, "-n", i.namespace, "-f", i.values, "--wait")
+	harness.Helm(i.t, i.with("install", "grayscale", chart, "-n", i.namespace, "--wait")...)
 	i.t.Cleanup(func() {
 		if i.t.Failed() { // else the story has uninstalled it
 			i.showLogs()
-			_, _ = tryHelm(i.t, "uninstall", "grayscale", "-n", i.namespace, "--wait")
+			_, _ = harness.TryHelm(i.t, "uninstall", "grayscale", "-n", i.namespace, "--wait")
 		}
 	})
 	i.answers()
@@ -270,7 +306,7 @@ func (i *installation) remains(version string, r metav1.APIResource) ([]string, 
 	}
 	var found []string
 	for _, o := range list.Items {
-		ours := o.Namespace == i.namespace && o.Name != "default" && o.Name != "kube-root-ca.crt" ||
+		ours := o.Namespace == i.namespace && o.Name != "default" && o.Name != "kube-root-ca.crt" && o.Name != platformSecret ||
 			o.Labels["app.kubernetes.io/name"] == "grayscale" || !r.Namespaced && strings.HasPrefix(o.Name, "grayscale") && r.Kind != "Namespace"
 		if ours {
 			found = append(found, strings.TrimSpace(r.Kind+" "+o.Namespace+" "+o.Name))

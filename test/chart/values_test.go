@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"grayscale.dev/grayscale/test/access"
+	"grayscale.dev/grayscale/test/harness"
 )
 
 // Every value is in values.yaml with a comment, in the schema, and in docs/install.md with its default.
@@ -116,10 +117,14 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"imagePullSecrets[0].nam=x":                                 "/imagePullSecrets",
 		"webhook.exemptNamespaces={a b}":                            "/webhook/exemptNamespaces",
 		"networkPolicy.metricsFrom[0].namespace=monitoring":         "/networkPolicy/metricsFrom",
+		"webhook.certificate.mode=magic":                            "/webhook/certificate/mode",
+		"webhook.certificate.mode=mounted":                          "needs webhook.certificate.secretName",
+		"webhook.certificate.lifetime=30m":                          "/webhook/certificate/lifetime",
+		"webhook.certificate.caBundle=none":                         "/webhook/certificate/caBundle",
 		"settings.rootNamespace=Istio":                              "/settings/rootNamespace",
 		"settings.clusterDomain=" + strings.Repeat("a", 254):        "/settings/clusterDomain",
 	} {
-		out, err := tryHelm(t, "template", "grayscale", chart, "--set", set)
+		out, err := harness.TryHelm(t, "template", "grayscale", chart, "--set", set)
 		if err == nil || !strings.Contains(out, says) {
 			t.Errorf("--set %s is not refused with %q: %v %s", set, says, err, out[:min(len(out), 500)])
 		}
@@ -129,7 +134,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 // Profiles are served only where they are asked for.
 func TestProfilesAreAskedFor(t *testing.T) {
 	for set, want := range map[string]bool{"settings.pprofPort=0": false, "settings.pprofPort=6060": true} {
-		out := helm(t, "template", "grayscale", chart, "--show-only", "templates/deployment.yaml", "--set", set)
+		out := harness.Helm(t, "template", "grayscale", chart, "--show-only", "templates/deployment.yaml", "--set", set)
 		if strings.Contains(out, "- --pprof-port=6060\n") != want {
 			t.Errorf("--set %s: served is not %t:\n%s", set, want, out)
 		}
@@ -140,7 +145,7 @@ func TestProfilesAreAskedFor(t *testing.T) {
 // its webhook configurations.
 func TestConfinedRights(t *testing.T) {
 	rights := func(args ...string) map[string]bool {
-		all, err := access.Rights([]byte(helm(t, append([]string{"template", "grayscale", chart, "-n", "grayscale-system"}, args...)...)))
+		all, err := access.Rights([]byte(harness.Helm(t, append([]string{"template", "grayscale", chart, "-n", "grayscale-system"}, args...)...)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,6 +45,7 @@ type Endpoints struct {
 // lab is a running lab and the clients of it.
 type lab struct {
 	Endpoints
+	root    string // of the repository
 	binary  string
 	product string // the path of grayscale's binary
 	base    string // the kustomization that installed it; empty where none did
@@ -63,7 +64,7 @@ func up(o Options) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{binary: filepath.Join(root, "bin", "lab"), product: filepath.Join(root, "bin", "grayscale"), exited: make(chan struct{})}
+	l := &lab{root: root, binary: filepath.Join(root, "bin", "lab"), product: filepath.Join(root, "bin", "grayscale"), exited: make(chan struct{})}
 	if _, err := os.Stat(l.binary); err != nil {
 		return nil, fmt.Errorf("%s is missing: run make lab", l.binary)
 	}

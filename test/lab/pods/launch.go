@@ -110,10 +110,17 @@ func (r *runner) launchProcess(s *sandbox, c *corev1.Container, env map[string]s
 	if err := r.renewToken(s); err != nil {
 		return nil, &refusal{"CreateContainerConfigError", err}
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	if _, err := r.mount(ctx, s); err != nil {
+		return nil, &refusal{"CreateContainerConfigError", err}
+	}
+	args := processArgs(c, env, s.kubeconfig, loopback(s.address))
+	relocate(args, c.VolumeMounts, s.workDir)
 	app, err := startProcess(processSettings{
 		container:  c,
 		binary:     binary,
-		args:       processArgs(c, env, s.kubeconfig, loopback(s.address)),
+		args:       args,
 		env:        env,
 		workDir:    s.workDir,
 		logFile:    filepath.Join(r.dir, "logs", pod.Namespace+"_"+pod.Name+".log"),

@@ -228,6 +228,13 @@ func (r *runner) keep(ctx context.Context, pod *corev1.Pod, s *sandbox) (time.Du
 			}
 		}
 		again = sooner(again, s.renewToken.Sub(now))
+		mounted, err := r.mount(ctx, s)
+		if err != nil { // a kubelet keeps the files, too, when their Secret is gone
+			slog.Error("pod", "namespace", pod.Namespace, "name", pod.Name, "error", err)
+		}
+		if mounted || err != nil {
+			again = sooner(again, volumesPeriod)
+		}
 	}
 	status := s.status(r.addresses.nodeIP(), now)
 	_, _, _, err := statuspatch.PatchPodStatus(ctx, r.client, pod.Namespace, pod.Name, pod.UID, pod.Status, status)

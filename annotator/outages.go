@@ -23,17 +23,21 @@ type Outages struct {
 }
 
 // Wrap makes a transport to the API server report to o; it is for rest.Config.Wrap.
-func (o *Outages) Wrap(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		response, err := next.RoundTrip(r)
-		o.note(err, time.Now()) // real time: it bounds a wait, and is no fact
-		return response, err
-	})
+func (o *Outages) Wrap(next http.RoundTripper) http.RoundTripper { return reporting{o, next} }
+
+type reporting struct {
+	outages *Outages
+	next    http.RoundTripper
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
+func (r reporting) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := r.next.RoundTrip(request)
+	r.outages.note(err, time.Now()) // real time: it bounds a wait, and is no fact
+	return response, err
+}
 
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+// WrappedRoundTripper lets client-go find what it needs in the transport (k8s.io/apimachinery pkg/util/net, RoundTripperWrapper).
+func (r reporting) WrappedRoundTripper() http.RoundTripper { return r.next }
 
 // note is told how each request ended. What fails once connected is no outage: watches end and stall in good times, too.
 func (o *Outages) note(err error, now time.Time) {

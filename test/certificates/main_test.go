@@ -33,8 +33,7 @@ func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, harness.Options{}))
 }
 
-// install installs three replicas with Helm until the test ends. A replica that ends serves on until the API server has
-// heard of it: the replicas' own end is not what is tried here.
+// install installs three replicas with Helm until the test ends.
 func install(t *testing.T, args ...string) {
 	t.Helper()
 	harness.UseProduct(t)
@@ -45,16 +44,24 @@ func install(t *testing.T, args ...string) {
 		harness.Helm(t, "uninstall", "grayscale", "-n", system, "--wait")
 		harness.Kubectl(t, "", "delete", "namespace", system, "--wait") // the next test makes it anew
 	})
-	harness.Kubectl(t, "", "patch", "deployment", "grayscale", "-n", system, "--type=strategic", "-p",
-		`{"spec": {"template": {"spec": {"containers": [{"name": "grayscale", "lifecycle": {"preStop": {"sleep": {"seconds": 3}}}}]}}}}`)
 	harness.WaitReady(t, system, "grayscale")
 }
 
 // scale sets the number of replicas, and waits for none of them.
 func scale(t *testing.T, replicas int) {
 	t.Helper()
-	_, err := harness.Kube().AppsV1().Deployments(system).Patch(context.Background(), "grayscale", types.MergePatchType,
-		fmt.Appendf(nil, `{"spec": {"replicas": %d}}`, replicas), metav1.PatchOptions{})
+	change(t, fmt.Sprintf(`{"spec": {"replicas": %d}}`, replicas))
+}
+
+// restart replaces every replica by a new one, as an update of grayscale does, and waits for none of them.
+func restart(t *testing.T) {
+	t.Helper()
+	change(t, fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"restarted": %q}}}}}`, time.Now().Format(time.RFC3339Nano)))
+}
+
+func change(t *testing.T, patch string) {
+	t.Helper()
+	_, err := harness.Kube().AppsV1().Deployments(system).Patch(context.Background(), "grayscale", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

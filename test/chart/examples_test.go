@@ -13,6 +13,7 @@ import (
 // whose values are the release, and a Kustomize overlay.
 func TestExamples(t *testing.T) {
 	grayscale := &installation{t: t, namespace: "grayscale-system", values: filepath.Join(chart, "ci", "default-values.yaml")}
+	grayscale.makeNamespace()
 	grayscale.check()
 	grayscale.install()
 	t.Run("chart", playChart)

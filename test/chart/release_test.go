@@ -57,9 +57,7 @@ func TestEveryValuesFile(t *testing.T) {
 				i.namespace = other
 			}
 			i.confined = confined(t, file)
-			harness.Kubectl(t, "", "create", "namespace", i.namespace)
-			harness.Kubectl(t, "", "label", "namespace", i.namespace, "pod-security.kubernetes.io/enforce=restricted")
-			t.Cleanup(func() { harness.Kubectl(t, "", "delete", "namespace", i.namespace) })
+			i.makeNamespace()
 			if prepared := prepare[name]; prepared != nil {
 				prepared(i)
 			}
@@ -148,6 +146,14 @@ func elsewhere(t *testing.T) {
 	if out := harness.Kubectl(t, "", "get", "-n", s.ns, "virtualservices,destinationrules"); !strings.Contains(out, "No resources found") {
 		t.Errorf("routes in a namespace that is none of grayscale's: %s", out)
 	}
+}
+
+// makeNamespace makes the release's namespace as install.md asks for it.
+func (i *installation) makeNamespace() {
+	i.t.Helper()
+	harness.Kubectl(i.t, "", "create", "namespace", i.namespace)
+	harness.Kubectl(i.t, "", "label", "namespace", i.namespace, "pod-security.kubernetes.io/enforce=restricted")
+	i.t.Cleanup(func() { harness.Kubectl(i.t, "", "delete", "namespace", i.namespace) })
 }
 
 // check renders the chart and has the API server look at every object, without installing anything.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
@@ -48,17 +49,24 @@ func follow(b *testing.B, end func(leader harness.Replica)) {
 		b.Fatal(err)
 	}
 	defer watch.Stop()
-	<-watch.ResultChan() // as it is now
+	percent := 1
+	r.weight(b, percent) // the first share waits until the candidate's endpoints have settled
+	r.programmed(b, percent)
 	harness.WaitReady(b, "grayscale-system", "grayscale")
-	leader, percent := harness.Leader(b), 0
+	leader := harness.Leader(b)
 	measure(b, func() {
-		percent = percent%99 + 1
+		percent = percent%98 + 2
 		end(leader)
 		r.weight(b, percent)
-		select {
-		case <-watch.ResultChan():
-		case <-time.After(harness.Patience):
-			b.Fatal("no VirtualService was written")
+		for limit := time.After(harness.Patience); ; {
+			select {
+			case e := <-watch.ResultChan():
+				if routes, ok := e.Object.(*networkingv1.VirtualService); ok && shareOf(routes, "v2") == percent {
+					return
+				}
+			case <-limit:
+				b.Fatalf("no VirtualService with %d %% was written", percent)
+			}
 		}
 	}, func() {
 		r.programmed(b, percent)
@@ -66,6 +74,16 @@ func follow(b *testing.B, end func(leader harness.Replica)) {
 		harness.WaitReady(b, "grayscale-system", "grayscale")
 		leader = harness.Leader(b)
 	})
+}
+
+// shareOf is a subset's weight in the first HTTP route.
+func shareOf(routes *networkingv1.VirtualService, subset string) int {
+	for _, to := range routes.Spec.Http[0].Route {
+		if to.Destination.Subset == subset {
+			return int(to.Weight)
+		}
+	}
+	return 0
 }
 
 // standby is how long a killed pod's next process may take to be noticed as unready, started and waiting for the lease.

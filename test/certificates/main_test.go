@@ -33,12 +33,13 @@ func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, harness.Options{}))
 }
 
-// install installs three replicas with Helm until the test ends.
+// install installs three replicas with Helm until the test ends. The API server waits for longer than by default: what is
+// tried is trust, not the speed of a machine busy with builds.
 func install(t *testing.T, args ...string) {
 	t.Helper()
 	harness.UseProduct(t)
 	args = append([]string{"install", "grayscale", filepath.Join("..", "..", "manifests", "chart"), "-n", system, "--create-namespace",
-		"--set", "replicas=3", "--set", "webhook.failurePolicy=Fail"}, args...)
+		"--set", "replicas=3", "--set", "webhook.failurePolicy=Fail", "--set", "webhook.timeoutSeconds=20"}, args...)
 	harness.Helm(t, args...)
 	t.Cleanup(func() {
 		harness.Helm(t, "uninstall", "grayscale", "-n", system, "--wait")

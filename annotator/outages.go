@@ -1,10 +1,13 @@
 package annotator
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,13 +36,39 @@ type reporting struct {
 func (r reporting) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := r.next.RoundTrip(request)
 	r.outages.note(err, time.Now()) // real time: it bounds a wait, and is no fact
+	if err == nil {
+		response.Body = &answer{ReadCloser: response.Body, outages: r.outages}
+	}
 	return response, err
 }
+
+// answer is a response's body, such as a watch's events.
+type answer struct {
+	io.ReadCloser
+	outages *Outages
+	closed  atomic.Bool
+}
+
+func (a *answer) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !a.closed.Load() {
+		a.outages.note(errBroken, time.Now())
+	}
+	return n, err
+}
+
+func (a *answer) Close() error {
+	a.closed.Store(true) // whoever still reads meets an error that tells nothing
+	return a.ReadCloser.Close()
+}
+
+// errBroken: the API server was cut off in the middle of an answer. Watches of the living one end in good order.
+var errBroken = errors.New("the answer broke off")
 
 // WrappedRoundTripper lets client-go find what it needs in the transport (k8s.io/apimachinery pkg/util/net, RoundTripperWrapper).
 func (r reporting) WrappedRoundTripper() http.RoundTripper { return r.next }
 
-// note is told how each request ended. What fails once connected is no outage: watches end and stall in good times, too.
+// note is told how each request began, and of each answer that broke off. Other failures are no outage.
 func (o *Outages) note(err error, now time.Time) {
 	o.lock.Lock()
 	defer o.lock.Unlock()
@@ -50,7 +79,7 @@ func (o *Outages) note(err error, now time.Time) {
 		o.reached, o.began = true, time.Time{}
 	case err == nil:
 		o.reached = true
-	case errors.As(err, &connecting) && connecting.Op == "dial" && o.began.IsZero():
+	case o.began.IsZero() && (errors.Is(err, errBroken) || errors.As(err, &connecting) && connecting.Op == "dial"):
 		o.began = now
 		if !o.reached { // it began before this process did
 			o.began = now.Add(-mostNotice)

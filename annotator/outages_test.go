@@ -2,7 +2,10 @@ package annotator
 
 import (
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 )
@@ -21,6 +24,7 @@ func TestOutages(t *testing.T) {
 	}{
 		"none":                      {[]call{{0, nil}, {time.Second, nil}}, -1},
 		"a request that breaks off": {[]call{{0, nil}, {time.Second, broken}, {2 * time.Second, nil}}, -1},
+		"an answer that breaks off": {[]call{{0, nil}, {time.Second, errBroken}, {2 * time.Second, nil}}, 6 * time.Second},
 		"one that lasts":            {[]call{{0, nil}, {time.Second, refused}}, -1},
 		"one of four seconds":       {[]call{{0, nil}, {time.Second, refused}, {3 * time.Second, refused}, {5 * time.Second, nil}}, 15 * time.Second},
 		"requests after it":         {[]call{{0, nil}, {time.Second, refused}, {5 * time.Second, nil}, {8 * time.Second, nil}}, 15 * time.Second},
@@ -43,5 +47,48 @@ func TestOutages(t *testing.T) {
 	var unknown *Outages
 	if got := unknown.back(); !got.IsZero() {
 		t.Errorf("without a transport that reports: %s", got)
+	}
+}
+
+// An API server that dies in the middle of a watch is noticed, even where it is back before anybody calls again.
+func TestOutageInTheMiddleOfAnAnswer(t *testing.T) {
+	end := make(chan bool)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
+		if <-end {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	defer server.Close()
+	for _, broken := range []bool{false, true} {
+		o := &Outages{}
+		client := http.Client{Transport: o.Wrap(http.DefaultTransport)}
+		response, err := client.Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		read := make(chan error)
+		go func() {
+			_, err := io.ReadAll(response.Body)
+			read <- err
+		}()
+		if broken {
+			end <- true
+		} else {
+			_ = response.Body.Close() // by the one who watches
+		}
+		if err := <-read; err == nil {
+			t.Error("the answer was whole")
+		}
+		o.note(nil, time.Now())
+		if noticed := !o.back().IsZero(); noticed != broken {
+			t.Errorf("broken off by the server: %t, noticed: %t", broken, noticed)
+		}
+		if !broken {
+			end <- false
+		}
 	}
 }

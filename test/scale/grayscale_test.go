@@ -123,6 +123,9 @@ func (p *process) until(what string, done func() bool) {
 	}
 }
 
+// changed counts the weights that were changed, so that none is set to what it is.
+var changed int
+
 // latency changes weights all over the cluster, one at a time, and gives p50 and p99 from the request to the watch event
 // of the VirtualService, in ms.
 func latency(b *testing.B, releases int) (median, slowly float64) {
@@ -138,7 +141,8 @@ func latency(b *testing.B, releases int) (median, slowly float64) {
 	for i := range changes {
 		r := release(i * releases / changes)
 		begin := time.Now()
-		change := fmt.Sprintf(`{"metadata":{"annotations":{%q:"%d"}}}`, intent.KeyWeight, 20+i%70)
+		changed++
+		change := fmt.Sprintf(`{"metadata":{"annotations":{%q:"%.2f"}}}`, intent.KeyWeight, 20+float64(changed)/100)
 		if _, err := client.AppsV1().Deployments(r.namespace()).Patch(ctx, r.service()+"-v2", types.MergePatchType, []byte(change), metav1.PatchOptions{}); err != nil {
 			b.Fatal(err)
 		}

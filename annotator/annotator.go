@@ -7,12 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/events"
@@ -22,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"grayscale.dev/grayscale/routing"
 )
@@ -30,7 +25,7 @@ import (
 // Options are what the wiring chooses.
 type Options struct {
 	// Caches are those of NewCaches. All is read from them.
-	Caches Caches
+	Caches *Caches
 	// Settings are the administrator's, handed to routing.Decide as they are.
 	Settings routing.Settings
 	// Now is the clock, which must not jump; where it is nil, the time at Setup and what has passed since.
@@ -77,7 +72,7 @@ const (
 
 // reconciler holds what observing and acting need.
 type reconciler struct {
-	store    *store
+	store    *Caches
 	client   client.Client // writes
 	live     client.Reader // reads past the caches, for adoption alone
 	events   events.EventRecorder
@@ -98,18 +93,14 @@ type reconciler struct {
 // starts without Istio's custom resource definitions, and finds them by itself once they are there.
 func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	opts = opts.defaulted(mgr)
-	store, err := newStore(context.Background(), opts.Caches, opts.Settings.ClusterDomain)
-	if err != nil {
-		return nil, fmt.Errorf("annotator: %w", err)
-	}
 	found, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
-	r := &reconciler{store: store, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
+	r := &reconciler{store: opts.Caches, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
 		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), memory: newMemory(), outages: opts.Outages, pasts: newPasts(),
 		metrics: newTally(), pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](shortest, longest)}
-	mesh := newMesh(opts.Caches, found, store)
+	mesh := newMesh(opts.Caches, found)
 	warm, anyName := true, opts.Name != controllerName
 	c, err := controller.New(opts.Name, mgr, controller.Options{
 		Reconciler: r, MaxConcurrentReconciles: workers, ReconciliationTimeout: stepLimit, EnableWarmup: &warm, SkipNameValidation: &anyName,
@@ -117,15 +108,8 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
-	for _, s := range slices.Concat(
-		watches(opts.Caches, &appsv1.Deployment{}, sameDeployment, store.ofDeployment),
-		watches(opts.Caches, &corev1.Service{}, sameService, store.ofService),
-		watches(opts.Caches, &corev1.Pod{}, samePod, store.ofPod),
-		[]source.SyncingSource{mesh},
-	) {
-		if err := c.Watch(s); err != nil {
-			return nil, fmt.Errorf("annotator: %w", err)
-		}
+	if err := c.Watch(mesh); err != nil {
+		return nil, fmt.Errorf("annotator: %w", err)
 	}
 	return &Controller{r, mesh}, nil
 }
@@ -190,16 +174,16 @@ func (r *reconciler) cached(namespace, kind, name string) client.Object {
 	key, routes := namespace+"/"+name, r.store.routes.Load()
 	switch {
 	case kind == kindDeployment:
-		if d, ok := get[*appsv1.Deployment](r.store.deployments, key); ok {
+		if d, ok := r.store.deployments.get(key); ok {
 			return d
 		}
 	case routes == nil:
 	case kind == kindVirtualService:
-		if vs, ok := get[*networkingv1.VirtualService](routes.virtualServices, key); ok {
+		if vs, ok := routes.virtualServices.get(key); ok {
 			return vs
 		}
 	case kind == kindDestinationRule:
-		if dr, ok := get[*networkingv1.DestinationRule](routes.destinationRules, key); ok {
+		if dr, ok := routes.destinationRules.get(key); ok {
 			return dr
 		}
 	}

@@ -9,46 +9,37 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 
 	"grayscale.dev/grayscale/routing"
 )
 
 const shop = "shop" // the namespace of these tests
 
-// world is a store filled by hand, through the very indexers and transforms that the informers have.
-func world(t *testing.T, objects ...any) *store {
+// world is caches filled by hand, through the very feeds that the watches fill.
+func world(t *testing.T, objects ...any) *Caches {
 	t.Helper()
-	indexer := func(i toolscache.Indexers) shelf {
-		return shelf{metav1.NamespaceAll: toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, i)}
-	}
-	s := &store{domain: "cluster.local", deployments: indexer(deploymentIndexers), pods: indexer(podIndexers), services: indexer(serviceIndexers),
-		seen: func(string) string { return "" }}
-	r := &routes{virtualServices: indexer(hostIndexers(s.domain)), destinationRules: indexer(hostIndexers(s.domain))}
-	s.routes.Store(r)
+	c := emptyCaches("cluster.local")
+	r := &routes{newShelf(virtualServiceKind(c.domain)), newShelf(destinationRuleKind(c.domain)), func() {}}
+	c.routes.Store(r)
 	for _, o := range objects {
-		trimmed, err := trim(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		into := map[bool]shelf{}
-		switch trimmed.(type) {
+		var into interface{ Add(any) error }
+		switch o.(type) {
 		case *appsv1.Deployment:
-			into[true] = s.deployments
+			into = &feed[*appsv1.Deployment]{shelf: c.deployments}
 		case *corev1.Pod:
-			into[true] = s.pods
+			into = &feed[*corev1.Pod]{shelf: c.pods}
 		case *corev1.Service:
-			into[true] = s.services
+			into = &feed[*corev1.Service]{shelf: c.services}
 		case *networkingv1.VirtualService:
-			into[true] = r.virtualServices
+			into = &feed[*networkingv1.VirtualService]{shelf: r.virtualServices}
 		case *networkingv1.DestinationRule:
-			into[true] = r.destinationRules
+			into = &feed[*networkingv1.DestinationRule]{shelf: r.destinationRules}
 		}
-		if err := into[true][metav1.NamespaceAll].Add(trimmed); err != nil {
+		if err := into.Add(o); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return s
+	return c
 }
 
 func meta(name string) metav1.ObjectMeta {
@@ -82,7 +73,7 @@ func pod(name, deployment string, more map[string]string) *corev1.Pod {
 	return p
 }
 
-func seenBy(t *testing.T, s *store, name string) routing.Facts {
+func seenBy(t *testing.T, s *Caches, name string) routing.Facts {
 	t.Helper()
 	r := &reconciler{store: s, memory: newMemory(), settings: routing.Settings{ClusterDomain: s.domain}, now: func() time.Time { return time.Unix(1000, 0) }}
 	return r.observe(types.NamespacedName{Namespace: shop, Name: name}).facts

@@ -2,45 +2,108 @@ package annotator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// Caches are what grayscale knows of the cluster: one cache of everything, under the empty name, or one of each namespace
-// that it is confined to. controller-runtime's own cache of several namespaces does not give away its indexes.
-type Caches map[string]cache.Cache
+// Caches are what grayscale knows of the cluster: all Deployments, pods and Services, and Istio's objects while the API server
+// serves them, of which each keeps only what the engine reads. What is read from them belongs to the reader. They are
+// watched by every replica, whether it leads or not.
+type Caches struct {
+	domain      string
+	deployments *shelf[*appsv1.Deployment]
+	pods        *shelf[*corev1.Pod]
+	services    *shelf[*corev1.Service]
+	routes      atomic.Pointer[routes] // nil while the API server does not serve Istio's kinds
 
-// NewCaches adds the caches to a manager, which starts them before it reads or decides anything; no namespaces stand for
-// the whole cluster. Every object is trimmed to what the engine reads before it is kept: the caches hold all Deployments,
-// pods and Services, and almost none of their bytes matter here. It is one transform for all kinds because options of a
-// kind's own would have a cache ask for that kind at its start, and Istio's may come later.
-func NewCaches(mgr manager.Manager, namespaces []string) (Caches, error) {
+	// seen is how far the watch of a namespace's Deployments has come.
+	seen func(namespace string) string
+	// namespaces are those that grayscale is confined to; one without a name is the whole cluster.
+	namespaces []string
+	feeds      []source
+	istio      rest.Interface
+	// definitions are the custom resource definitions, nil where grayscale is confined, and has no right to watch what is the cluster's.
+	definitions cache.Cache
+}
+
+// source is a feed of any kind.
+type source interface {
+	run(ctx context.Context)
+	full(ctx context.Context) error
+}
+
+// routes are the shelves of Istio's objects.
+type routes struct {
+	virtualServices  *shelf[*networkingv1.VirtualService]
+	destinationRules *shelf[*networkingv1.DestinationRule]
+	stop             context.CancelFunc
+}
+
+// NewCaches adds the caches to a manager, which starts them with its own; no namespaces stand for the whole cluster. domain
+// is the cluster's, which completes the short names in Istio's objects.
+func NewCaches(mgr manager.Manager, namespaces []string, domain string) (*Caches, error) {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
-	caches := Caches{}
-	for _, namespace := range slices.Compact(slices.Sorted(slices.Values(namespaces))) {
-		options := cache.Options{DefaultTransform: trim, Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()}
-		if namespace != metav1.NamespaceAll { // a cache with this selector asks for the namespace alone
-			options.DefaultFieldSelector = fields.OneTermEqualSelector("metadata.namespace", namespace)
+	c := emptyCaches(domain)
+	c.namespaces = slices.Compact(slices.Sorted(slices.Values(namespaces)))
+	apps, err := clientOf(mgr, appsv1.SchemeGroupVersion.WithKind("Deployment"))
+	if err != nil {
+		return nil, err
+	}
+	core, err := clientOf(mgr, corev1.SchemeGroupVersion.WithKind("Service"))
+	if err != nil {
+		return nil, err
+	}
+	if c.istio, err = clientOf(mgr, networkingv1.SchemeGroupVersion.WithKind("VirtualService")); err != nil {
+		return nil, err
+	}
+	come := map[string]func() string{}
+	for _, namespace := range c.namespaces {
+		deployments := newFeed(c.deployments, apps, namespace)
+		come[namespace] = deployments.reflector.LastSyncResourceVersion
+		c.feeds = append(c.feeds, deployments, newFeed(c.services, core, namespace), newFeed(c.pods, core, namespace))
+	}
+	c.seen = func(namespace string) string {
+		for _, name := range []string{metav1.NamespaceAll, namespace} {
+			if version, ok := come[name]; ok {
+				return version()
+			}
 		}
-		c, err := cache.New(mgr.GetConfig(), options)
+		return ""
+	}
+	if c.namespaces[0] == metav1.NamespaceAll {
+		c.definitions, err = cache.New(mgr.GetConfig(), cache.Options{DefaultTransform: trimDefinition, Scheme: mgr.GetScheme(),
+			Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
 		if err != nil {
-			return nil, fmt.Errorf("a cache of namespace %q: %w", namespace, err)
+			return nil, fmt.Errorf("the cache of custom resource definitions: %w", err)
 		}
-		if err := mgr.Add(cached{c}); err != nil {
+		if err := mgr.Add(cached{c.definitions}); err != nil {
 			return nil, err
 		}
-		caches[namespace] = c
 	}
-	return caches, nil
+	return c, mgr.Add(c)
+}
+
+func emptyCaches(domain string) *Caches {
+	return &Caches{domain: domain, deployments: newShelf(deploymentKind()), pods: newShelf(podKind()), services: newShelf(serviceKind()),
+		seen: func(string) string { return "" }}
 }
 
 // cached has a manager start and stop the cache with its own.
@@ -49,91 +112,116 @@ type cached struct{ cache.Cache }
 // GetCache is what a manager tells caches by.
 func (c cached) GetCache() cache.Cache { return c.Cache }
 
-// Get reads one object, as client.Reader does.
-func (c Caches) Get(ctx context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
-	from, err := c.of(key.Namespace)
+func clientOf(mgr manager.Manager, kind schema.GroupVersionKind) (rest.Interface, error) {
+	c, err := apiutil.RESTClientForGVK(kind, false, false, mgr.GetConfig(), serializer.NewCodecFactory(mgr.GetScheme()), mgr.GetHTTPClient())
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("a client of %s: %w", kind.GroupVersion(), err)
 	}
-	return from.Get(ctx, key, into, opts...)
+	return c, nil
 }
 
-// List reads the objects of one namespace, as client.Reader does.
-func (c Caches) List(ctx context.Context, into client.ObjectList, opts ...client.ListOption) error {
-	options := client.ListOptions{}
-	options.ApplyOptions(opts)
-	from, err := c.of(options.Namespace)
-	if err != nil {
-		return err
-	}
-	return from.List(ctx, into, opts...)
+// Start watches until ctx ends; a manager calls it.
+func (c *Caches) Start(ctx context.Context) error {
+	watch(ctx, c.feeds)
+	return nil
 }
 
-func (c Caches) of(namespace string) (cache.Cache, error) {
-	for _, name := range []string{metav1.NamespaceAll, namespace} {
-		if found, ok := c[name]; ok {
-			return found, nil
-		}
+// NeedLeaderElection has a manager start the caches of every replica.
+func (c *Caches) NeedLeaderElection() bool { return false }
+
+// watch runs feeds until ctx ends.
+func watch(ctx context.Context, feeds []source) {
+	var running sync.WaitGroup
+	for _, f := range feeds {
+		running.Go(func() { f.run(ctx) })
 	}
-	return nil, fmt.Errorf("grayscale is confined to namespaces, and %q is none of them", namespace)
+	running.Wait()
 }
 
-// whole is the cache of the whole cluster, nil where there is none.
-func (c Caches) whole() cache.Cache { return c[metav1.NamespaceAll] }
-
-// synced waits until all that was asked for so far has been read, and fails only where ctx ends.
-func (c Caches) synced(ctx context.Context) bool {
-	for _, one := range c {
-		if !one.WaitForCacheSync(ctx) {
-			return false
-		}
-	}
-	return true
-}
-
-// removeInformer ends the watches of a kind.
-func (c Caches) removeInformer(ctx context.Context, kind client.Object) error {
-	for _, one := range c {
-		if err := one.RemoveInformer(ctx, kind); err != nil {
+// full waits until all that there was at the start is there, and fails only where ctx ends.
+func full(ctx context.Context, feeds []source) error {
+	for _, f := range feeds {
+		if err := f.full(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// shelf is the index of one kind's informers, of the whole cluster or by namespace.
-type shelf map[string]toolscache.Indexer
-
-// byIndex is what the indexes hold under a key.
-func (s shelf) byIndex(name, key string) []any {
-	var out []any
-	for _, one := range s {
-		objects, err := one.ByIndex(name, key)
-		if err != nil {
-			return nil // only a name that was never added is an error, and tests ask for each of them
-		}
-		if out == nil {
-			out = objects // a copy already
-			continue
-		}
-		out = append(out, objects...)
+// watchRoutes begins to watch Istio's objects, and returns once all are there. prepare is called with their shelves before
+// anything is.
+func (c *Caches) watchRoutes(ctx context.Context, limit context.Context, prepare func(*routes)) error {
+	ctx, stop := context.WithCancel(ctx)
+	r := &routes{newShelf(virtualServiceKind(c.domain)), newShelf(destinationRuleKind(c.domain)), stop}
+	prepare(r)
+	var feeds []source
+	for _, namespace := range c.namespaces {
+		feeds = append(feeds, newFeed(r.virtualServices, c.istio, namespace), newFeed(r.destinationRules, c.istio, namespace))
 	}
-	return out
-}
-
-func (s shelf) byKey(key string) any {
-	for _, one := range s {
-		if found, exists, err := one.GetByKey(key); err == nil && exists {
-			return found
-		}
+	go watch(ctx, feeds)
+	if err := full(limit, feeds); err != nil {
+		stop()
+		return err
 	}
+	c.routes.Store(r)
 	return nil
 }
 
-func (s shelf) all() []any {
-	var out []any
-	for _, one := range s {
-		out = append(out, one.List()...)
+// forgetRoutes ends the watches of Istio's objects.
+func (c *Caches) forgetRoutes() {
+	if r := c.routes.Swap(nil); r != nil {
+		r.stop()
 	}
-	return out
+}
+
+// errNotKept is met by whoever asks for a kind that is not kept.
+var errNotKept = errors.New("grayscale keeps no such objects")
+
+// confined fails for a namespace that grayscale is not told to look after.
+func (c *Caches) confined(namespace string) error {
+	if c.namespaces[0] == metav1.NamespaceAll || slices.Contains(c.namespaces, namespace) {
+		return nil
+	}
+	return fmt.Errorf("grayscale is confined to namespaces, and %q is none of them", namespace)
+}
+
+// Get reads a VirtualService, as client.Reader does; while the API server serves none, there is none.
+func (c *Caches) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	if err := c.confined(key.Namespace); err != nil {
+		return err
+	}
+	vs, ok := into.(*networkingv1.VirtualService)
+	if !ok {
+		return fmt.Errorf("%T: %w", into, errNotKept)
+	}
+	if r := c.routes.Load(); r != nil {
+		if found, ok := r.virtualServices.get(key.String()); ok {
+			found.DeepCopyInto(vs)
+			return nil
+		}
+	}
+	return apierrors.NewNotFound(schema.GroupResource{Group: networkingv1.GroupName, Resource: "virtualservices"}, key.Name)
+}
+
+// List reads the Deployments or the Services of a namespace, as client.Reader does, and waits for them while they are still
+// being filled in.
+func (c *Caches) List(ctx context.Context, into client.ObjectList, opts ...client.ListOption) error {
+	options := client.ListOptions{}
+	options.ApplyOptions(opts)
+	if err := errors.Join(c.confined(options.Namespace), full(ctx, c.feeds)); err != nil {
+		return err
+	}
+	switch list := into.(type) {
+	case *appsv1.DeploymentList:
+		for _, d := range c.deployments.under(byNamespace, options.Namespace) {
+			list.Items = append(list.Items, *d)
+		}
+	case *corev1.ServiceList:
+		for _, s := range c.services.under(byNamespace, options.Namespace) {
+			list.Items = append(list.Items, *s)
+		}
+	default:
+		return fmt.Errorf("%T: %w", into, errNotKept)
+	}
+	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"grayscale.dev/grayscale/routing"
@@ -22,7 +21,7 @@ func (c *Controller) Drain(ctx context.Context, namespace, name string) error {
 
 // drain is Drain; it tells whether there was traffic to wait for.
 func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, error) {
-	o, ok := get[*appsv1.Deployment](c.r.store.deployments, namespace+"/"+name)
+	o, ok := c.r.store.deployments.get(namespace + "/" + name)
 	if !ok {
 		return false, nil
 	}

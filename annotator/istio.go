@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -39,12 +38,11 @@ const (
 	mostNotice  = time.Minute
 )
 
-// mesh watches Istio's objects while the API server serves their kinds. It is a source of the controller, whose workers
-// wait until it has looked once: whether Istio is there must be known before anything is decided.
+// mesh is the controller's source of all that happens, and watches Istio's objects while the API server serves their kinds.
+// The controller's workers wait until it has looked once: whether Istio is there must be known before anything is decided.
 type mesh struct {
-	caches    Caches
+	store     *Caches
 	discovery discovery.DiscoveryInterface
-	store     *store
 
 	looked chan struct{} // closed after the first look
 	failed chan error    // holds why it could not start
@@ -55,17 +53,20 @@ type mesh struct {
 	gone, back time.Time     // since when the definitions have been missed, and been there again; zero where they have not
 }
 
-func newMesh(c Caches, d discovery.DiscoveryInterface, s *store) *mesh {
-	return &mesh{caches: c, discovery: d, store: s, looked: make(chan struct{}), failed: make(chan error, 1), wake: make(chan struct{}, 1)}
+func newMesh(s *Caches, d discovery.DiscoveryInterface) *mesh {
+	return &mesh{store: s, discovery: d, looked: make(chan struct{}), failed: make(chan error, 1), wake: make(chan struct{}, 1)}
 }
 
 // String names the source in controller-runtime's log.
-func (m *mesh) String() string { return "Istio's kinds" }
+func (m *mesh) String() string { return "the cluster" }
 
-// Start begins to watch the definitions; the controller calls it.
+// Start has the controller's queue follow the caches, and begins to watch the definitions; the controller calls it.
 func (m *mesh) Start(ctx context.Context, q queue) error {
+	follow(m.store.deployments, q, sameDeployment, m.store.ofDeployment)
+	follow(m.store.services, q, sameService, m.store.ofService)
+	follow(m.store.pods, q, samePod, m.store.ofPod)
 	go func() {
-		if !m.caches.synced(ctx) { // another manager may start them, and later than this source
+		if full(ctx, m.store.feeds) != nil { // another manager may start them, and later than this source
 			return // only because ctx has ended
 		}
 		if err := m.watchDefinitions(ctx); err != nil {
@@ -95,13 +96,12 @@ func (m *mesh) WaitForSync(ctx context.Context) error {
 // watchDefinitions does nothing where grayscale is confined to namespaces, and has no right to watch what is the cluster's:
 // it asks from time to time then, as anybody may.
 func (m *mesh) watchDefinitions(ctx context.Context) error {
-	whole := m.caches.whole()
-	if whole == nil {
+	if m.store.definitions == nil {
 		return nil
 	}
 	crd := &metav1.PartialObjectMetadata{}
 	crd.SetGroupVersionKind(crdKind)
-	informer, err := whole.GetInformer(ctx, crd) // returns once it has synced
+	informer, err := m.store.definitions.GetInformer(ctx, crd) // returns once it has synced
 	if err != nil {
 		return fmt.Errorf("watching custom resource definitions: %w", err)
 	}
@@ -125,7 +125,10 @@ func (m *mesh) watchDefinitions(ctx context.Context) error {
 func (m *mesh) follow(ctx context.Context, q queue) {
 	for {
 		wait := m.look(ctx, q)
-		m.once.Do(func() { close(m.looked) })
+		m.once.Do(func() {
+			enqueue(q, m.store.all()) // what was there at the start is not told
+			close(m.looked)
+		})
 		var again <-chan time.Time
 		if wait > 0 {
 			again = time.After(wait)
@@ -150,7 +153,7 @@ func (m *mesh) look(ctx context.Context, q queue) time.Duration {
 		}
 		if running {
 			log.Info("Istio's custom resource definitions are gone: routes are left alone until they are back")
-			m.stop(ctx, q)
+			m.stop(q)
 		}
 		m.pause, m.back = firstLook, time.Time{}
 		return m.idle()
@@ -175,7 +178,7 @@ func (m *mesh) look(ctx context.Context, q queue) time.Duration {
 
 // idle is when to look again while there is nothing to wait for: never where the definitions are watched.
 func (m *mesh) idle() time.Duration {
-	if m.caches.whole() != nil {
+	if m.store.definitions != nil {
 		return 0
 	}
 	return confinedLook
@@ -203,15 +206,14 @@ func (m *mesh) noticed() time.Duration {
 
 // defined: both definitions exist and neither is on its way out. Without a watch of them, their kinds are served.
 func (m *mesh) defined(ctx context.Context) bool {
-	whole := m.caches.whole()
-	if whole == nil {
+	if m.store.definitions == nil {
 		served, err := m.served()
 		return served || err != nil && m.store.routes.Load() != nil // nobody knows: it is as it was
 	}
 	for _, name := range definitions {
 		crd := &metav1.PartialObjectMetadata{}
 		crd.SetGroupVersionKind(crdKind)
-		if err := whole.Get(ctx, client.ObjectKey{Name: name}, crd); err != nil || crd.DeletionTimestamp != nil {
+		if err := m.store.definitions.Get(ctx, client.ObjectKey{Name: name}, crd); err != nil || crd.DeletionTimestamp != nil {
 			return false
 		}
 	}
@@ -237,41 +239,21 @@ func (m *mesh) served() (bool, error) {
 func (m *mesh) start(ctx context.Context, q queue) error {
 	limited, cancel := context.WithTimeout(ctx, syncLimit)
 	defer cancel()
-	vs, _, err := indexed(limited, m.caches, &networkingv1.VirtualService{}, hostIndexers(m.store.domain))
+	err := m.store.watchRoutes(ctx, limited, func(r *routes) {
+		follow(r.virtualServices, q, sameVersion, func(o *networkingv1.VirtualService) []types.NamespacedName { return m.store.ofRoute(o) })
+		follow(r.destinationRules, q, sameVersion, func(o *networkingv1.DestinationRule) []types.NamespacedName { return m.store.ofRoute(o) })
+	})
 	if err != nil {
 		return err
 	}
-	dr, _, err := indexed(limited, m.caches, &networkingv1.DestinationRule{}, hostIndexers(m.store.domain))
-	if err != nil {
-		return errors.Join(err, m.removeInformers(ctx))
-	}
-	for _, s := range slices.Concat(
-		watches(m.caches, &networkingv1.VirtualService{}, sameVersion, func(o *networkingv1.VirtualService) []types.NamespacedName { return m.store.ofRoute(o) }),
-		watches(m.caches, &networkingv1.DestinationRule{}, sameVersion, func(o *networkingv1.DestinationRule) []types.NamespacedName { return m.store.ofRoute(o) }),
-	) {
-		if err := errors.Join(s.Start(ctx, q), s.WaitForSync(limited)); err != nil {
-			return errors.Join(err, m.removeInformers(ctx))
-		}
-	}
-	if limited.Err() != nil {
-		return errors.Join(limited.Err(), m.removeInformers(ctx))
-	}
-	m.store.routes.Store(&routes{virtualServices: vs, destinationRules: dr})
 	watched.Set(1)
 	enqueue(q, m.store.all())
 	return nil
 }
 
-func (m *mesh) stop(ctx context.Context, q queue) {
+func (m *mesh) stop(q queue) {
 	affected := m.store.all()
-	m.store.routes.Store(nil)
+	m.store.forgetRoutes()
 	watched.Set(0)
-	if err := m.removeInformers(ctx); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "stopping the watches of Istio's objects")
-	}
 	enqueue(q, affected)
-}
-
-func (m *mesh) removeInformers(ctx context.Context) error {
-	return errors.Join(m.caches.removeInformer(ctx, &networkingv1.VirtualService{}), m.caches.removeInformer(ctx, &networkingv1.DestinationRule{}))
 }

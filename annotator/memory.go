@@ -22,10 +22,16 @@ type memory struct {
 
 // remembered is one Service's.
 type remembered struct {
-	// derived are the derived objects, by kind.
-	derived map[string]sighting
-	// ready is since when each pod has been seen ready, by UID.
-	ready map[types.UID]readiness
+	virtualService, destinationRule sighting
+	// ready is since when each pod has been seen ready.
+	ready []readiness
+}
+
+func (r *remembered) derived(kind string) *sighting {
+	if kind == kindVirtualService {
+		return &r.virtualService
+	}
+	return &r.destinationRule
 }
 
 // sighting is the version of an object that the times in it are reckoned with, and since when they are.
@@ -36,6 +42,7 @@ type sighting struct {
 
 // readiness is one pod's, for as long as nothing of it changes.
 type readiness struct {
+	pod     types.UID
 	version string    // of the pod's label: under another one it is another subset's
 	changed time.Time // by the clock of the pod's node, good for telling that it changed
 	since   time.Time // by ours
@@ -49,7 +56,7 @@ func newMemory() *memory {
 func (m *memory) of(service types.NamespacedName) *remembered {
 	known := m.services[service]
 	if known == nil {
-		known = &remembered{derived: map[string]sighting{}, ready: map[types.UID]readiness{}}
+		known = &remembered{}
 		m.services[service] = known
 	}
 	return known
@@ -59,37 +66,39 @@ func (m *memory) of(service types.NamespacedName) *remembered {
 func (m *memory) vouch(service types.NamespacedName, kind, version string) {
 	m.lock.Lock()
 	defer m.lock.Unlock()
-	known := m.of(service).derived
-	known[kind] = sighting{version, known[kind].since}
+	m.of(service).derived(kind).version = version
 }
 
 // since is when a derived object was first seen as it is, but for what this process wrote itself.
 func (m *memory) since(service types.NamespacedName, kind, version string, now time.Time) time.Time {
 	m.lock.Lock()
 	defer m.lock.Unlock()
-	known := m.of(service).derived
-	if known[kind].version != version {
-		known[kind] = sighting{version, now}
+	known := m.of(service).derived(kind)
+	if known.version != version {
+		*known = sighting{version, now}
 	}
-	return known[kind].since
+	return known.since
 }
 
 // watched is since when each of the pods has been seen ready under its version label; others are forgotten.
 func (m *memory) watched(service types.NamespacedName, now time.Time, pods []*corev1.Pod) map[types.UID]time.Time {
 	m.lock.Lock()
 	defer m.lock.Unlock()
-	known, before := m.of(service), m.of(service).ready
-	known.ready = make(map[types.UID]readiness, len(pods))
+	known, before := m.of(service), map[types.UID]readiness{}
+	for _, was := range known.ready {
+		before[was.pod] = was
+	}
+	known.ready = make([]readiness, 0, len(pods))
 	out := make(map[types.UID]time.Time, len(pods))
 	for _, p := range pods {
 		if !ready(p) {
 			continue
 		}
-		is := readiness{version: p.Labels[release.VersionLabel], changed: changed(p), since: now}
+		is := readiness{pod: p.UID, version: p.Labels[release.VersionLabel], changed: changed(p), since: now}
 		if was, seen := before[p.UID]; seen && was.version == is.version && was.changed.Equal(is.changed) {
 			is = was
 		}
-		known.ready[p.UID], out[p.UID] = is, is.since
+		known.ready, out[p.UID] = append(known.ready, is), is.since
 	}
 	return out
 }

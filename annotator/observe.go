@@ -6,10 +6,8 @@ import (
 	"strings"
 	"time"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
@@ -86,11 +84,11 @@ func (r *reconciler) behind(key types.NamespacedName, s release.Service) []*apps
 	for _, d := range r.store.matching(byLabel, key.Namespace, s.Selector) {
 		found[d.Name] = d
 	}
-	for _, d := range list[*appsv1.Deployment](r.store.deployments, byNaming, key.String()) {
+	for _, d := range r.store.deployments.under(byNaming, key.String()) {
 		found[d.Name] = d
 	}
 	if key.Name == "" {
-		for _, d := range list[*appsv1.Deployment](r.store.deployments, byConcern, key.Namespace+"/") {
+		for _, d := range r.store.deployments.under(byConcern, key.Namespace+"/") {
 			found[d.Name] = d
 		}
 	}
@@ -171,17 +169,17 @@ func changed(p *corev1.Pod) time.Time {
 // observe adds the derived objects, and whoever else names the Service's host, itself or with a wildcard.
 func (r *routes) observe(f *routing.Facts, domain string) {
 	derived := derivedKey(types.NamespacedName{Namespace: f.Service.Namespace, Name: f.Service.Name})
-	f.VirtualService, _ = r.virtualService(derived)
-	f.DestinationRule, _ = r.destinationRule(derived)
+	f.VirtualService, _ = r.virtualServices.get(derived)
+	f.DestinationRule, _ = r.destinationRules.get(derived)
 	host := istio.Host(f.Service, domain)
-	f.OtherVirtualServices = others[*networkingv1.VirtualService](r.virtualServices, host, derived)
-	f.OtherDestinationRules = others[*networkingv1.DestinationRule](r.destinationRules, host, derived)
+	f.OtherVirtualServices = others(r.virtualServices, host, derived)
+	f.OtherDestinationRules = others(r.destinationRules, host, derived)
 }
 
-func others[T metav1.Object](from shelf, host, derived string) []T {
+func others[T kept](from *shelf[T], host, derived string) []T {
 	var out []T
 	for _, key := range []string{host, wildcard} {
-		for _, o := range list[T](from, byHost, key) {
+		for _, o := range from.under(byHost, key) {
 			same := func(seen T) bool { return seen.GetUID() == o.GetUID() }
 			if o.GetNamespace()+"/"+o.GetName() != derived && !slices.ContainsFunc(out, same) {
 				out = append(out, o)

@@ -1,7 +1,8 @@
 package annotator
 
 import (
-	"maps"
+	"encoding/json"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -25,19 +26,66 @@ type pasts struct {
 // past is one Service's.
 type past struct {
 	// settled are the Deployments as they were when the routes last were as wanted, or were last written; first is true until
-	// this process has seen that for itself.
-	settled map[string]release.Deployment
-	first   bool
-	// derived are the derived objects as we left them or found them right, by kind.
-	derived map[string]client.Object
+	// this process has seen that for itself, and seen once it has seen anything.
+	settled     []settled
+	first, seen bool
+	// derived are the derived objects as we left them or found them right.
+	derived derived
 	// asks are each Deployment's annotations, and since when they wait for routes.
-	asks map[string]ask
+	asks []ask
+}
+
+// settled is of a Deployment what differences are told from; there are as many as Deployments, so that it is small.
+type settled struct {
+	name     string
+	wishes   wishes
+	replicas int32
+	ready    int
+	deleting bool
+}
+
+func settledAs(d release.Deployment) settled {
+	return settled{d.Name, wishesOf(d), d.Replicas, readyPods(d), d.Deleting}
 }
 
 // ask is what a Deployment asks for.
 type ask struct {
-	annotations map[string]string
-	since       time.Time // zero: nothing waits
+	name   string
+	wishes wishes
+	since  time.Time // zero: nothing waits
+}
+
+// derived are the derived objects' traces.
+type derived struct{ virtualService, destinationRule trace }
+
+func (d *derived) of(kind string) *trace {
+	if kind == kindVirtualService {
+		return &d.virtualService
+	}
+	return &d.destinationRule
+}
+
+// trace tells whether a derived object is still as it was.
+type trace struct {
+	there       bool
+	state, spec uint64 // hashes of what it remembers and of its spec
+}
+
+func traceOf(o client.Object) trace {
+	var spec proto.Message
+	switch o := o.(type) {
+	case *networkingv1.VirtualService:
+		spec = &o.Spec
+	case *networkingv1.DestinationRule:
+		spec = &o.Spec
+	default:
+		return trace{}
+	}
+	bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(spec)
+	if err != nil {
+		return trace{} // not of this API; nothing is told about it
+	}
+	return trace{true, maphash.String(seed, o.GetAnnotations()[intent.KeyState]), maphash.Bytes(seed, bytes)}
 }
 
 func newPasts() *pasts { return &pasts{services: map[types.NamespacedName]*past{}} }
@@ -47,7 +95,7 @@ func (p *pasts) of(service types.NamespacedName) *past {
 	defer p.lock.Unlock()
 	known := p.services[service]
 	if known == nil {
-		known = &past{derived: map[string]client.Object{}, asks: map[string]ask{}}
+		known = &past{}
 		p.services[service] = known
 	}
 	return known
@@ -62,37 +110,63 @@ func (p *pasts) forget(service types.NamespacedName) {
 
 // see notes what is asked for, and since when. What has conditions already was seen by whoever led before.
 func (p *past) see(f routing.Facts) {
-	if p.settled == nil {
-		p.first, p.settled = true, map[string]release.Deployment{}
+	if !p.seen {
+		p.first, p.seen = true, true
 		for _, d := range f.Deployments {
-			if len(wishesOf(d)) == 0 || len(d.Conditions) > 0 {
-				p.settled[d.Name] = d
+			if wishesOf(d) == "" || len(d.Conditions) > 0 {
+				p.settled = append(p.settled, settledAs(d))
 			}
 		}
 	}
-	is := map[string]ask{}
+	is := make([]ask, 0, len(f.Deployments))
 	for _, d := range f.Deployments {
-		wishes := wishesOf(d)
-		was, known := p.asks[d.Name]
-		switch {
-		case known && maps.Equal(was.annotations, wishes):
-			is[d.Name] = was
-		case !known && (len(wishes) == 0 || len(d.Conditions) > 0):
-			is[d.Name] = ask{annotations: wishes}
+		next := ask{name: d.Name, wishes: wishesOf(d)}
+		switch was, known := p.asked(d.Name); {
+		case known && was.wishes == next.wishes:
+			next = *was
+		case !known && (next.wishes == "" || len(d.Conditions) > 0):
 		default:
-			is[d.Name] = ask{annotations: wishes, since: f.Now}
+			next.since = f.Now
 		}
+		is = append(is, next)
 	}
 	p.asks = is
 }
 
-// wishesOf are the annotations of ours that are not written by ourselves.
-func wishesOf(d release.Deployment) map[string]string {
+func (p *past) asked(deployment string) (*ask, bool) {
+	for i := range p.asks {
+		if p.asks[i].name == deployment {
+			return &p.asks[i], true
+		}
+	}
+	return nil, false
+}
+
+// wishes are the annotations of ours that are not written by ourselves, as JSON, which has each set of them in one way; empty
+// for none.
+type wishes string
+
+func wishesOf(d release.Deployment) wishes {
 	out := map[string]string{}
 	for key, value := range d.Annotations {
 		if d.SetBy[key] != routing.FieldManager && key != intent.KeyHeld && key != intent.KeyPromoted {
 			out[key] = value
 		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		return "" // maps of strings always marshal
+	}
+	return wishes(text)
+}
+
+func (w wishes) all() map[string]string {
+	out := map[string]string{}
+	if err := json.Unmarshal([]byte(w), &out); err != nil {
+		return nil // there are none
 	}
 	return out
 }
@@ -102,8 +176,8 @@ func wishesOf(d release.Deployment) map[string]string {
 func (p *past) follow(f routing.Facts, d routing.Decision, routed bool, now time.Time) []time.Duration {
 	var out []time.Duration
 	for _, x := range f.Deployments {
-		waiting := p.asks[x.Name]
-		if waiting.since.IsZero() {
+		waiting, known := p.asked(x.Name)
+		if !known || waiting.since.IsZero() {
 			continue
 		}
 		followed, over := answered(x, d)
@@ -113,7 +187,7 @@ func (p *past) follow(f routing.Facts, d routing.Decision, routed bool, now time
 		if followed && routed {
 			out = append(out, now.Sub(waiting.since))
 		}
-		p.asks[x.Name] = ask{annotations: waiting.annotations}
+		waiting.since = time.Time{}
 	}
 	return out
 }
@@ -138,27 +212,15 @@ func answered(x release.Deployment, d routing.Decision) (followed, over bool) {
 // edited: the object that is there, nil for none, is not the one that we left or found right, and no replica of ours wrote
 // it, for each of those writes what it remembers with it.
 func (p *past) edited(kind string, is client.Object) bool {
-	left := p.derived[kind]
-	if left == nil {
+	left := p.derived.of(kind)
+	if !left.there {
 		return false
 	}
 	if is == nil {
 		return true
 	}
-	remembers := is.GetAnnotations()[intent.KeyState]
-	return remembers == "" || remembers == left.GetAnnotations()[intent.KeyState] && !sameSpec(left, is)
-}
-
-func sameSpec(a, b client.Object) bool {
-	switch a := a.(type) {
-	case *networkingv1.VirtualService:
-		b, ok := b.(*networkingv1.VirtualService)
-		return ok && proto.Equal(&a.Spec, &b.Spec)
-	case *networkingv1.DestinationRule:
-		b, ok := b.(*networkingv1.DestinationRule)
-		return ok && proto.Equal(&a.Spec, &b.Spec)
-	}
-	return false
+	now := traceOf(is)
+	return is.GetAnnotations()[intent.KeyState] == "" || now.state == left.state && now.spec != left.spec
 }
 
 // derivedObject is a derived object of the facts by its kind, nil where there is none.
@@ -174,21 +236,23 @@ func derivedObject(f routing.Facts, kind string) client.Object {
 
 // left remembers the derived objects that were written, by kind; nil are those that were removed.
 func (p *past) left(wrote map[string]client.Object) {
-	maps.Copy(p.derived, wrote)
+	for kind, o := range wrote {
+		*p.derived.of(kind) = traceOf(o)
+	}
 }
 
 // keep remembers what has become of a decision that was acted on: what it did not write was right.
 func (p *past) keep(f routing.Facts, d routing.Decision, wrote map[string]client.Object) {
 	for _, kind := range []string{kindVirtualService, kindDestinationRule} {
 		if _, ours := wrote[kind]; !ours {
-			p.derived[kind] = derivedObject(f, kind)
+			*p.derived.of(kind) = traceOf(derivedObject(f, kind))
 		}
 	}
 	if wrote[kindVirtualService] == nil && d.After > 0 {
 		return // the routes that follow from this are still to come
 	}
-	p.first, p.settled = false, make(map[string]release.Deployment, len(f.Deployments))
+	p.first, p.seen, p.settled = false, true, make([]settled, 0, len(f.Deployments))
 	for _, x := range f.Deployments {
-		p.settled[x.Name] = x
+		p.settled = append(p.settled, settledAs(x))
 	}
 }

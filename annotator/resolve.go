@@ -28,7 +28,7 @@ func namedService(d *appsv1.Deployment) string { return d.Annotations[intent.Key
 // homes are the Services with which a Deployment that concerns us is decided: the one that a candidate or an explicit
 // annotation leads to, else all whose selector matches, for a stable version may serve behind several. The empty name
 // stands for nowhere: such a Deployment still gets told what is wrong.
-func (s *store) homes(d *appsv1.Deployment) []string {
+func (s *Caches) homes(d *appsv1.Deployment) []string {
 	if named := namedService(d); named != "" {
 		return []string{named}
 	}
@@ -43,7 +43,7 @@ func (s *store) homes(d *appsv1.Deployment) []string {
 	return names(behind)
 }
 
-func (s *store) leadsTo(d *appsv1.Deployment, service string) bool {
+func (s *Caches) leadsTo(d *appsv1.Deployment, service string) bool {
 	for _, home := range s.homes(d) {
 		if home == service {
 			return true
@@ -53,16 +53,16 @@ func (s *store) leadsTo(d *appsv1.Deployment, service string) bool {
 }
 
 // active reports whether a Service has something to decide: derived objects, or a Deployment that concerns us.
-func (s *store) active(key types.NamespacedName) bool {
+func (s *Caches) active(key types.NamespacedName) bool {
 	if r := s.routes.Load(); r != nil {
-		if _, ok := r.virtualService(derivedKey(key)); ok {
+		if _, ok := r.virtualServices.get(derivedKey(key)); ok {
 			return true
 		}
-		if _, ok := r.destinationRule(derivedKey(key)); ok {
+		if _, ok := r.destinationRules.get(derivedKey(key)); ok {
 			return true
 		}
 	}
-	if len(list[*appsv1.Deployment](s.deployments, byNaming, key.String())) > 0 {
+	if len(s.deployments.under(byNaming, key.String())) > 0 {
 		return true
 	}
 	svc, ok := s.service(key.Namespace, key.Name)

@@ -33,7 +33,7 @@ func (c *Controller) Retire(ctx context.Context) error {
 		return err
 	}
 	var failed []error
-	for _, o := range list[*appsv1.Deployment](c.r.store.deployments, byConcern, everywhere) {
+	for _, o := range c.r.store.deployments.under(byConcern, everywhere) {
 		if _, held := o.Annotations[intent.KeyHeld]; !held {
 			continue
 		}

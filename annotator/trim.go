@@ -13,27 +13,6 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// trim keeps of an object what the engine reads. It leaves kinds that are not ours to read (and tombstones) as they are.
-func trim(in any) (any, error) {
-	switch o := in.(type) {
-	case *appsv1.Deployment:
-		return trimDeployment(o), nil
-	case *corev1.Pod:
-		return trimPod(o), nil
-	case *corev1.Service:
-		return trimService(o), nil
-	case *networkingv1.VirtualService:
-		return trimVirtualService(o), nil
-	case *networkingv1.DestinationRule:
-		return trimDestinationRule(o), nil
-	case *metav1.PartialObjectMetadata:
-		if o.GroupVersionKind() == crdKind {
-			return trimDefinition(o), nil
-		}
-	}
-	return in, nil
-}
-
 // identity is what of an object's metadata is read everywhere.
 func identity(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
@@ -89,7 +68,7 @@ func trimPod(p *corev1.Pod) *corev1.Pod {
 	out := &corev1.Pod{ObjectMeta: identity(&p.ObjectMeta)}
 	out.Labels = p.Labels
 	if owner := metav1.GetControllerOfNoCopy(p); owner != nil {
-		out.OwnerReferences = []metav1.OwnerReference{{Kind: owner.Kind, Name: owner.Name, UID: owner.UID, Controller: owner.Controller}}
+		out.OwnerReferences = []metav1.OwnerReference{{Kind: owner.Kind, Name: owner.Name}}
 	}
 	out.Status.Phase = p.Status.Phase
 	for _, c := range p.Status.Conditions {
@@ -125,7 +104,10 @@ func trimDestinationRule(dr *networkingv1.DestinationRule) *networkingv1.Destina
 	return out
 }
 
-// trimDefinition keeps a custom resource definition's name and whether it is on its way out.
-func trimDefinition(m *metav1.PartialObjectMetadata) *metav1.PartialObjectMetadata {
-	return &metav1.PartialObjectMetadata{TypeMeta: m.TypeMeta, ObjectMeta: identity(&m.ObjectMeta)}
+// trimDefinition keeps a custom resource definition's name and whether it is on its way out. It leaves tombstones as they are.
+func trimDefinition(in any) (any, error) {
+	if m, ok := in.(*metav1.PartialObjectMetadata); ok {
+		return &metav1.PartialObjectMetadata{TypeMeta: m.TypeMeta, ObjectMeta: identity(&m.ObjectMeta)}, nil
+	}
+	return in, nil
 }

@@ -41,7 +41,7 @@ func TestTrimmedDeploymentSaysTheSame(t *testing.T) {
 
 func TestTrimLeavesTombstones(t *testing.T) {
 	tomb := toolscache.DeletedFinalStateUnknown{Key: "shop/web"}
-	if got, err := trim(tomb); err != nil || got != any(tomb) {
+	if got, err := trimDefinition(tomb); err != nil || got != any(tomb) {
 		t.Errorf("trim gave %v, %v; want the tombstone as it was", got, err)
 	}
 }

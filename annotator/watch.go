@@ -1,7 +1,6 @@
 package annotator
 
 import (
-	"context"
 	"reflect"
 	"strings"
 
@@ -10,12 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/istio"
@@ -23,28 +18,19 @@ import (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// watches are a watch of each cache.
-func watches[T client.Object](caches Caches, obj T, same func(before, after T) bool, services func(T) []types.NamespacedName) []source.SyncingSource {
-	var out []source.SyncingSource
-	for _, c := range caches {
-		out = append(out, watch(c, obj, same, services))
-	}
-	return out
-}
-
-// watch is a source of the Services that an object's events may matter to: those that the object led to before the
-// event and those that it leads to after it. Updates of which nothing is read are dropped first.
-func watch[T client.Object](c cache.Cache, obj T, same func(before, after T) bool, services func(T) []types.NamespacedName) source.SyncingSource {
-	return source.Kind(c, obj, handler.TypedFuncs[T, reconcile.Request]{
-		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[T], q queue) { enqueue(q, services(e.Object)) },
-		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[T], q queue) { enqueue(q, services(e.Object)) },
-		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
-			if same(e.ObjectOld, e.ObjectNew) {
-				return
+// follow has the Services that each change may matter to enqueued: those that the object led to before the change and those
+// that it leads to after it. Changes of which nothing is read are dropped first.
+func follow[T kept](s *shelf[T], q queue, same func(before, after T) bool, services func(T) []types.NamespacedName) {
+	var none T
+	s.follow(func(before, after T) {
+		if before != none && after != none && same(before, after) {
+			return
+		}
+		for _, o := range []T{before, after} {
+			if o != none {
+				enqueue(q, services(o))
 			}
-			enqueue(q, services(e.ObjectOld))
-			enqueue(q, services(e.ObjectNew))
-		},
+		}
 	})
 }
 
@@ -75,7 +61,7 @@ func sameVersion[T metav1.Object](before, after T) bool {
 }
 
 // ofDeployment: where a Deployment that concerns us is decided, and every release that it is behind besides.
-func (s *store) ofDeployment(d *appsv1.Deployment) []types.NamespacedName {
+func (s *Caches) ofDeployment(d *appsv1.Deployment) []types.NamespacedName {
 	out := s.ofLabels(d.Namespace, d.Spec.Template.Labels)
 	if concerns(d) {
 		for _, home := range s.homes(d) {
@@ -85,10 +71,12 @@ func (s *store) ofDeployment(d *appsv1.Deployment) []types.NamespacedName {
 	return out
 }
 
-func (s *store) ofPod(p *corev1.Pod) []types.NamespacedName { return s.ofLabels(p.Namespace, p.Labels) }
+func (s *Caches) ofPod(p *corev1.Pod) []types.NamespacedName {
+	return s.ofLabels(p.Namespace, p.Labels)
+}
 
 // ofLabels are the Services with a release that select such pods. All others cost these few look-ups and nothing more.
-func (s *store) ofLabels(namespace string, labels map[string]string) []types.NamespacedName {
+func (s *Caches) ofLabels(namespace string, labels map[string]string) []types.NamespacedName {
 	var out []types.NamespacedName
 	for _, svc := range s.selecting(namespace, labels) {
 		if key := client.ObjectKeyFromObject(svc); s.active(key) {
@@ -100,13 +88,13 @@ func (s *store) ofLabels(namespace string, labels map[string]string) []types.Nam
 
 // ofService: a Service that comes, goes or selects other pods changes where Deployments lead, away from other Services
 // as well, and whether they lead anywhere.
-func (s *store) ofService(svc *corev1.Service) []types.NamespacedName {
+func (s *Caches) ofService(svc *corev1.Service) []types.NamespacedName {
 	key := client.ObjectKeyFromObject(svc)
 	var out []types.NamespacedName
 	if s.active(key) {
 		out = append(out, key)
 	}
-	deployments := append(list[*appsv1.Deployment](s.deployments, byNaming, key.String()),
+	deployments := append(s.deployments.under(byNaming, key.String()),
 		s.matching(byOurLabel, svc.Namespace, svc.Spec.Selector)...)
 	for _, d := range deployments {
 		out = append(out, s.ofDeployment(d)...)
@@ -118,7 +106,7 @@ func (s *store) ofService(svc *corev1.Service) []types.NamespacedName {
 }
 
 // ofRoute: a derived object concerns its Service, another one the releases of the Services that it names.
-func (s *store) ofRoute(o client.Object) []types.NamespacedName {
+func (s *Caches) ofRoute(o client.Object) []types.NamespacedName {
 	if service, derived := derivedFrom(o.GetName()); derived {
 		return []types.NamespacedName{{Namespace: o.GetNamespace(), Name: service}}
 	}
@@ -134,27 +122,26 @@ func (s *store) ofRoute(o client.Object) []types.NamespacedName {
 	return out
 }
 
-func (s *store) serviceOfHost(host string) (types.NamespacedName, bool) {
+func (s *Caches) serviceOfHost(host string) (types.NamespacedName, bool) {
 	local, ok := strings.CutSuffix(host, ".svc."+s.domain)
 	name, namespace, both := strings.Cut(local, ".")
 	return types.NamespacedName{Namespace: namespace, Name: name}, ok && both && !strings.Contains(namespace, ".")
 }
 
 // all are the Services of every Deployment that concerns us, and of every derived object.
-func (s *store) all() []types.NamespacedName {
+func (s *Caches) all() []types.NamespacedName {
 	var out []types.NamespacedName
-	for _, d := range list[*appsv1.Deployment](s.deployments, byConcern, everywhere) {
+	for _, d := range s.deployments.under(byConcern, everywhere) {
 		out = append(out, s.ofDeployment(d)...)
 	}
 	r := s.routes.Load()
 	if r == nil {
 		return out
 	}
-	for _, o := range append(r.virtualServices.all(), r.destinationRules.all()...) {
-		if derived, ok := o.(client.Object); ok {
-			if service, ok := derivedFrom(derived.GetName()); ok {
-				out = append(out, types.NamespacedName{Namespace: derived.GetNamespace(), Name: service})
-			}
+	for _, name := range append(r.virtualServices.names(), r.destinationRules.names()...) {
+		namespace, name, _ := strings.Cut(name, "/")
+		if service, ok := derivedFrom(name); ok {
+			out = append(out, types.NamespacedName{Namespace: namespace, Name: service})
 		}
 	}
 	return out

@@ -27,15 +27,16 @@ func (p *past) why(f routing.Facts) []string {
 			out = append(out, kind+" edited or deleted by somebody else")
 		}
 	}
-	there := map[string]bool{}
-	for _, is := range f.Deployments {
-		there[is.Name] = true
-		out = append(out, differences(p.settled[is.Name], is)...)
+	gone := map[string]settled{}
+	for _, was := range p.settled {
+		gone[was.name] = was
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.settled)) {
-		if !there[name] {
-			out = append(out, fmt.Sprintf("Deployment %s is gone", name))
-		}
+	for _, is := range f.Deployments {
+		out = append(out, differences(gone[is.Name], is)...)
+		delete(gone, is.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(gone)) {
+		out = append(out, fmt.Sprintf("Deployment %s is gone", name))
 	}
 	switch {
 	case len(out) > 0:
@@ -47,9 +48,9 @@ func (p *past) why(f routing.Facts) []string {
 }
 
 // differences are those between two states of a Deployment that decisions rest on; the zero one is that of none.
-func differences(was, is release.Deployment) []string {
+func differences(was settled, is release.Deployment) []string {
 	var out []string
-	before, now := wishesOf(was), wishesOf(is)
+	before, now := was.wishes.all(), wishesOf(is).all()
 	for _, key := range slices.Sorted(maps.Keys(merged(before, now))) {
 		if text := change(key, before, now); text != "" {
 			if who := is.SetBy[key]; who != "" {
@@ -58,17 +59,17 @@ func differences(was, is release.Deployment) []string {
 			out = append(out, fmt.Sprintf("Deployment %s: %s", is.Name, text))
 		}
 	}
-	if was.Name == "" {
+	if was.name == "" {
 		return out
 	}
-	if (was.Replicas == 0) != (is.Replicas == 0) {
-		out = append(out, fmt.Sprintf("Deployment %s: %d replicas (were %d)", is.Name, is.Replicas, was.Replicas))
+	if (was.replicas == 0) != (is.Replicas == 0) {
+		out = append(out, fmt.Sprintf("Deployment %s: %d replicas (were %d)", is.Name, is.Replicas, was.replicas))
 	}
-	if is.Deleting && !was.Deleting {
+	if is.Deleting && !was.deleting {
 		out = append(out, fmt.Sprintf("Deployment %s is being deleted", is.Name))
 	}
-	if had, has := readyPods(was), readyPods(is); (had == 0) != (has == 0) {
-		out = append(out, fmt.Sprintf("Deployment %s: %d ready pods (were %d)", is.Name, has, had))
+	if has := readyPods(is); (was.ready == 0) != (has == 0) {
+		out = append(out, fmt.Sprintf("Deployment %s: %d ready pods (were %d)", is.Name, has, was.ready))
 	}
 	return out
 }

@@ -25,15 +25,14 @@ const patience = time.Second
 // neighbours reads what is known around a Deployment, from the caches that the controller keeps anyway.
 type neighbours struct{ reader client.Reader }
 
-// around lists the Services of the namespace, and its Deployments but for the one at the door. What the cache gives is
-// only read, so it needs no copies.
+// around lists the Services of the namespace, and its Deployments but for the one at the door.
 func (n neighbours) around(ctx context.Context, namespace, door string) ([]release.Service, []release.Deployment, error) {
 	var services corev1.ServiceList
-	if err := n.reader.List(ctx, &services, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := n.reader.List(ctx, &services, client.InNamespace(namespace)); err != nil {
 		return nil, nil, fmt.Errorf("Services of namespace %s: %w", namespace, err)
 	}
 	var deployments appsv1.DeploymentList
-	if err := n.reader.List(ctx, &deployments, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := n.reader.List(ctx, &deployments, client.InNamespace(namespace)); err != nil {
 		return nil, nil, fmt.Errorf("Deployments of namespace %s: %w", namespace, err)
 	}
 	behind := make([]release.Service, len(services.Items))
@@ -54,7 +53,7 @@ func (n neighbours) around(ctx context.Context, namespace, door string) ([]relea
 func (n neighbours) pinned(ctx context.Context, namespace, service string) (*release.State, error) {
 	vs := &networkingv1.VirtualService{}
 	key := types.NamespacedName{Namespace: namespace, Name: istio.Name(service)}
-	switch err := n.reader.Get(ctx, key, vs, client.UnsafeDisableDeepCopy); {
+	switch err := n.reader.Get(ctx, key, vs); {
 	case apierrors.IsNotFound(err) || meta.IsNoMatchError(err):
 		return nil, nil
 	case err != nil:

@@ -63,11 +63,11 @@ func start(t *testing.T, namespace string, allowed int64, before func(*http.Requ
 	if err != nil {
 		t.Fatal(err)
 	}
-	caches, err := annotator.NewCaches(mgr, nil)
+	settings := routing.Settings{Settle: settle, ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
+	caches, err := annotator.NewCaches(mgr, nil, settings.ClusterDomain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := routing.Settings{Settle: settle, ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
 	if _, err := annotator.Setup(mgr, annotator.Options{Caches: caches, Settings: settings, Name: t.Name()}); err != nil {
 		t.Fatal(err)
 	}

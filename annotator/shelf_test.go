@@ -1,0 +1,200 @@
+package annotator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"istio.io/api/networking/v1alpha3"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
+
+	"grayscale.dev/grayscale/routing/intent"
+)
+
+// told notes what a shelf tells: "+" what came, "-" what went, "~" what changed.
+func told(s *shelf[*corev1.Service]) *[]string {
+	var out []string
+	s.follow(func(before, after *corev1.Service) {
+		switch {
+		case before == nil:
+			out = append(out, "+"+after.Name)
+		case after == nil:
+			out = append(out, "-"+before.Name)
+		default:
+			out = append(out, "~"+after.Name)
+		}
+	})
+	return &out
+}
+
+func feedOf(s *shelf[*corev1.Service], namespace string) *feed[*corev1.Service] {
+	return &feed[*corev1.Service]{shelf: s, namespace: namespace, filled: make(chan struct{})}
+}
+
+func namesUnder(s *shelf[*corev1.Service], index, key string) string {
+	var out []string
+	for _, o := range s.under(index, key) {
+		out = append(out, o.Name)
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+func TestShelfFollowsItsFeed(t *testing.T) {
+	s := newShelf(serviceKind())
+	f, tells := feedOf(s, shop), told(s)
+	web, api := service("web", map[string]string{"app": "web"}), service("api", map[string]string{"app": "api"})
+	elsewhere := service("web", map[string]string{"app": "web"})
+	elsewhere.Namespace = "elsewhere"
+	other := feedOf(s, "elsewhere")
+	moved := service("web", map[string]string{"app": "api"})
+	for _, step := range []struct {
+		what             string
+		do               func() error
+		tells, web, apis string
+	}{
+		{"the list at the start is not told", func() error { return f.Replace([]any{web}, "1") }, "", "web", ""},
+		{"one of another namespace", func() error { return other.Replace([]any{elsewhere}, "1") }, "", "web", ""},
+		{"one comes", func() error { return f.Add(api) }, "+api", "web", "api"},
+		{"a selector changes", func() error { return f.Update(moved) }, "~web", "", "api web"},
+		{"the watch has missed an end and a beginning", func() error { return f.Replace([]any{web}, "9") }, "~web -api", "web", ""},
+		{"the same again, packed", func() error {
+			p, err := f.Transformer()(api)
+			if err != nil {
+				return err
+			}
+			return f.Replace([]any{p, web}, "9")
+		}, "+api ~web", "web", "api"},
+		{"one goes", func() error { return f.Delete(web) }, "-web", "", "api"},
+		{"what is not there goes", func() error { return f.Delete(web) }, "", "", "api"},
+		{"all go", func() error { return f.Replace(nil, "10") }, "-api", "", ""},
+	} {
+		*tells = nil
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.what, err)
+		}
+		if got := strings.Join(*tells, " "); got != step.tells {
+			t.Errorf("%s: told %q, want %q", step.what, got, step.tells)
+		}
+		if got := namesUnder(s, bySelector, shop+"/app=web"); got != step.web {
+			t.Errorf("%s: app=web are %q, want %q", step.what, got, step.web)
+		}
+		if got := namesUnder(s, bySelector, shop+"/app=api"); got != step.apis {
+			t.Errorf("%s: app=api are %q, want %q", step.what, got, step.apis)
+		}
+	}
+	if got := s.names(); len(got) != 1 || got[0] != "elsewhere/web" {
+		t.Errorf("a feed of one namespace left %q of the other", got)
+	}
+	if err := other.Delete(elsewhere); err != nil || len(s.objects)+len(s.index) != 0 {
+		t.Errorf("an empty shelf still holds %v and %v (%v)", s.objects, s.index, err)
+	}
+}
+
+// Places are hashes: what another key has put there is not found under ours.
+func TestPlacesMayBeShared(t *testing.T) {
+	s := newShelf(serviceKind())
+	f := feedOf(s, shop)
+	for _, o := range []*corev1.Service{service("web", map[string]string{"app": "web"}), service("api", map[string]string{"app": "api"})} {
+		if err := f.Add(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := place(bySelector, shop+"/app=web")
+	s.index[at] = append(s.index[at], s.objects[shop+"/api"])
+	if got := namesUnder(s, bySelector, shop+"/app=web"); got != "web" {
+		t.Errorf("found %q, want web", got)
+	}
+}
+
+func TestReadersOwnWhatTheyGet(t *testing.T) {
+	s := newShelf(serviceKind())
+	if err := feedOf(s, shop).Add(service("web", map[string]string{"app": "web"})); err != nil {
+		t.Fatal(err)
+	}
+	first, _ := s.get(shop + "/web")
+	first.Spec.Selector["app"] = "spoilt"
+	if second, ok := s.get(shop + "/web"); !ok || second.Spec.Selector["app"] != "web" {
+		t.Errorf("a reader spoilt it for the next: %v", second)
+	}
+	if _, ok := s.get(shop + "/api"); ok {
+		t.Error("found what is not there")
+	}
+}
+
+// A feed hands over what it has no name for, and the shelf stays as it is.
+func TestForeignObjectsAreRefused(t *testing.T) {
+	s := newShelf(serviceKind())
+	f := feedOf(s, shop)
+	if err := f.Add(pod("p", "web", nil)); err == nil || !strings.Contains(err.Error(), "services") {
+		t.Errorf("a pod among Services: %v", err)
+	}
+	if len(s.objects) != 0 {
+		t.Errorf("it is kept: %v", s.objects)
+	}
+}
+
+// Everything that decisions rest on survives being packed.
+func TestPackedRoutesSayTheSame(t *testing.T) {
+	text := rapid.StringMatching(`[a-z0-9-]{0,20}`)
+	rapid.Check(t, func(t *rapid.T) {
+		vs := &networkingv1.VirtualService{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: "web-grayscale", UID: "u", ResourceVersion: "7",
+			Labels: rapid.MapOf(text, text).Draw(t, "labels"), Annotations: map[string]string{intent.KeyState: text.Draw(t, "state")}}}
+		vs.Spec.Hosts = rapid.SliceOf(text).Draw(t, "hosts")
+		for range rapid.IntRange(0, 3).Draw(t, "routes") {
+			vs.Spec.Http = append(vs.Spec.Http, &v1alpha3.HTTPRoute{Name: text.Draw(t, "name"), Route: []*v1alpha3.HTTPRouteDestination{
+				{Weight: rapid.Int32Range(0, 100).Draw(t, "weight"), Destination: &v1alpha3.Destination{Host: text.Draw(t, "host"), Subset: "v1"}}}})
+		}
+		s := newShelf(virtualServiceKind("cluster.local"))
+		bytes, err := s.pack(vs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := s.read(bytes)
+		if !proto.Equal(&got.Spec, &vs.Spec) || fmt.Sprint(got.Labels) != fmt.Sprint(vs.Labels) || got.Annotations[intent.KeyState] != vs.Annotations[intent.KeyState] ||
+			got.UID != vs.UID || got.ResourceVersion != vs.ResourceVersion {
+			t.Errorf("%v became %v", vs, got)
+		}
+		if err := unpackIstio([]byte(bytes)[:rapid.IntRange(0, 20).Draw(t, "cut")], &metav1.ObjectMeta{}, &v1alpha3.VirtualService{}); err == nil {
+			t.Error("cut bytes are taken for whole ones")
+		}
+	})
+}
+
+// Feeds write while workers read; run with the race detector.
+func TestShelvesAreSharedSafely(t *testing.T) {
+	s := newShelf(serviceKind())
+	var all sync.WaitGroup
+	for _, namespace := range []string{"a", "b"} {
+		all.Go(func() {
+			f := feedOf(s, namespace)
+			for i := range 300 {
+				o := service(fmt.Sprintf("web-%d", i%7), map[string]string{"app": fmt.Sprintf("web-%d", i%3)})
+				o.Namespace = namespace
+				change := f.Update
+				if i%5 == 0 {
+					change = f.Delete
+				}
+				if err := change(o); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		all.Go(func() {
+			for i := range 300 {
+				for _, o := range s.under(bySelector, fmt.Sprintf("%s/app=web-%d", namespace, i%3)) {
+					if o.Namespace != namespace {
+						t.Errorf("%s among those of %s", o.Namespace, namespace)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+}

@@ -14,11 +14,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// shelf keeps all objects of one kind, fed by client-go's Reflectors. Each object is kept as bytes, which the garbage
+// shelf keeps all objects of one kind, fed by client-go's Reflectors. Each object is kept as compressed bytes, which the garbage
 // collector need not look into, and is read anew for each caller, who owns what it gets. An informer's store holds decoded objects
 // and, for each key of an index, a set: with 10,000 releases that is more than ten times as much memory (make bench-scale).
 type shelf[T kept] struct {
 	kind kind[T]
+	dict dictionary
 
 	lock    sync.RWMutex
 	objects map[string]*packed   // by namespace/name
@@ -110,11 +111,14 @@ func (s *shelf[T]) read(bytes string) T {
 	if bytes == "" {
 		return none
 	}
-	o, err := s.kind.unpack([]byte(bytes))
-	if err != nil {
-		panic(fmt.Sprintf("what a shelf of %T has packed cannot be unpacked: %v", none, err))
+	plain, err := s.dict.decompress(bytes)
+	if err == nil {
+		var o T
+		if o, err = s.kind.unpack(plain); err == nil {
+			return o
+		}
 	}
-	return o
+	panic(fmt.Sprintf("what a shelf of %s has packed cannot be unpacked: %v", s.kind.resource, err))
 }
 
 func (s *shelf[T]) pack(o T) (string, error) {
@@ -122,7 +126,7 @@ func (s *shelf[T]) pack(o T) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("keeping %T %s/%s: %w", o, o.GetNamespace(), o.GetName(), err)
 	}
-	return string(bytes), nil
+	return s.dict.compress(bytes), nil
 }
 
 // set puts an object in its place, or takes it away where there are no bytes, and gives what was there.

@@ -35,15 +35,17 @@ func (r *reconciler) observe(key types.NamespacedName) sight {
 	}
 	s.facts.Seen = r.store.seen(key.Namespace)
 	var known []*corev1.Pod
+	pods := map[string][]*corev1.Pod{}
 	for _, d := range r.behind(key, s.facts.Service) {
 		s.deployments[d.Name] = d
-		known = append(known, r.store.podsOf(d)...)
+		pods[d.Name] = r.store.podsOf(d)
+		known = append(known, pods[d.Name]...)
 		s.facts.Newest = newer(s.facts.Newest, d.ResourceVersion)
 	}
 	watched := r.memory.watched(key, s.facts.Now, known)
 	for _, name := range slices.Sorted(maps.Keys(s.deployments)) {
 		one := cluster.Deployment(s.deployments[name])
-		one.Pods = count(r.store.podsOf(s.deployments[name]), s.facts.Service.Selector, watched)
+		one.Pods = count(pods[name], s.facts.Service.Selector, watched)
 		s.facts.Deployments = append(s.facts.Deployments, one)
 	}
 	if s.facts.Service.Missing {

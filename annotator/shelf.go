@@ -121,42 +121,55 @@ func (s *shelf[T]) read(bytes string) T {
 	panic(fmt.Sprintf("what a shelf of %s has packed cannot be unpacked: %v", s.kind.resource, err))
 }
 
-func (s *shelf[T]) pack(o T) (string, error) {
-	bytes, err := s.kind.pack(s.kind.trim(o))
-	if err != nil {
-		return "", fmt.Errorf("keeping %T %s/%s: %w", o, o.GetNamespace(), o.GetName(), err)
-	}
-	return s.dict.compress(bytes), nil
+// parcel is an object on its way to a shelf, or its absence where there are no bytes.
+type parcel struct {
+	name, bytes string
+	places      []uint64
 }
 
-// set puts an object in its place, or takes it away where there are no bytes, and gives what was there.
-func (s *shelf[T]) set(name, bytes string) (before, after T) {
-	after = s.read(bytes)
+// GetObjectMeta is what client-go takes an object's name from.
+func (p *parcel) GetObjectMeta() metav1.Object {
+	namespace, name, _ := strings.Cut(p.name, "/")
+	return &metav1.ObjectMeta{Namespace: namespace, Name: name}
+}
+
+func (s *shelf[T]) parcel(o T) (*parcel, error) {
+	trimmed := s.kind.trim(o)
+	plain, err := s.kind.pack(trimmed)
+	if err != nil {
+		return nil, fmt.Errorf("keeping %T %s/%s: %w", o, o.GetNamespace(), o.GetName(), err)
+	}
+	return &parcel{o.GetNamespace() + "/" + o.GetName(), s.dict.compress(plain), s.places(trimmed)}, nil
+}
+
+// set puts an object in its place, and gives the bytes of the one before it.
+func (s *shelf[T]) set(is *parcel) string {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	p, there := s.objects[name]
+	p, there := s.objects[is.name]
 	if !there {
 		p = &packed{}
 	}
-	before = s.read(p.bytes)
-	was, is := s.places(before), s.places(after)
+	was := s.places(s.read(p.bytes))
 	for _, at := range was {
-		if !slices.Contains(is, at) {
+		if !slices.Contains(is.places, at) {
 			s.remove(at, p)
 		}
 	}
-	for _, at := range is {
+	for _, at := range is.places {
 		if !slices.Contains(was, at) {
 			s.index[at] = append(s.index[at], p)
 		}
 	}
-	p.bytes = bytes
-	if bytes == "" {
-		delete(s.objects, name)
-	} else if !there {
-		s.objects[name] = p
+	before := p.bytes
+	p.bytes = is.bytes
+	switch {
+	case is.bytes == "":
+		delete(s.objects, is.name)
+	case !there:
+		s.objects[is.name] = p
 	}
-	return before, after
+	return before
 }
 
 // places are all places that indexes have the object at, each once.
@@ -197,13 +210,14 @@ func (s *shelf[T]) follow(changed func(before, after T)) {
 	s.changed = changed
 }
 
-func (s *shelf[T]) tell(before, after T) {
+// change puts an object in its place, and tells.
+func (s *shelf[T]) change(is *parcel) {
+	before := s.set(is)
 	s.lock.RLock()
 	changed := s.changed
 	s.lock.RUnlock()
-	var none T
-	if changed != nil && (before != none || after != none) {
-		changed(before, after)
+	if changed != nil && (before != "" || is.bytes != "") {
+		changed(s.read(before), s.read(is.bytes))
 	}
 }
 
@@ -237,15 +251,6 @@ func (f *feed[T]) full(ctx context.Context) error {
 	}
 }
 
-// parcel is an object on its way from the list at the start of a watch to the shelf.
-type parcel struct{ name, bytes string }
-
-// GetObjectMeta is what client-go takes an object's name from.
-func (p *parcel) GetObjectMeta() metav1.Object {
-	namespace, name, _ := strings.Cut(p.name, "/")
-	return &metav1.ObjectMeta{Namespace: namespace, Name: name}
-}
-
 // Transformer has objects packed one by one as they arrive.
 func (f *feed[T]) Transformer() toolscache.TransformFunc {
 	return func(obj any) (any, error) { return f.parcel(obj) }
@@ -256,8 +261,7 @@ func (f *feed[T]) parcel(obj any) (*parcel, error) {
 	case *parcel:
 		return o, nil
 	case T:
-		bytes, err := f.shelf.pack(o)
-		return &parcel{o.GetNamespace() + "/" + o.GetName(), bytes}, err
+		return f.shelf.parcel(o)
 	}
 	return nil, fmt.Errorf("a watch of %s gave a %T", f.shelf.kind.resource, obj)
 }
@@ -267,47 +271,47 @@ func (f *feed[T]) Add(obj any) error { return f.Update(obj) }
 
 // Update is called for an object that has changed.
 func (f *feed[T]) Update(obj any) error {
-	p, err := f.parcel(obj)
+	is, err := f.parcel(obj)
 	if err != nil {
 		return err
 	}
-	f.shelf.tell(f.shelf.set(p.name, p.bytes))
+	f.shelf.change(is)
 	return nil
 }
 
 // Delete is called for an object that has gone.
 func (f *feed[T]) Delete(obj any) error {
-	p, err := f.parcel(obj)
+	was, err := f.parcel(obj)
 	if err != nil {
 		return err
 	}
-	f.shelf.tell(f.shelf.set(p.name, ""))
+	f.shelf.change(&parcel{name: was.name})
 	return nil
 }
 
 // Replace is called with all objects, at the start and where the watch has missed something. What differs is told, except
 // at the start.
 func (f *feed[T]) Replace(list []any, _ string) error {
-	tell := func(T, T) {}
+	change := func(is *parcel) { f.shelf.set(is) }
 	select {
 	case <-f.filled:
-		tell = f.shelf.tell
+		change = f.shelf.change
 	default:
 	}
 	there := make(map[string]struct{}, len(list))
 	for i, obj := range list {
-		p, err := f.parcel(obj)
+		is, err := f.parcel(obj)
 		if err != nil {
 			return err
 		}
-		list[i] = nil // packed, or given away
-		there[p.name] = struct{}{}
-		tell(f.shelf.set(p.name, p.bytes))
+		list[i] = nil // its memory is good for the next
+		there[is.name] = struct{}{}
+		change(is)
 	}
 	for _, name := range f.shelf.names() {
 		namespace, _, _ := strings.Cut(name, "/")
 		if _, ok := there[name]; !ok && (f.namespace == "" || f.namespace == namespace) {
-			tell(f.shelf.set(name, ""))
+			change(&parcel{name: name})
 		}
 	}
 	f.once.Do(func() { close(f.filled) })

@@ -152,11 +152,11 @@ func TestPackedRoutesSayTheSame(t *testing.T) {
 				{Weight: rapid.Int32Range(0, 100).Draw(t, "weight"), Destination: &v1alpha3.Destination{Host: text.Draw(t, "host"), Subset: "v1"}}}})
 		}
 		s := newShelf(virtualServiceKind("cluster.local"))
-		bytes, err := s.pack(vs)
+		p, err := s.parcel(vs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := s.read(bytes)
+		got := s.read(p.bytes)
 		if !proto.Equal(&got.Spec, &vs.Spec) || fmt.Sprint(got.Labels) != fmt.Sprint(vs.Labels) || got.Annotations[intent.KeyState] != vs.Annotations[intent.KeyState] ||
 			got.UID != vs.UID || got.ResourceVersion != vs.ResourceVersion {
 			t.Errorf("%v became %v", vs, got)

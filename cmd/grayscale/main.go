@@ -117,13 +117,9 @@ func build() string {
 	return info.Main.Version
 }
 
-// growth is by how many percent the heap may grow before garbage is collected. What is kept is bytes in which a collection
-// has nothing to follow, so that collecting four times as often as Go does by itself costs little, and saves memory.
-const growth = 25
-
 func run(ctx context.Context, o options) error {
 	if os.Getenv("GOGC") == "" { // https://pkg.go.dev/runtime#hdr-Environment_Variables
-		debug.SetGCPercent(growth)
+		collectSooner()
 	}
 	config, err := ctrl.GetConfig()
 	if err != nil {

@@ -115,6 +115,7 @@ require (
 
 replace grayscale.dev/grayscale => ../..
 
+// As test/lab has them, so that the two share what is built.
 replace (
 	k8s.io/api => k8s.io/api v0.37.2
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.37.2

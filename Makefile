@@ -64,7 +64,7 @@ sim: ## Try seeded schedules of acts and faults on a simulated cluster; SEED=n b
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/helm $(TOOLS)/actionlint ## Check style, imports between rooms, licences, workflows, and that generated files are up to date
 	@$(TOOLS)/golangci-lint run ./...
-	@for module in hack/image hack/supply; do (cd $$module && $(TOOLS)/golangci-lint run ./...); done
+	@for module in hack/image hack/supply test/gitops; do (cd $$module && $(TOOLS)/golangci-lint run ./...); done
 	@hack/lint.sh
 
 .PHONY: bench

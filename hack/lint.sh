@@ -17,7 +17,7 @@ if git grep --untracked -nE 'uses: ' -- .github/workflows | grep -vE 'uses: [^@ 
 	exit 1
 fi
 # The lab's module is vetted with its tests (hack/test.sh); golangci-lint would type-check all of Kubernetes and Istio.
-unformatted=$(gofmt -l test/lab test/certmanager hack)
+unformatted=$(gofmt -l test/lab test/certmanager test/gitops hack)
 [ -z "$unformatted" ] || {
 	echo "not formatted, run gofmt -w on: $unformatted" >&2
 	exit 1

@@ -30,6 +30,7 @@ if [ "${1:-}" = --stream ]; then # what gotestsum runs: JSON on stdout, everythi
 	if [ "$what" != unit ]; then
 		# shellcheck disable=SC2086
 		go test -json -p 1 -parallel 3 -count 1 -timeout 20m "$@" $lab || status=1
+		go test -C test/gitops -json -parallel 3 -count 1 -timeout 20m "$@" ./... || status=1
 	fi
 	exit $status
 fi

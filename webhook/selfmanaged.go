@@ -75,9 +75,10 @@ type keeper struct {
 	live   client.Reader
 	writer client.Client
 
-	held  shared              // the last content of the Secret that was whole
-	since time.Time           // when its last rotation was first seen
-	seen  map[string]sighting // of the CAs in it that are trusted, by their bytes
+	held    shared              // the last content of the Secret that was whole
+	since   time.Time           // when its last rotation was first seen
+	seen    map[string]sighting // of the CAs in it that are trusted, by their bytes
+	retired bool                // grayscale is being uninstalled
 }
 
 // sighting is what a replica knows of a CA that the webhook configurations have.
@@ -144,7 +145,8 @@ func (k *keeper) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if absent && k.current.Load() != nil && !inUse(configurations) {
+	k.retired = retired(configurations, k.retired)
+	if absent && k.current.Load() != nil && (k.retired || !inUse(configurations)) {
 		return reconcile.Result{}, nil // grayscale is being uninstalled: what is made now would stay
 	}
 	s := k.rotation.read(secret.Data, now)

@@ -70,6 +70,17 @@ func inUse(configurations []client.Object) bool {
 	return slices.ContainsFunc(configurations, func(c client.Object) bool { return len(clientConfigs(c)) > 0 })
 }
 
+// retired reports whether the end of grayscale has been asked for: the mutating configuration has no webhooks then, until it
+// goes itself. Who deletes everything at once, as Argo CD does, deletes it before the other one, or after the Secret.
+func retired(configurations []client.Object, before bool) bool {
+	for _, c := range configurations {
+		if c, ok := c.(*admissionregistrationv1.MutatingWebhookConfiguration); ok {
+			return len(c.Webhooks) == 0
+		}
+	}
+	return before
+}
+
 // trustedByAll reports whether every webhook of the configurations has the CA.
 func trustedByAll(configurations []client.Object, ca *x509.Certificate) bool {
 	for _, c := range configurations {

@@ -124,11 +124,12 @@ func (m *mesh) watchDefinitions(ctx context.Context) error {
 // follow looks after each change of a definition, and again while there is something to wait for.
 func (m *mesh) follow(ctx context.Context, q queue) {
 	for {
+		running := m.store.routes.Load() != nil
 		wait := m.look(ctx, q)
-		m.once.Do(func() {
-			enqueue(q, m.store.all()) // what was there at the start is not told
-			close(m.looked)
-		})
+		if begun := m.store.routes.Load() != nil && !running; begun || m.first() {
+			enqueue(q, m.store.all()) // what was there at the start of a watch is not told
+		}
+		m.once.Do(func() { close(m.looked) })
 		var again <-chan time.Time
 		if wait > 0 {
 			again = time.After(wait)
@@ -139,6 +140,16 @@ func (m *mesh) follow(ctx context.Context, q queue) {
 		case <-m.wake:
 		case <-again:
 		}
+	}
+}
+
+// first tells that nobody has looked yet.
+func (m *mesh) first() bool {
+	select {
+	case <-m.looked:
+		return false
+	default:
+		return true
 	}
 }
 
@@ -235,7 +246,7 @@ func (m *mesh) served() (bool, error) {
 	return kinds["VirtualService"] && kinds["DestinationRule"], nil
 }
 
-// start begins the watches, and has everything decided again once they have synced.
+// start begins the watches, and returns once they have synced.
 func (m *mesh) start(ctx context.Context, q queue) error {
 	limited, cancel := context.WithTimeout(ctx, syncLimit)
 	defer cancel()
@@ -247,7 +258,6 @@ func (m *mesh) start(ctx context.Context, q queue) error {
 		return err
 	}
 	watched.Set(1)
-	enqueue(q, m.store.all())
 	return nil
 }
 

@@ -181,9 +181,9 @@ func (r *routes) observe(f *routing.Facts, domain string) {
 func others[T kept](from *shelf[T], host, derived string) []T {
 	var out []T
 	for _, key := range []string{host, wildcard} {
-		for _, o := range from.under(byHost, key) {
+		for _, o := range from.underBut(derived, byHost, key) {
 			same := func(seen T) bool { return seen.GetUID() == o.GetUID() }
-			if o.GetNamespace()+"/"+o.GetName() != derived && !slices.ContainsFunc(out, same) {
+			if !slices.ContainsFunc(out, same) {
 				out = append(out, o)
 			}
 		}

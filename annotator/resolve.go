@@ -55,10 +55,7 @@ func (s *Caches) leadsTo(d *appsv1.Deployment, service string) bool {
 // active reports whether a Service has something to decide: derived objects, or a Deployment that concerns us.
 func (s *Caches) active(key types.NamespacedName) bool {
 	if r := s.routes.Load(); r != nil {
-		if _, ok := r.virtualServices.get(derivedKey(key)); ok {
-			return true
-		}
-		if _, ok := r.destinationRules.get(derivedKey(key)); ok {
+		if r.virtualServices.has(derivedKey(key)) || r.destinationRules.has(derivedKey(key)) {
 			return true
 		}
 	}

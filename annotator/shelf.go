@@ -76,13 +76,26 @@ func (s *shelf[T]) get(name string) (T, bool) {
 	return s.read(bytes), ok
 }
 
-// under is what an index has under a key.
-func (s *shelf[T]) under(index, key string) []T {
+// has tells whether there is an object of a namespace/name.
+func (s *shelf[T]) has(name string) bool {
 	s.lock.RLock()
-	found := s.index[place(index, key)]
-	all := make([]string, len(found))
-	for i, p := range found {
-		all[i] = p.bytes
+	defer s.lock.RUnlock()
+	_, ok := s.objects[name]
+	return ok
+}
+
+// under is what an index has under a key.
+func (s *shelf[T]) under(index, key string) []T { return s.underBut("", index, key) }
+
+// underBut leaves the object of a namespace/name out.
+func (s *shelf[T]) underBut(name, index, key string) []T {
+	s.lock.RLock()
+	found, but := s.index[place(index, key)], s.objects[name]
+	all := make([]string, 0, len(found))
+	for _, p := range found {
+		if p != but {
+			all = append(all, p.bytes)
+		}
 	}
 	s.lock.RUnlock()
 	out := make([]T, 0, len(all))

@@ -132,7 +132,12 @@ func (s *Caches) serviceOfHost(host string) (types.NamespacedName, bool) {
 func (s *Caches) all() []types.NamespacedName {
 	var out []types.NamespacedName
 	for _, d := range s.deployments.under(byConcern, everywhere) {
-		out = append(out, s.ofDeployment(d)...)
+		for _, svc := range s.selecting(d.Namespace, d.Spec.Template.Labels) {
+			out = append(out, client.ObjectKeyFromObject(svc))
+		}
+		for _, home := range s.homes(d) {
+			out = append(out, types.NamespacedName{Namespace: d.Namespace, Name: home})
+		}
 	}
 	r := s.routes.Load()
 	if r == nil {

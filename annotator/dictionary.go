@@ -31,7 +31,7 @@ func (d *dictionary) compress(text []byte) string {
 		d.learn(text)
 		return string(append([]byte{asItIs}, text...))
 	}
-	return string(append([]byte{compressed}, learnt.Encode(nil, text)...))
+	return string(append([]byte{compressed}, learnt.EncodeBetter(nil, text)...))
 }
 
 func (d *dictionary) learn(text []byte) {

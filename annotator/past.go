@@ -253,6 +253,10 @@ func (p *past) keep(f routing.Facts, d routing.Decision, wrote map[string]client
 	}
 	p.first, p.seen, p.settled = false, true, make([]settled, 0, len(f.Deployments))
 	for _, x := range f.Deployments {
-		p.settled = append(p.settled, settledAs(x))
+		is := settledAs(x)
+		if asks, ok := p.asked(x.Name); ok && asks.wishes == is.wishes {
+			is.name, is.wishes = asks.name, asks.wishes // in memory once
+		}
+		p.settled = append(p.settled, is)
 	}
 }

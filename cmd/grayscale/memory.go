@@ -6,7 +6,7 @@ import (
 	"runtime/metrics"
 )
 
-// room is how much garbage may gather before it is collected, in bytes, or a quarter of what is not garbage where that is more.
+// room is how much garbage may gather before it is collected, in bytes, or a fifth of what is not garbage where that is more.
 // Go by itself lets as much gather as there is in use; but most of what grayscale has in use is bytes in which a collection has
 // nothing to follow, so that collecting sooner costs little.
 const room = 12 << 20
@@ -25,5 +25,5 @@ func percent(live uint64) int {
 	if live == 0 {
 		return 100
 	}
-	return max(25, min(400, int(room*100/live)))
+	return max(20, min(400, int(room*100/live)))
 }

@@ -11,7 +11,7 @@ func TestPercentOfGarbage(t *testing.T) {
 	for _, c := range []struct {
 		live uint64
 		want int
-	}{{0, 100}, {1 << 20, 400}, {8 << 20, 150}, {24 << 20, 50}, {64 << 20, 25}, {1 << 30, 25}} {
+	}{{0, 100}, {1 << 20, 400}, {8 << 20, 150}, {24 << 20, 50}, {64 << 20, 20}, {1 << 30, 20}} {
 		if got := percent(c.live); got != c.want {
 			t.Errorf("with %d MiB in use: %d%%, want %d%%", c.live>>20, got, c.want)
 		}

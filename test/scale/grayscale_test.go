@@ -139,7 +139,7 @@ func latency(b *testing.B, releases int) (median, slowly float64) {
 	defer watch.Stop()
 	var took []float64
 	for i := range changes {
-		r := release(i * releases / changes)
+		r := release(i * releases / changes) // at a size smaller than that some more than once
 		begin := time.Now()
 		changed++
 		change := fmt.Sprintf(`{"metadata":{"annotations":{%q:"%.2f"}}}`, intent.KeyWeight, 20+float64(changed)/100)

@@ -1,6 +1,7 @@
 // Package scale measures what grayscale costs with many releases, on the lab's API server. Run it with make bench-scale.
 //
-// The releases are canaries at 10 %, two Deployments and a Service each, with one pod for each Deployment that nobody runs. The
+// The releases are canaries at 10 %, two Deployments and a Service each, with one pod for each Deployment that nobody runs. Sizes
+// count annotated Deployments, and both are: the candidate by its owner, the stable version by grayscale. The
 // controllers and istiod stand still meanwhile: what is measured is grayscale's own. The webhook is not installed.
 package scale
 
@@ -17,7 +18,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// sizesVariable holds the numbers of releases, ascending, such as 100,1000.
+// sizesVariable holds the numbers of annotated Deployments, ascending, such as 100,1000.
 const sizesVariable = "GRAYSCALE_SCALE"
 
 const (
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m, harness.Options{})) }
 
 // figures are what was measured at one size.
 type figures struct {
-	releases       int
+	deployments    int     // annotated ones
 	settled        float64 // s from the start, with nothing programmed yet, to the last release that is
 	requests       float64 // for each release, on that way
 	cold, list     float64 // s from the start to converged, with everything programmed; for one client to list the same
@@ -83,17 +84,18 @@ func freezeOthers(b *testing.B) {
 
 func measure(b *testing.B, size int) figures {
 	b.Helper()
-	f := figures{releases: size}
-	added := fill(b, size)
+	f := figures{deployments: size}
+	releases := size / 2
+	added := fill(b, releases)
 
 	g := start(b)
-	g.converged(size)
+	g.converged(releases)
 	f.settled, f.requests = time.Since(g.started).Seconds(), g.metric("rest_client_requests_total")/float64(added)
 	g.stop()
 
 	f.list = list(b).Seconds()
 	g = start(b)
-	g.decided(size)
+	g.decided(releases)
 	f.cold = time.Since(g.started).Seconds()
 
 	requests, cpu, since := g.metric("rest_client_requests_total"), g.metric("process_cpu_seconds_total"), time.Now()
@@ -103,7 +105,7 @@ func measure(b *testing.B, size int) figures {
 	f.cpu = (g.metric("process_cpu_seconds_total") - cpu) / hours
 	f.memory = g.metric("process_resident_memory_bytes") / (1 << 20)
 
-	f.median, f.slowly = latency(b, size)
+	f.median, f.slowly = latency(b, releases)
 	g.stop()
 	return f
 }
@@ -118,13 +120,13 @@ func (f figures) report(b *testing.B) {
 	}
 }
 
-// growth tells with which power of the number of releases each figure grows: 0 is not at all, 1 is in proportion.
+// growth tells with which power of the number of annotated Deployments each figure grows: 0 is not at all, 1 is in proportion.
 func growth(b *testing.B, small, large figures) {
 	b.Helper()
-	ratio := math.Log(float64(large.releases) / float64(small.releases))
+	ratio := math.Log(float64(large.deployments) / float64(small.deployments))
 	power := func(of func(figures) float64) float64 { return math.Log(of(large)/of(small)) / ratio }
-	fmt.Printf("growth from %d to %d releases: cold start n^%.2f, memory n^%.2f, requests per hour n^%.2f, annotation to VirtualService n^%.2f (p50)\n",
-		small.releases, large.releases,
+	fmt.Printf("growth from %d to %d annotated Deployments: cold start n^%.2f, memory n^%.2f, requests per hour n^%.2f, annotation to VirtualService n^%.2f (p50)\n",
+		small.deployments, large.deployments,
 		power(func(f figures) float64 { return f.cold }), power(func(f figures) float64 { return f.memory }),
 		power(func(f figures) float64 { return f.hourly }), power(func(f figures) float64 { return f.median }))
 }

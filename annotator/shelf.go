@@ -16,7 +16,7 @@ import (
 
 // shelf keeps all objects of one kind, fed by client-go's Reflectors. Each object is kept as compressed bytes, which the garbage
 // collector need not look into, and is read anew for each caller, who owns what it gets. An informer's store holds decoded objects
-// and, for each key of an index, a set: with 10,000 releases that is more than ten times as much memory (make bench-scale).
+// and, for each key of an index, a set: with many releases that is several times as much memory (make bench-scale).
 type shelf[T kept] struct {
 	kind kind[T]
 	dict dictionary

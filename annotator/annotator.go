@@ -52,12 +52,10 @@ var errCold = errors.New("the caches are not filled yet")
 
 // Warm fails, as a readiness check does, until this replica knows all that it would decide from if it led.
 func (c *Controller) Warm(*http.Request) error {
-	select {
-	case <-c.mesh.looked:
-		return nil
-	default:
+	if !closed(c.mesh.looked) {
 		return errCold
 	}
+	return nil
 }
 
 const (

@@ -14,6 +14,16 @@ func derivedFrom(name string) (string, bool) {
 	return service, ok && service != ""
 }
 
+// byKind is something about each of a Service's derived objects.
+type byKind[T any] struct{ virtualService, destinationRule T }
+
+func (b *byKind[T]) of(kind string) *T {
+	if kind == kindVirtualService {
+		return &b.virtualService
+	}
+	return &b.destinationRule
+}
+
 // derivedKey is the key under which caches hold a Service's derived objects.
 func derivedKey(service types.NamespacedName) string {
 	return service.Namespace + "/" + istio.Name(service.Name)

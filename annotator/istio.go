@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -47,7 +46,6 @@ type mesh struct {
 	looked chan struct{} // closed after the first look
 	failed chan error    // holds why it could not start
 	wake   chan struct{} // a definition changed; holds one at most
-	once   sync.Once
 
 	pause      time.Duration // before the next look for kinds that are not served yet
 	gone, back time.Time     // since when the definitions have been missed, and been there again; zero where they have not
@@ -126,10 +124,13 @@ func (m *mesh) follow(ctx context.Context, q queue) {
 	for {
 		running := m.store.routes.Load() != nil
 		wait := m.look(ctx, q)
-		if begun := m.store.routes.Load() != nil && !running; begun || m.first() {
+		begun, first := m.store.routes.Load() != nil && !running, !closed(m.looked)
+		if begun || first {
 			enqueue(q, m.store.all()) // what was there at the start of a watch is not told
 		}
-		m.once.Do(func() { close(m.looked) })
+		if first {
+			close(m.looked)
+		}
 		var again <-chan time.Time
 		if wait > 0 {
 			again = time.After(wait)
@@ -140,16 +141,6 @@ func (m *mesh) follow(ctx context.Context, q queue) {
 		case <-m.wake:
 		case <-again:
 		}
-	}
-}
-
-// first tells that nobody has looked yet.
-func (m *mesh) first() bool {
-	select {
-	case <-m.looked:
-		return false
-	default:
-		return true
 	}
 }
 

@@ -22,16 +22,9 @@ type memory struct {
 
 // remembered is one Service's.
 type remembered struct {
-	virtualService, destinationRule sighting
+	derived byKind[sighting]
 	// ready is since when each pod has been seen ready.
 	ready []readiness
-}
-
-func (r *remembered) derived(kind string) *sighting {
-	if kind == kindVirtualService {
-		return &r.virtualService
-	}
-	return &r.destinationRule
 }
 
 // sighting is the version of an object that the times in it are reckoned with, and since when they are.
@@ -66,14 +59,14 @@ func (m *memory) of(service types.NamespacedName) *remembered {
 func (m *memory) vouch(service types.NamespacedName, kind, version string) {
 	m.lock.Lock()
 	defer m.lock.Unlock()
-	m.of(service).derived(kind).version = version
+	m.of(service).derived.of(kind).version = version
 }
 
 // since is when a derived object was first seen as it is, but for what this process wrote itself.
 func (m *memory) since(service types.NamespacedName, kind, version string, now time.Time) time.Time {
 	m.lock.Lock()
 	defer m.lock.Unlock()
-	known := m.of(service).derived(kind)
+	known := m.of(service).derived.of(kind)
 	if known.version != version {
 		*known = sighting{version, now}
 	}

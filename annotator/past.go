@@ -30,7 +30,7 @@ type past struct {
 	settled     []settled
 	first, seen bool
 	// derived are the derived objects as we left them or found them right.
-	derived derived
+	derived byKind[trace]
 	// asks are each Deployment's annotations, and since when they wait for routes.
 	asks []ask
 }
@@ -53,16 +53,6 @@ type ask struct {
 	name   string
 	wishes wishes
 	since  time.Time // zero: nothing waits
-}
-
-// derived are the derived objects' traces.
-type derived struct{ virtualService, destinationRule trace }
-
-func (d *derived) of(kind string) *trace {
-	if kind == kindVirtualService {
-		return &d.virtualService
-	}
-	return &d.destinationRule
 }
 
 // trace tells whether a derived object is still as it was.

@@ -155,15 +155,16 @@ func (s *shelf[T]) parcel(o T) (*parcel, error) {
 	return &parcel{o.GetNamespace() + "/" + o.GetName(), s.dict.compress(plain), s.places(trimmed)}, nil
 }
 
-// set puts an object in its place, and gives the bytes of the one before it.
-func (s *shelf[T]) set(is *parcel) string {
+// set puts an object in its place, and gives the one before it.
+func (s *shelf[T]) set(is *parcel) T {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	p, there := s.objects[is.name]
 	if !there {
 		p = &packed{}
 	}
-	was := s.places(s.read(p.bytes))
+	before := s.read(p.bytes)
+	was := s.places(before)
 	for _, at := range was {
 		if !slices.Contains(is.places, at) {
 			s.remove(at, p)
@@ -174,7 +175,6 @@ func (s *shelf[T]) set(is *parcel) string {
 			s.index[at] = append(s.index[at], p)
 		}
 	}
-	before := p.bytes
 	p.bytes = is.bytes
 	switch {
 	case is.bytes == "":
@@ -229,8 +229,9 @@ func (s *shelf[T]) change(is *parcel) {
 	s.lock.RLock()
 	changed := s.changed
 	s.lock.RUnlock()
-	if changed != nil && (before != "" || is.bytes != "") {
-		changed(s.read(before), s.read(is.bytes))
+	var none T
+	if changed != nil && (before != none || is.bytes != "") {
+		changed(before, s.read(is.bytes))
 	}
 }
 
@@ -240,7 +241,6 @@ type feed[T kept] struct {
 	namespace string
 	reflector *toolscache.Reflector
 	filled    chan struct{} // closed once all that there was at the start is there
-	once      sync.Once
 }
 
 func newFeed[T kept](s *shelf[T], from rest.Interface, namespace string) *feed[T] {
@@ -305,11 +305,9 @@ func (f *feed[T]) Delete(obj any) error {
 // Replace is called with all objects, at the start and where the watch has missed something. What differs is told, except
 // at the start.
 func (f *feed[T]) Replace(list []any, _ string) error {
-	change := func(is *parcel) { f.shelf.set(is) }
-	select {
-	case <-f.filled:
-		change = f.shelf.change
-	default:
+	first, change := !closed(f.filled), f.shelf.change
+	if first {
+		change = func(is *parcel) { f.shelf.set(is) }
 	}
 	there := make(map[string]struct{}, len(list))
 	for i, obj := range list {
@@ -327,9 +325,20 @@ func (f *feed[T]) Replace(list []any, _ string) error {
 			change(&parcel{name: name})
 		}
 	}
-	f.once.Do(func() { close(f.filled) })
+	if first {
+		close(f.filled)
+	}
 	return nil
 }
 
 // Resync is never called for: nothing is told twice.
 func (f *feed[T]) Resync() error { return nil }
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

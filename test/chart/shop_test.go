@@ -95,11 +95,5 @@ func (s shop) programmed(message string) {
 // served fails the test unless v1 and v2 get these shares in percent; a version that gets none is not asked for.
 func (s shop) served(v1, v2 float64) {
 	s.t.Helper()
-	want := map[string]float64{"v1": v1, "v2": v2}
-	for version, share := range want {
-		if share == 0 {
-			delete(want, version)
-		}
-	}
-	harness.AssertSplit(s.t, s.url, want)
+	harness.AssertShares(s.t, s.url, v1, v2)
 }

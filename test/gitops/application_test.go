@@ -173,13 +173,7 @@ func (s *story) annotate(keys ...string) {
 
 func (s *story) served(v1, v2 float64) {
 	s.t.Helper()
-	want := map[string]float64{"v1": v1, "v2": v2}
-	for version, share := range want {
-		if share == 0 {
-			delete(want, version)
-		}
-	}
-	harness.AssertSplit(s.t, s.url, want)
+	harness.AssertShares(s.t, s.url, v1, v2)
 }
 
 // play is a release from the first commit to the last one, with the tool looking at every state on the way.

@@ -15,6 +15,18 @@ const (
 	fiveSigma = 2.87e-7
 )
 
+// AssertShares is AssertSplit for v1 and v2 with these shares in percent; a version that gets none is not asked for.
+func AssertShares(t testing.TB, address string, v1, v2 float64) {
+	t.Helper()
+	want := map[string]float64{"v1": v1, "v2": v2}
+	for version, share := range want {
+		if share == 0 {
+			delete(want, version)
+		}
+	}
+	AssertSplit(t, address, want)
+}
+
 // AssertSplit fails the test unless Envoy shares the requests to address as percent says ({"v1": 90, "v2": 10}),
 // within bounds that an honest split leaves less than once in a million looks. A route that has just been written may
 // take a moment to reach Envoy: looks are repeated until one fits, and one more has to fit then.

@@ -54,6 +54,7 @@ func TestNextStepOfAnAdoption(t *testing.T) {
 		{"the same, its set labelled", "", user, false, "new", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2)}, release.LabelTemplate},
 		{"no set yet", "", "", false, "", nil, release.LabelTemplate},
 		{"label dropped by a re-apply", "", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v1", 2), replicaSet("b", "", 1)}, release.LabelTemplate},
+		{"label dropped by a re-apply, its set being scaled down for another", "", "", false, "", []*appsv1.ReplicaSet{unseen(replicaSet("a", "v1", 2)), replicaSet("b", "", 1)}, release.Pause},
 		{"another version", "v0", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v0", 2)}, release.LabelTemplate},
 	} {
 		d := deployment("web", map[string]string{})

@@ -51,8 +51,8 @@ func (a Adoption) Next() AdoptionStep {
 		return LabelTemplate
 	case a.Labelled || !a.Current && !a.Ready && !a.Paused:
 		return LabelTemplate // other pods are to come anyway: there is nothing to keep from a rollout
-	case !a.Ready && !a.Paused:
-		return Pause
+	case !a.Paused:
+		return Pause // also where a re-apply took the label and another ReplicaSet is rolled out already
 	case !a.PauseSeen:
 		return AwaitPause
 	case a.SetsLack:

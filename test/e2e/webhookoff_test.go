@@ -65,6 +65,14 @@ func TestReplaceWithWebhookOff(t *testing.T) {
 	}
 	s.programmed("web-v2", "canary 30% of web")
 	s.served(split{"v1": 70, "v2": 30})
+
+	sets, err := harness.Kube().AppsV1().ReplicaSets(ns).List(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sets.Items) > 4 {
+		t.Errorf("%d ReplicaSets; each of the two Deployments had one, and rolled out at most one more, without the label", len(sets.Items))
+	}
 }
 
 // webhookOff removes the webhook configurations until the test ends.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
@@ -92,8 +93,8 @@ func (r release) programmed(b *testing.B, percent int) {
 	harness.WaitCondition(b, r.ns, "web-v2", intent.ConditionProgrammed, "True", fmt.Sprintf("canary %d%% of web", percent))
 }
 
-// written waits for the next watch event of the derived VirtualService.
-func (r release) written(b *testing.B) (wait func()) {
+// routes watches the derived VirtualService; written waits until it gives the candidate that many percent.
+func (r release) routes(b *testing.B) (written func(percent int)) {
 	b.Helper()
 	watch, err := harness.Istio().NetworkingV1().VirtualServices(r.ns).Watch(b.Context(), metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, "web-grayscale").String(),
@@ -102,25 +103,45 @@ func (r release) written(b *testing.B) (wait func()) {
 		b.Fatal(err)
 	}
 	b.Cleanup(watch.Stop)
-	<-watch.ResultChan() // as it is now
-	return func() {
-		select {
-		case <-watch.ResultChan():
-		case <-time.After(harness.Patience):
-			b.Fatal("no VirtualService was written")
+	return func(percent int) {
+		b.Helper()
+		for limit := time.After(harness.Patience); ; {
+			select {
+			case e := <-watch.ResultChan():
+				if vs, ok := e.Object.(*networkingv1.VirtualService); ok && shareOf(vs, "v2") == percent {
+					return
+				}
+			case <-limit:
+				b.Fatalf("no VirtualService with %d %% was written", percent)
+			}
 		}
 	}
+}
+
+// shareOf is a subset's weight in the first HTTP route; a route with one destination has no weights.
+func shareOf(routes *networkingv1.VirtualService, subset string) int {
+	to := routes.Spec.Http[0].Route
+	for _, x := range to {
+		switch {
+		case x.Destination.Subset != subset:
+		case len(to) == 1:
+			return 100
+		default:
+			return int(x.Weight)
+		}
+	}
+	return 0
 }
 
 // BenchmarkAnnotateToVirtualService: from the request that annotates to the watch event of the derived VirtualService.
 func BenchmarkAnnotateToVirtualService(b *testing.B) {
 	r := newRelease(b)
-	written := r.written(b)
+	written := r.routes(b)
 	percent := 0
 	measure(b, func() {
 		percent = percent%99 + 1
 		r.weight(b, percent)
-		written()
+		written(percent)
 	}, func() { r.programmed(b, percent) })
 }
 
@@ -128,15 +149,15 @@ func BenchmarkAnnotateToVirtualService(b *testing.B) {
 // the VirtualService is written: the answer is known till then, and asking takes the processors from those who write.
 func BenchmarkAnnotateToEnvoy(b *testing.B) {
 	r := newRelease(b)
-	written := r.written(b)
+	written := r.routes(b)
 	there := func() {
 		r.weight(b, 100)
-		written()
+		written(100)
 		r.answered(b, "v2")
 	}
 	back := func() {
 		r.weight(b, 0)
-		written()
+		written(0)
 		r.programmed(b, 0)
 		r.answered(b, "v1")
 	}

@@ -6,9 +6,7 @@ import (
 	"testing"
 	"time"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 
 	"grayscale.dev/grayscale/test/harness"
 )
@@ -42,13 +40,7 @@ func BenchmarkCrash(b *testing.B) {
 func follow(b *testing.B, end func(leader harness.Replica)) {
 	b.Helper()
 	r := newRelease(b)
-	watch, err := harness.Istio().NetworkingV1().VirtualServices(r.ns).Watch(b.Context(), metav1.ListOptions{
-		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, "web-grayscale").String(),
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer watch.Stop()
+	written := r.routes(b)
 	percent := 1
 	r.weight(b, percent) // the first share waits until the candidate's endpoints have settled
 	r.programmed(b, percent)
@@ -58,32 +50,13 @@ func follow(b *testing.B, end func(leader harness.Replica)) {
 		percent = percent%98 + 2
 		end(leader)
 		r.weight(b, percent)
-		for limit := time.After(harness.Patience); ; {
-			select {
-			case e := <-watch.ResultChan():
-				if routes, ok := e.Object.(*networkingv1.VirtualService); ok && shareOf(routes, "v2") == percent {
-					return
-				}
-			case <-limit:
-				b.Fatalf("no VirtualService with %d %% was written", percent)
-			}
-		}
+		written(percent)
 	}, func() {
 		r.programmed(b, percent)
 		time.Sleep(standby)
 		harness.WaitReady(b, "grayscale-system", "grayscale")
 		leader = harness.Leader(b)
 	})
-}
-
-// shareOf is a subset's weight in the first HTTP route.
-func shareOf(routes *networkingv1.VirtualService, subset string) int {
-	for _, to := range routes.Spec.Http[0].Route {
-		if to.Destination.Subset == subset {
-			return int(to.Weight)
-		}
-	}
-	return 0
 }
 
 // standby is how long a killed pod's next process may take to be noticed as unready, started and waiting for the lease.

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs tests through gotestsum and prints one last line "N passed, N failed".
 #   hack/test.sh all|unit|lab [go test flags]
-# "lab" are the packages whose tests import test/harness: each starts a lab of its own, so they run one after the other.
+# "lab" are the packages whose tests import test/harness: each starts a lab of its own, and two run at a time.
+# What has passed is not run again before something changed that it depends on (go clean -testcache forgets that).
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,7 +30,8 @@ if [ "${1:-}" = --stream ]; then # what gotestsum runs: JSON on stdout, everythi
 	fi
 	if [ "$what" != unit ]; then
 		# shellcheck disable=SC2086
-		go test -json -p 1 -parallel 3 -count 1 -timeout 20m "$@" $lab || status=1
+		go test -json -p 2 -parallel 3 -timeout 20m "$@" $lab || status=1
+		# Of another module's files Go does not notice a change: this one is always run.
 		go test -C test/gitops -json -parallel 3 -count 1 -timeout 20m "$@" ./... || status=1
 	fi
 	exit $status

@@ -8,6 +8,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	"grayscale.dev/grayscale/test/harness"
 )
@@ -188,12 +189,15 @@ func (s story) left(deployment string) {
 func (s story) scale(deployment string, replicas int32) {
 	s.t.Helper()
 	api := harness.Kube().AppsV1().Deployments(s.ns)
-	scale, err := api.GetScale(context.Background(), deployment, metav1.GetOptions{})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	scale.Spec.Replicas = replicas
-	if _, err := api.UpdateScale(context.Background(), deployment, scale, metav1.UpdateOptions{}); err != nil {
+	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error { // as an autoscaler does
+		scale, err := api.GetScale(context.Background(), deployment, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		scale.Spec.Replicas = replicas
+		_, err = api.UpdateScale(context.Background(), deployment, scale, metav1.UpdateOptions{})
+		return err
+	}); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +46,7 @@ type Endpoints struct {
 // lab is a running lab and the clients of it.
 type lab struct {
 	Endpoints
+	depends sync.Once
 	root    string // of the repository
 	binary  string
 	product string // the path of grayscale's binary
@@ -182,6 +184,21 @@ func (l *lab) down() {
 		}
 		_ = os.RemoveAll(l.Dir) // what is left is in the temporary directory
 	})
+}
+
+// depend has Go run these tests again when something has changed that only other processes read. What a test reads, or asks
+// for the time of, counts for its cached result (cmd/go/internal/test, computeTestInputsID), once m.Run has begun.
+func (l *lab) depend() {
+	for _, name := range []string{"Makefile", "bin", "docs", "examples", "hack", "manifests"} { // the Makefile names Envoy's version
+		if err := filepath.WalkDir(filepath.Join(l.root, name), func(path string, _ fs.DirEntry, err error) error {
+			if err == nil {
+				_, err = os.Stat(path)
+			}
+			return err
+		}); err != nil {
+			panic(fmt.Sprintf("what the tests depend on: %v", err))
+		}
+	}
 }
 
 // repository is the root of the main module, above the folder of the package under test.

@@ -77,5 +77,6 @@ func current() *lab {
 	if running == nil {
 		panic("no lab: the package needs func TestMain(m *testing.M) { os.Exit(harness.Main(m, harness.Options{})) }")
 	}
+	running.depends.Do(running.depend)
 	return running
 }

@@ -140,6 +140,27 @@ func TestAnothersClockAtTheDoor(t *testing.T) {
 	}
 }
 
+// TestAnothersClockAtAnAnnouncedEnd: an end that another replica has just announced is in coming, whatever its clock says; where
+// it does not come, the traffic does.
+func TestAnothersClockAtAnAnnouncedEnd(t *testing.T) {
+	for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
+		f := canaryServes(t)
+		f.Leaving = []string{"reviews-v2"}
+		follow(t, &f)
+		f.Leaving = nil
+		pass(&f, skew)
+		f.RoutesSince = f.Now
+		follow(t, &f)
+		if routing.Served(f.VirtualService, "reviews-v2") {
+			t.Errorf("with a clock that is %s ahead, the traffic comes back to what is being deleted", skew)
+		}
+		pass(&f, time.Minute)
+		if follow(t, &f); !routing.Served(f.VirtualService, "reviews-v2") {
+			t.Errorf("with a clock that is %s ahead, the traffic does not come back to what was not deleted", skew)
+		}
+	}
+}
+
 // TestRoutesOnceTakenForGone: the rule is not removed with the routes because somebody, who could not see them, had
 // noted long before that they were gone.
 func TestRoutesOnceTakenForGone(t *testing.T) {

@@ -122,6 +122,15 @@ func TestOwnWritesCostNoCall(t *testing.T) {
 	if got, want := since(t, before), counted(1, 1, 0); got != want {
 		t.Errorf("a release with one write of its user: %s", got)
 	}
+	// Annotations alone change no pod template, so that nobody is asked for a patch.
+	if _, err := d.kube.AppsV1().Deployments(d.ns).Patch(context.Background(), "web-v2", types.MergePatchType,
+		[]byte(`{"metadata":{"annotations":{"grayscale.dev/weight":"20"}}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	harness.WaitProgrammed(t, d.ns, "web-v2", "canary 20% of web")
+	if got, want := since(t, before), counted(1, 2, 0); got != want {
+		t.Errorf("another weight: %s", got)
+	}
 }
 
 // The namespaces that a cluster cannot do without never wait for the webhook.

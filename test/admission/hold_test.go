@@ -92,6 +92,18 @@ func TestReapplyKeepsLabelAndHold(t *testing.T) {
 	}
 }
 
+// Who takes the mark of a hold away, and nothing else, gets it back: without it nobody would end the pause.
+func TestMarkOfAHoldComesBack(t *testing.T) {
+	d := newDoor(t)
+	held(t, d.mustCreate(t, candidate("web-v2")), "v2")
+	after, err := d.kube.AppsV1().Deployments(d.ns).Patch(context.Background(), "web-v2", types.MergePatchType,
+		[]byte(`{"metadata":{"annotations":{"grayscale.dev/held":null}}}`), metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held(t, after, "v2")
+}
+
 // pausedFalse makes a manifest say paused: false, which the Go type cannot.
 func pausedFalse(t *testing.T, manifest string) string {
 	t.Helper()

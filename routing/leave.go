@@ -27,12 +27,13 @@ func (d *deciding) leave() {
 		if slices.Contains(d.facts.Leaving, x.Name) && slices.Contains(d.referenced, versionIn(d.state, x.Name)) {
 			asked, announced = d.facts.Now, true
 		}
+		asked = notAfter(asked, d.facts.Now)
 		// Another replica, whose clock may be behind, may have announced it: then it counts from when that was seen.
-		left := latest(notAfter(asked, d.facts.Now), d.facts.RoutesSince).Add(leaveLimit).Sub(d.facts.Now)
+		left := latest(asked, d.facts.RoutesSince).Add(leaveLimit).Sub(d.facts.Now)
 		if !announced || left <= 0 || x.Deleting || x.Replicas == 0 {
 			continue
 		}
-		x.LeavingSince = notAfter(asked, d.facts.Now)
+		x.LeavingSince = asked
 		d.lookAfter(left)
 	}
 }

@@ -108,7 +108,7 @@ func (r release) routes(b *testing.B) (written func(percent int)) {
 		for limit := time.After(harness.Patience); ; {
 			select {
 			case e := <-watch.ResultChan():
-				if vs, ok := e.Object.(*networkingv1.VirtualService); ok && shareOf(vs, "v2") == percent {
+				if vs, ok := e.Object.(*networkingv1.VirtualService); ok && harness.Weights(vs)["v2"] == int32(percent) {
 					return
 				}
 			case <-limit:
@@ -116,21 +116,6 @@ func (r release) routes(b *testing.B) (written func(percent int)) {
 			}
 		}
 	}
-}
-
-// shareOf is a subset's weight in the first HTTP route; a route with one destination has no weights.
-func shareOf(routes *networkingv1.VirtualService, subset string) int {
-	to := routes.Spec.Http[0].Route
-	for _, x := range to {
-		switch {
-		case x.Destination.Subset != subset:
-		case len(to) == 1:
-			return 100
-		default:
-			return int(x.Weight)
-		}
-	}
-	return 0
 }
 
 // BenchmarkAnnotateToVirtualService: from the request that annotates to the watch event of the derived VirtualService.

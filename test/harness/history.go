@@ -198,12 +198,12 @@ func (h *History) takeRoutes(w *Write, value []byte) error {
 		}
 	}
 	h.routed[w.Name] = named
-	w.Weights = weights(&vs)
+	w.Weights = Weights(&vs)
 	return nil
 }
 
-// weights are those of the first HTTP route; a lone destination has all.
-func weights(vs *networkingv1.VirtualService) map[string]int32 {
+// Weights are those of the first HTTP route, by subset, of 100 or of 10000 as written; a lone destination has all of 100.
+func Weights(vs *networkingv1.VirtualService) map[string]int32 {
 	if len(vs.Spec.Http) == 0 {
 		return nil
 	}

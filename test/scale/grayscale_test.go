@@ -126,16 +126,6 @@ func (p *process) until(what string, done func() bool) {
 // changed counts the weights that were changed, so that none is set to what it is.
 var changed int
 
-// candidatesShare is the last destination's of the first route, in hundredths of a percent.
-func candidatesShare(vs *networkingv1.VirtualService) int {
-	sum, last := int32(0), int32(0)
-	for _, to := range vs.Spec.Http[0].Route {
-		last = to.Weight
-		sum += last
-	}
-	return int(last * 10000 / max(1, sum))
-}
-
 // latency changes weights all over the cluster, one at a time, and gives p50 and p99 from the request to the watch event
 // of the VirtualService, in ms.
 func latency(b *testing.B, releases int) (median, slowly float64) {
@@ -160,7 +150,10 @@ func latency(b *testing.B, releases int) (median, slowly float64) {
 			select {
 			case e := <-watch.ResultChan():
 				vs, ok := e.Object.(*networkingv1.VirtualService)
-				seen = ok && vs.Namespace == r.namespace() && vs.Name == r.service()+"-grayscale" && candidatesShare(vs) == 2000+changed
+				if ok && vs.Namespace == r.namespace() && vs.Name == r.service()+"-grayscale" {
+					is := harness.Weights(vs)
+					seen = is["v2"] > 0 && int(is["v2"])*10000 == (2000+changed)*int(is["v1"]+is["v2"])
+				}
 			case <-time.After(harness.Patience):
 				b.Fatalf("no VirtualService was written for %s/%s", r.namespace(), r.service())
 			}

@@ -72,9 +72,7 @@ func (d *deciding) remember() {
 		for v, t := range d.subsets.Added {
 			d.subsets.Added[v] = notAfter(t, d.facts.Now)
 		}
-		if d.subsets.UnroutedAt.After(d.facts.Now) {
-			d.subsets.UnroutedAt = time.Time{} // another clock told it: it is told anew
-		}
+		maps.DeleteFunc(d.subsets.Going, func(_ string, t time.Time) bool { return t.After(d.facts.Now) }) // told by another clock: told anew
 	}
 	if d.subsets.Added == nil {
 		d.subsets.Added = map[string]time.Time{}

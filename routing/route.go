@@ -72,6 +72,9 @@ func (d *deciding) usable(version string) bool {
 		return true
 	}
 	added, ok := d.subsets.Added[version]
+	if _, going := d.subsets.Going[version]; going {
+		return false // the mark comes off first
+	}
 	since := latest(latest(added, d.facts.RuleSince), d.readySince(version))
 	d.waitFor(since)
 	return ok && d.settled(since)
@@ -96,8 +99,14 @@ func (d *deciding) inRule(version string) bool {
 
 // growRule adds the subsets that are missing and removes those that nothing has routed to for long enough.
 func (d *deciding) growRule() {
-	want := release.Subsets{Added: map[string]time.Time{}}
-	for _, v := range d.neededVersions() {
+	want := release.Subsets{Added: map[string]time.Time{}, Going: map[string]time.Time{}}
+	needed := d.neededVersions()
+	for v := range d.subsets.Added {
+		if !slices.Contains(needed, v) && d.keepFor(v, want.Going) {
+			needed = append(needed, v)
+		}
+	}
+	for _, v := range needed {
 		want.Added[v] = d.facts.Now
 		if t, ok := d.subsets.Added[v]; ok && d.inRule(v) {
 			want.Added[v] = t
@@ -113,8 +122,28 @@ func (d *deciding) growRule() {
 	}
 }
 
-// neededVersions: those of stable and of every candidate, those that routes refer to or are about to, and those that left
-// too lately.
+// keepFor a while a subset that nobody needs any more: it is marked as going, and goes once that, and the routes without it,
+// have settled.
+func (d *deciding) keepFor(version string, going map[string]time.Time) bool {
+	left := latest(latest(d.state.Left[version], d.state.PinnedAt), d.facts.RoutesSince)
+	if !d.pinned { // somebody may have removed the routes a moment ago
+		d.waitFor(left)
+		return true
+	}
+	marked, ok := d.subsets.Going[version]
+	if !ok {
+		marked = d.facts.Now
+	}
+	since := latest(left, latest(marked, d.facts.RuleSince))
+	if d.settled(since) {
+		return false
+	}
+	going[version] = marked
+	d.waitFor(since)
+	return true
+}
+
+// neededVersions: those of stable and of every candidate, and those that routes refer to or are about to.
 func (d *deciding) neededVersions() []string {
 	versions := append(slices.Concat(d.referenced, d.traffic.Versions()), d.cast.Stable.Version)
 	for _, c := range d.cast.Candidates {
@@ -122,15 +151,7 @@ func (d *deciding) neededVersions() []string {
 			versions = append(versions, c.Version)
 		}
 	}
-	for v := range d.subsets.Added {
-		left := latest(latest(d.state.Left[v], d.state.PinnedAt), d.facts.RoutesSince)
-		if !d.pinned || !d.settled(left) { // unpinned: somebody may have removed the routes a moment ago
-			versions = append(versions, v)
-			d.waitFor(left)
-		}
-	}
-	slices.Sort(versions)
-	return slices.Compact(versions)
+	return versions
 }
 
 func latest(a, b time.Time) time.Time {
@@ -281,8 +302,8 @@ func (d *deciding) retire() {
 	case d.pinned && d.toBeMarkedPromoted():
 		// The mark comes first: once the routes are gone, nothing else tells that this one is no candidate any more.
 	case d.pinned:
-		if !d.subsets.UnroutedAt.IsZero() { // somebody took the routes for gone; they go only now
-			d.stampRule(time.Time{})
+		if d.unrouted() { // somebody took the routes for gone; they go only now
+			d.markRule(time.Time{})
 		}
 		d.out.DeleteVirtualService = true
 		d.event(d.cast.Stable.Deployment, eventNormal, "Finished",
@@ -290,20 +311,37 @@ func (d *deciding) retire() {
 		d.traffic = release.Traffic{}
 		d.out.After = d.settings.Settle
 	case dr == nil:
-	case d.subsets.UnroutedAt.IsZero():
-		d.stampRule(d.facts.Now)
+	case !d.unrouted():
+		d.markRule(d.facts.Now)
 		d.out.After = d.settings.Settle
-	case d.settled(latest(d.subsets.UnroutedAt, d.facts.RuleSince)):
-		d.out.DeleteDestinationRule = true
 	default:
-		d.waitFor(latest(d.subsets.UnroutedAt, d.facts.RuleSince))
+		since := d.facts.RuleSince
+		for _, marked := range d.subsets.Going {
+			since = latest(since, marked)
+		}
+		d.out.DeleteDestinationRule = d.settled(since)
+		d.waitFor(since)
 	}
 }
 
-// stampRule writes into the rule since when its subsets have been without routes.
-func (d *deciding) stampRule(unrouted time.Time) {
-	stamped := d.subsets
-	stamped.UnroutedAt = unrouted
-	d.out.ApplyDestinationRule = istio.DestinationRule(d.facts.Service, d.settings.ClusterDomain, stamped,
+// unrouted: all subsets of the rule are marked as going.
+func (d *deciding) unrouted() bool {
+	for v := range d.subsets.Added {
+		if _, going := d.subsets.Going[v]; !going {
+			return false
+		}
+	}
+	return true
+}
+
+// markRule marks all subsets of the rule as going, or none where the time is zero.
+func (d *deciding) markRule(going time.Time) {
+	marked := release.Subsets{Added: d.subsets.Added, Going: map[string]time.Time{}}
+	for v := range d.subsets.Added {
+		if !going.IsZero() {
+			marked.Going[v] = going
+		}
+	}
+	d.out.ApplyDestinationRule = istio.DestinationRule(d.facts.Service, d.settings.ClusterDomain, marked,
 		d.facts.OtherDestinationRules, d.settings.RootNamespace, d.facts.DestinationRule)
 }

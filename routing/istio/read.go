@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 
 	"istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -34,13 +35,20 @@ func ReadState(vs *networkingv1.VirtualService) (release.State, bool) {
 	return st, true
 }
 
-// ReadSubsets reads when each subset was added; false where the annotation is absent or damaged.
+// ReadSubsets reads when each subset was added and marked as going; false where the annotation is absent or damaged: then
+// they are those that the rule has, added at no time that is known.
 func ReadSubsets(dr *networkingv1.DestinationRule) (release.Subsets, bool) {
 	var sub release.Subsets
-	if err := json.Unmarshal([]byte(dr.Annotations[intent.KeyState]), &sub); err != nil {
-		return release.Subsets{}, false
+	if err := json.Unmarshal([]byte(dr.Annotations[intent.KeyState]), &sub); err == nil {
+		return sub, true
 	}
-	return sub, true
+	sub = release.Subsets{Added: map[string]time.Time{}}
+	for _, s := range dr.Spec.Subsets {
+		if version := s.GetLabels()[release.VersionLabel]; s.GetName() == SubsetName(version) && means(s, version) {
+			sub.Added[version] = time.Time{}
+		}
+	}
+	return sub, false
 }
 
 // Subsets are the names of the rule's subsets, in its order.

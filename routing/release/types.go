@@ -148,6 +148,7 @@ type State struct {
 // It lives in the annotation grayscale.dev/state of the DestinationRule.
 type Subsets struct {
 	Added map[string]time.Time `json:"added"`
-	// UnroutedAt is when the VirtualService was seen gone; zero while one exists or is still to come.
-	UnroutedAt time.Time `json:"unroutedAt,omitzero"`
+	// Going holds, per version whose subset is about to go, when it was marked so. Routes begin to refer to such a subset only
+	// once the mark is off again: who removes the subset long after the mark is not overtaken by who read the rule before it.
+	Going map[string]time.Time `json:"going,omitempty"`
 }

@@ -14,6 +14,7 @@ import (
 type mutation struct {
 	name     string
 	rule     string // what it breaks, as the README tells it
+	from     uint64 // the seed to begin with, where the first that sees it is far
 	settings func(*routing.Settings)
 	facts    func(*routing.Facts)
 	decision func(routing.Facts, *routing.Decision)
@@ -88,6 +89,7 @@ var mutations = []mutation{
 		facts: ageSubsets},
 	{name: "shrink-early", rule: "a subset goes only after its routes have been gone for long enough",
 		facts: ageState},
+	{name: "unmarked", rule: "a subset is marked as going before it goes, and is not referred to then", from: 724879, decision: unmarked},
 	{name: "delete-both", rule: "the VirtualService goes first, and the DestinationRule once that has settled",
 		decision: func(f routing.Facts, d *routing.Decision) {
 			d.DeleteDestinationRule = d.DeleteDestinationRule || d.DeleteVirtualService && f.DestinationRule != nil
@@ -166,9 +168,35 @@ func ageState(f *routing.Facts) {
 		st.Left[v] = t.Add(-longAgo)
 	}
 	st.PinnedAt = st.PinnedAt.Add(-longAgo)
+	if f.DestinationRule != nil {
+		sub, _ := istio.ReadSubsets(f.DestinationRule)
+		for v, t := range sub.Going {
+			sub.Going[v] = t.Add(-longAgo)
+		}
+		f.DestinationRule = f.DestinationRule.DeepCopy()
+		istio.RememberSubsets(f.DestinationRule, sub)
+	}
 	f.RoutesSince, f.RuleSince = time.Time{}, time.Time{}
 	f.VirtualService = f.VirtualService.DeepCopy()
 	istio.Remember(f.VirtualService, st)
+}
+
+// unmarked has a subset look as if it had been marked for long wherever it would be marked now.
+func unmarked(f routing.Facts, d *routing.Decision) {
+	if f.VirtualService == nil || f.DestinationRule == nil || d.ApplyDestinationRule == nil {
+		return
+	}
+	will, _ := istio.ReadSubsets(d.ApplyDestinationRule)
+	sub, _ := istio.ReadSubsets(f.DestinationRule)
+	for v := range will.Going {
+		if sub.Going == nil {
+			sub.Going = map[string]time.Time{}
+		}
+		sub.Going[v] = will.Added[v].Add(-longAgo)
+	}
+	f.DestinationRule = f.DestinationRule.DeepCopy()
+	istio.RememberSubsets(f.DestinationRule, sub)
+	*d = routing.Decide(f, settings)
 }
 
 func eachPods(change func(*release.Pods)) func(*routing.Facts) {

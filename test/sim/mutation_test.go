@@ -21,7 +21,7 @@ const (
 // TestMutations breaks each rule on purpose, and shows that the oracles see it. README.md tells which seed it took.
 func TestMutations(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("| Rule | Mutation | Caught by | Seed | Steps of that seed | Steps from seed 0 |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| Rule | Mutation | Caught by | Seed | Steps of that seed | Steps of all seeds tried |\n|---|---|---|---|---|---|\n")
 	for _, m := range mutations {
 		row, ok := caught(m)
 		if !ok {
@@ -48,10 +48,10 @@ func TestMutations(t *testing.T) {
 	}
 }
 
-// caught plays seeds from 0 on until an oracle sees the mutation.
+// caught plays seeds, from 0 on or from where the mutation says, until an oracle sees it.
 func caught(m mutation) (row string, ok bool) {
 	steps := 0
-	for s := range uint64(mostSeeds) {
+	for s := m.from; s < m.from+mostSeeds; s++ {
 		w := play(Draw(s), m, false)
 		steps += w.steps
 		if w.failure != nil {

@@ -21,13 +21,13 @@ func (d *deciding) marks() {
 }
 
 func (d *deciding) markVersion(x release.Deployment, stable bool) {
-	_, marked := x.Annotations[intent.KeyVersion]
+	mark, marked := x.Annotations[intent.KeyVersion]
+	ours, version := marked && x.SetBy[intent.KeyVersion] == FieldManager, d.cast.Stable.Version
 	lasts := d.out.ApplyDestinationRule != nil || d.pinned && !d.over()
 	switch {
-	case stable && lasts && !d.over() && !marked:
-		version := d.cast.Stable.Version
+	case stable && lasts && !d.over() && (!marked || ours && mark != version):
 		d.annotate(x.Name, intent.KeyVersion, &version)
-	case marked && x.SetBy[intent.KeyVersion] == FieldManager && d.markOutlived(stable):
+	case ours && d.markOutlived(stable):
 		d.annotate(x.Name, intent.KeyVersion, nil)
 	}
 }

@@ -302,7 +302,7 @@ func (d *deciding) retire() {
 	case d.pinned && d.toBeMarkedPromoted():
 		// The mark comes first: once the routes are gone, nothing else tells that this one is no candidate any more.
 	case d.pinned:
-		if d.unrouted() { // somebody took the routes for gone; they go only now
+		if len(d.subsets.Going) > 0 && d.unrouted() { // somebody took the routes for gone; they go only now
 			d.markRule(time.Time{})
 		}
 		d.out.DeleteVirtualService = true

@@ -3,10 +3,12 @@ package istio_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
 
+	"istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"pgregory.net/rapid"
 
@@ -243,14 +245,15 @@ func TestVirtualServiceObject(t *testing.T) {
 
 func TestDamagedState(t *testing.T) {
 	vs := istio.VirtualService(service(release.Port{Number: 80}), domain, only("v1"), release.State{}, nil)
-	dr := istio.DestinationRule(service(), domain, release.Subsets{}, nil, root, nil)
+	dr := istio.DestinationRule(service(), domain, subsetsOf("v1.0", "v2"), nil, root, nil)
+	dr.Spec.Subsets = append(dr.Spec.Subsets, &v1alpha3.Subset{Name: "mine", Labels: map[string]string{release.VersionLabel: "v3"}})
 	for _, damage := range []string{"", "{", "[]", `{"stable": 1, "added": 1}`} {
 		vs.Annotations[intent.KeyState], dr.Annotations[intent.KeyState] = damage, damage
 		if st, ok := istio.ReadState(vs); ok {
 			t.Errorf("state %q read as %+v", damage, st)
 		}
-		if sub, ok := istio.ReadSubsets(dr); ok {
-			t.Errorf("subsets %q read as %+v", damage, sub)
+		if sub, ok := istio.ReadSubsets(dr); ok || !maps.Equal(sub.Added, map[string]time.Time{"v1.0": {}, "v2": {}}) {
+			t.Errorf("subsets %q read as %+v, want those of the rule that are ours", damage, sub)
 		}
 	}
 	delete(vs.Annotations, intent.KeyState)

@@ -2,6 +2,7 @@ package release
 
 import (
 	"fmt"
+	"slices"
 
 	"grayscale.dev/grayscale/routing/intent"
 )
@@ -16,6 +17,9 @@ func stableOf(s Service, byAge []Deployment, st State) (Member, bool, []intent.P
 		}
 	}
 	d, problems := firstStable(s, byAge)
+	if d == nil {
+		d = namesake(byAge, st.Stable)
+	}
 	switch {
 	case d == nil && st.Stable.Deployment != "":
 		return st.Stable, false, nil // gone or at zero, and nobody serves who could follow: routes stay until somebody does
@@ -31,7 +35,7 @@ func stableOf(s Service, byAge []Deployment, st State) (Member, bool, []intent.P
 func remembered(byAge []Deployment, st State) (Member, bool) {
 	exists := false
 	for _, d := range byAge {
-		exists = exists || d.Name == st.Stable.Deployment && (d.Replicas > 0 || TotalPods(d) > 0)
+		exists = exists || d.Name == st.Stable.Deployment && (d.Replicas > 0 || TotalPods(d) > 0) && !turnedInto(d, st.Stable)
 		h, ok := holder(st, d.Name)
 		if ok && !hasStrategy(d) && h.Intent.Share() == intent.Hundred && served(st, h.Version) == intent.Hundred {
 			return h.Member, true
@@ -48,6 +52,24 @@ func remembered(byAge []Deployment, st State) (Member, bool) {
 		}
 	}
 	return best.Member, best.Deployment != ""
+}
+
+// turnedInto another version: it has the member's name, but by its template's label and by all of its pods it is another,
+// because it was deleted and created again, or has been rolled out while nobody looked. To label it as the member would roll
+// its pods; where some still are the member's, the label is put back instead.
+func turnedInto(d Deployment, m Member) bool {
+	label := d.TemplateLabels[VersionLabel]
+	return label != "" && label != m.Version && !slices.ContainsFunc(d.Pods, func(p Pods) bool { return p.Version == m.Version })
+}
+
+// namesake is the Deployment that took the name of a stable that is gone, whatever its annotations say.
+func namesake(byAge []Deployment, gone Member) *Deployment {
+	for i := range byAge {
+		if byAge[i].Name == gone.Deployment && turnedInto(byAge[i], gone) {
+			return &byAge[i]
+		}
+	}
+	return nil
 }
 
 func holder(st State, deployment string) (Holder, bool) {

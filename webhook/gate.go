@@ -43,7 +43,8 @@ type gate struct {
 	paths atomic.Pointer[map[string]string] // with their secrets, of every webhook, and the handlers' without
 
 	lock   sync.Mutex
-	looked time.Time // when the last look began
+	tried  time.Time // when the last look began
+	looked time.Time // when the last one began that did not fail
 	told   time.Time // when a refusal was last logged
 }
 
@@ -82,8 +83,8 @@ func (g *gate) keep(ctx context.Context) error {
 
 // look reads the paths from the webhook configurations, where it completes them first; the lock is held.
 func (g *gate) look(ctx context.Context) error {
-	g.looked = time.Now()
-	found := map[string]string{}
+	g.tried = time.Now()
+	begun, found := g.tried, map[string]string{}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for _, kind := range []client.Object{
@@ -100,6 +101,7 @@ func (g *gate) look(ctx context.Context) error {
 		}
 	}
 	g.paths.Store(&found)
+	g.looked = begun
 	return nil
 }
 
@@ -143,36 +145,38 @@ func secret(path, home string) bool {
 
 // home is the handler's path for a path that is in the webhook configurations; empty for every other one. One that is new to this
 // replica cannot be told from a forged one without looking, which forgers cannot have done more often than every lookPause: callers
-// with unknown paths wait for the next look together.
-func (g *gate) home(ctx context.Context, path string) string {
+// with unknown paths wait for the next look together. A look that fails tells nothing: they wait for the one after it, until the
+// context ends, which is the error.
+func (g *gate) home(ctx context.Context, path string) (string, error) {
 	for arrived := time.Now(); ; {
 		if home := g.known(path); home != "" {
-			return home
+			return home, nil
 		}
 		wait := g.lookSince(ctx, arrived)
 		if wait == 0 {
-			return g.known(path)
+			return g.known(path), nil
 		}
 		select {
 		case <-ctx.Done():
-			return ""
+			return "", ctx.Err()
 		case <-time.After(wait):
 		}
 	}
 }
 
-// lookSince looks, unless somebody has begun to since the time given; or it tells how long that has to wait.
+// lookSince looks, unless somebody has done so since the time given; or it tells how long that has to wait.
 func (g *gate) lookSince(ctx context.Context, arrived time.Time) (wait time.Duration) {
 	g.lock.Lock()
 	defer g.lock.Unlock()
 	if g.looked.After(arrived) {
 		return 0
 	}
-	if wait := lookPause - time.Since(g.looked); wait > 0 {
+	if wait := lookPause - time.Since(g.tried); wait > 0 {
 		return wait
 	}
-	if err := g.look(ctx); err != nil {
-		ctrl.Log.WithName("webhook").Error(err, "a caller's path cannot be checked")
+	if err := g.look(context.WithoutCancel(ctx)); err != nil { // one caller who goes must not end what others wait for
+		ctrl.Log.WithName("webhook").Error(err, "a caller's path cannot be checked; trying again", "after", lookRetry.String())
+		return lookRetry
 	}
 	return 0
 }
@@ -191,10 +195,18 @@ func (g *gate) known(path string) string {
 	return found
 }
 
-// guard lets callers through that know a path, and sends all others away before a byte of their body is read.
+// guard lets callers through that know a path, and sends all others away before a byte of their body is read, and those whose
+// path could not be checked within answerLimit.
 func (g *gate) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if home := g.home(r.Context(), r.URL.Path); home != "" {
+		ctx, cancel := context.WithTimeout(r.Context(), answerLimit)
+		home, err := g.home(ctx, r.URL.Path)
+		cancel()
+		if err != nil {
+			http.Error(w, "the webhook configuration that tells the path could not be read; ask again", http.StatusServiceUnavailable)
+			return
+		}
+		if home != "" {
 			r = r.WithContext(r.Context()) // a copy
 			r.URL = &url.URL{Path: home, RawQuery: r.URL.RawQuery}
 			next.ServeHTTP(w, r)

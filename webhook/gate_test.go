@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 func to(name, path string) target {
@@ -57,6 +60,47 @@ func TestGuard(t *testing.T) {
 	}
 	if home, code := ask(&gate{looked: time.Now().Add(time.Hour)}, DrainPath); home != "" || code != http.StatusForbidden {
 		t.Errorf("before the first look %q is reached: %d", home, code)
+	}
+}
+
+// busy is an API server that fails some requests for the webhook configurations.
+type busy struct {
+	client.Reader
+	failures int
+}
+
+func (b *busy) Get(ctx context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	if b.failures--; b.failures >= 0 {
+		return errors.New("too busy")
+	}
+	if c, ok := into.(*admissionregistrationv1.MutatingWebhookConfiguration); ok {
+		c.Webhooks = []admissionregistrationv1.MutatingWebhook{{Name: "mutate.grayscale.dev", ClientConfig: *to("", MutatePath+"/s3cret").config}}
+	}
+	return ctx.Err()
+}
+
+// A look that fails tells nothing about a path: the API server's question waits for the next one, and so do forged ones, which are
+// refused then. Who cannot wait is told that it was not for its path, and takes nobody's look away.
+func TestGuardWaitsForALookThatSucceeds(t *testing.T) {
+	ask := func(ctx context.Context, g *gate, path string) int {
+		w := httptest.NewRecorder()
+		next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+		g.guard(next).ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, path, strings.NewReader("{}")))
+		return w.Code
+	}
+	for path, want := range map[string]int{MutatePath + "/s3cret": http.StatusOK, MutatePath + "/forged": http.StatusForbidden} {
+		if code := ask(t.Context(), &gate{reader: &busy{failures: 2}}, path); code != want {
+			t.Errorf("%s is answered with %d after looks that failed, want %d", path, code, want)
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	g := &gate{reader: &busy{failures: 1}}
+	if code := ask(gone, g, MutatePath+"/s3cret"); code != http.StatusServiceUnavailable {
+		t.Errorf("who did not wait is answered with %d", code)
+	}
+	if code := ask(gone, &gate{reader: &busy{}}, MutatePath+"/s3cret"); code != http.StatusOK {
+		t.Errorf("a look that needs no waiting is answered with %d", code)
 	}
 }
 

@@ -20,9 +20,11 @@ import (
 const (
 	perSecond = 100
 	patience  = 30 * time.Second // of a client; what takes longer has failed
+	// mostAtOnce bounds the admissions under way: what a machine cannot answer in time would take all connections of a replica.
+	mostAtOnce = 200
 )
 
-// admissions creates annotated Deployments, dry-run, at an even pace whether they are answered or not.
+// admissions creates annotated Deployments, dry-run, at an even pace whether they are answered or not, up to mostAtOnce.
 type admissions struct {
 	client kubernetes.Interface
 	ns     string
@@ -58,17 +60,21 @@ func admit(t *testing.T) *admissions {
 }
 
 func (a *admissions) pace() {
-	begin := time.Now()
+	begin, room := time.Now(), make(chan struct{}, mostAtOnce)
 	for n := 0; ; n++ {
 		select {
 		case <-a.stop:
 			return
 		case <-time.After(time.Until(begin.Add(time.Duration(n) * time.Second / perSecond))):
 		}
+		room <- struct{}{}
 		a.lock.Lock()
 		a.sent++
 		a.lock.Unlock()
-		a.paced.Go(func() { a.note(n, time.Now(), a.ask(n)) })
+		a.paced.Go(func() {
+			a.note(n, time.Now(), a.ask(n))
+			<-room
+		})
 	}
 }
 

@@ -17,8 +17,12 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// admissionRate is in questions per second.
-const admissionRate = 200
+const (
+	// admissionRate is in questions per second.
+	admissionRate = 200
+	// mostAtOnce bounds those under way: a machine that cannot answer so many in a second would only make them wait for longer.
+	mostAtOnce = 100
+)
 
 // Every replica of grayscale is replaced while failurePolicy is Fail, Deployments are admitted, and a canary gets more.
 func TestRollingUpdate(t *testing.T) {
@@ -70,7 +74,7 @@ func denied(t *testing.T) {
 	})
 }
 
-// admissions are dry-run updates at a steady rate, whatever the answers are.
+// admissions are dry-run updates at a steady rate, whatever the answers are, up to mostAtOnce.
 type admissions struct {
 	t     *testing.T
 	stop  chan struct{}
@@ -93,12 +97,17 @@ func ask(t *testing.T, namespace string) *admissions {
 	a.under.Go(func() {
 		tick := time.NewTicker(time.Second / admissionRate)
 		defer tick.Stop()
+		room := make(chan struct{}, mostAtOnce)
 		for n := 0; ; n++ {
 			select {
 			case <-a.stop:
 				return
 			case <-tick.C:
-				a.under.Go(func() { a.once(kube, namespace, n) })
+				room <- struct{}{}
+				a.under.Go(func() {
+					a.once(kube, namespace, n)
+					<-room
+				})
 			}
 		}
 	})

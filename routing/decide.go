@@ -56,14 +56,19 @@ type deciding struct {
 	out        Decision
 }
 
-// remember reads the state, with times that another clock put into the future counted from now on.
+// remember reads the state. Times that another clock put into the future count from now on where they are told anew; those of
+// the routes are as good as none, because RoutesSince says when these were seen.
 func (d *deciding) remember() {
 	if vs := d.facts.VirtualService; vs != nil && istio.Ours(vs) {
 		d.pinned = true
 		d.state, _ = istio.ReadState(vs)
-		d.state.PinnedAt = notAfter(d.state.PinnedAt, d.facts.Now)
+		if d.state.PinnedAt.After(d.facts.Now) {
+			d.state.PinnedAt = time.Time{}
+		}
 		for v, t := range d.state.Left {
-			d.state.Left[v] = notAfter(t, d.facts.Now)
+			if t.After(d.facts.Now) {
+				d.state.Left[v] = time.Time{}
+			}
 		}
 		d.traffic = d.state.Traffic
 	}

@@ -27,7 +27,9 @@ func (d *deciding) leave() {
 		if slices.Contains(d.facts.Leaving, x.Name) && slices.Contains(d.referenced, versionIn(d.state, x.Name)) {
 			asked, announced = d.facts.Now, true
 		}
-		asked = notAfter(asked, d.facts.Now)
+		if asked.After(d.facts.Now) {
+			asked = notAfter(d.facts.RoutesSince, d.facts.Now)
+		}
 		// Another replica, whose clock may be behind, may have announced it: then it counts from when that was seen.
 		left := latest(asked, d.facts.RoutesSince).Add(leaveLimit).Sub(d.facts.Now)
 		if !announced || left <= 0 || x.Deleting || x.Replicas == 0 {

@@ -187,7 +187,8 @@ func (d *deciding) confirm() {
 }
 
 // crossing: a write rests on another object than it changes: routes begin to refer to a subset; a subset, or the rule, goes,
-// or comes back without those that nothing is known to refer to; or a hold is lifted because there are routes.
+// or comes back without those that nothing is known to refer to; all subsets are marked as going because there are no routes,
+// which by the time they go could be true anew; or a hold is lifted because there are routes.
 func (d *deciding) crossing() bool {
 	if vs := d.out.ApplyVirtualService; vs != nil {
 		before := []string{}
@@ -202,7 +203,7 @@ func (d *deciding) crossing() bool {
 	}
 	if dr, before := d.out.ApplyDestinationRule, d.facts.DestinationRule; dr != nil {
 		goes := func(s string) bool { return !slices.Contains(istio.Subsets(dr), s) }
-		if before == nil || slices.ContainsFunc(istio.Subsets(before), goes) {
+		if before == nil || slices.ContainsFunc(istio.Subsets(before), goes) || !d.pinned && d.over() {
 			return true
 		}
 	}

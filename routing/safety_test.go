@@ -161,6 +161,27 @@ func TestAnothersClockAtAnAnnouncedEnd(t *testing.T) {
 	}
 }
 
+// TestAnothersClockAtTheHold: a hold ends in time although the routes were written by a clock an hour ahead, and stable is gone
+// since, so that nothing is to be written into them.
+func TestAnothersClockAtTheHold(t *testing.T) {
+	f := canaryFacts()
+	held := &f.Deployments[1]
+	held.Annotations[intent.KeyHeld], held.SpecPaused, held.Pods = "true", true, nil
+	follow(t, &f)
+	pass(&f, twoSeconds.Settle)
+	follow(t, &f)
+	f.Deployments = f.Deployments[1:]
+	pass(&f, -time.Hour)
+	f.RoutesSince, f.RuleSince = f.Now, f.Now
+	if follow(t, &f); !f.Deployments[0].SpecPaused {
+		t.Error("the hold ends before the routes have settled")
+	}
+	pass(&f, twoSeconds.Settle)
+	if follow(t, &f); f.Deployments[0].SpecPaused {
+		t.Error("the hold stays")
+	}
+}
+
 // TestRoutesOnceTakenForGone: the rule is not removed with the routes because somebody, who could not see them, had
 // noted long before that they were gone.
 func TestRoutesOnceTakenForGone(t *testing.T) {
@@ -199,6 +220,11 @@ func TestConfirm(t *testing.T) {
 	f.Deployments[1].Pods = nil
 	if d := routing.Decide(f, twoSeconds); len(d.Lift) > 0 && d.Confirm != (routing.Derived{VirtualService: true, DestinationRule: true}) {
 		t.Error("a hold is lifted without a look whether the routes are there")
+	}
+	f = canaryServes(t)
+	f.Deployments, f.VirtualService = f.Deployments[:1], nil
+	if d := routing.Decide(f, twoSeconds); d.ApplyDestinationRule == nil || d.Confirm != (routing.Derived{VirtualService: true}) {
+		t.Error("the rule is marked as without routes, and nobody has looked whether there are none")
 	}
 }
 

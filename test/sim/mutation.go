@@ -90,6 +90,7 @@ var mutations = []mutation{
 	{name: "shrink-early", rule: "a subset goes only after its routes have been gone for long enough",
 		facts: ageState},
 	{name: "unmarked", rule: "a subset is marked as going before it goes, and is not referred to then", from: 724879, decision: unmarked},
+	{name: "unseen-end", rule: "a rule is marked as without routes once the API server has none, not the cache alone", from: 1367963, decision: unseenEnd},
 	{name: "delete-both", rule: "the VirtualService goes first, and the DestinationRule once that has settled",
 		decision: func(f routing.Facts, d *routing.Decision) {
 			d.DeleteDestinationRule = d.DeleteDestinationRule || d.DeleteVirtualService && f.DestinationRule != nil
@@ -181,8 +182,10 @@ func ageState(f *routing.Facts) {
 	istio.Remember(f.VirtualService, st)
 }
 
-// unmarked has a subset look as if it had been marked for long wherever it would be marked now.
+// unmarked has a subset look as if it had been marked for long wherever it would be marked now. The end of a release takes no look
+// either, so that the seed that found this gets as far as it did.
 func unmarked(f routing.Facts, d *routing.Decision) {
+	unseenEnd(f, d)
 	if f.VirtualService == nil || f.DestinationRule == nil || d.ApplyDestinationRule == nil {
 		return
 	}
@@ -197,6 +200,15 @@ func unmarked(f routing.Facts, d *routing.Decision) {
 	f.DestinationRule = f.DestinationRule.DeepCopy()
 	istio.RememberSubsets(f.DestinationRule, sub)
 	*d = routing.Decide(f, settings)
+}
+
+// unseenEnd has the rule marked by what the cache says.
+func unseenEnd(f routing.Facts, d *routing.Decision) {
+	if f.VirtualService == nil && f.DestinationRule != nil && d.ApplyDestinationRule != nil {
+		if sub, _ := istio.ReadSubsets(d.ApplyDestinationRule); len(sub.Going) > 0 {
+			d.Confirm = routing.Derived{}
+		}
+	}
 }
 
 func eachPods(change func(*release.Pods)) func(*routing.Facts) {

@@ -30,7 +30,7 @@ if [ "${1:-}" = --stream ]; then # what gotestsum runs: JSON on stdout, everythi
 	fi
 	if [ "$what" != unit ]; then
 		# shellcheck disable=SC2086
-		go test -json -p 2 -parallel 3 -timeout 20m "$@" $lab || status=1
+		go test -json -p 2 -parallel 3 -timeout 40m "$@" $lab || status=1
 		# Of another module's files Go does not notice a change: this one is always run.
 		go test -C test/gitops -json -parallel 3 -count 1 -timeout 20m "$@" ./... || status=1
 	fi

@@ -135,10 +135,11 @@ func shakeHands(t *testing.T, url string) {
 			}
 			sent++
 			all.Go(func() {
+				begun := time.Now()
 				if _, err := harness.Ask(url); err != nil {
 					mu.Lock()
 					defer mu.Unlock()
-					lost = append(lost, err)
+					lost = append(lost, fmt.Errorf("begun at %s: %w", begun.Format("15:04:05.000"), err))
 				}
 			})
 		}

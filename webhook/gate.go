@@ -84,7 +84,7 @@ func (g *gate) keep(ctx context.Context) error {
 // look reads the paths from the webhook configurations, where it completes them first; the lock is held.
 func (g *gate) look(ctx context.Context) error {
 	g.tried = time.Now()
-	begun, found := g.tried, map[string]string{}
+	found := map[string]string{}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for _, kind := range []client.Object{
@@ -101,7 +101,7 @@ func (g *gate) look(ctx context.Context) error {
 		}
 	}
 	g.paths.Store(&found)
-	g.looked = begun
+	g.looked = g.tried
 	return nil
 }
 

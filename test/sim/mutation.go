@@ -144,14 +144,20 @@ func ageSubsets(f *routing.Facts) {
 	if f.DestinationRule == nil {
 		return
 	}
-	sub, ok := istio.ReadSubsets(f.DestinationRule)
-	if !ok {
+	if _, ok := istio.ReadSubsets(f.DestinationRule); !ok {
 		return
 	}
-	for v, t := range sub.Added {
-		sub.Added[v] = t.Add(-longAgo)
-	}
 	f.RoutesSince, f.RuleSince = time.Time{}, time.Time{}
+	eachTime(f, func(sub *release.Subsets) map[string]time.Time { return sub.Added })
+}
+
+// eachTime has some times that the rule tells look as if they had been long ago.
+func eachTime(f *routing.Facts, of func(*release.Subsets) map[string]time.Time) {
+	sub, _ := istio.ReadSubsets(f.DestinationRule)
+	times := of(&sub)
+	for v, t := range times {
+		times[v] = t.Add(-longAgo)
+	}
 	f.DestinationRule = f.DestinationRule.DeepCopy()
 	istio.RememberSubsets(f.DestinationRule, sub)
 }
@@ -170,12 +176,7 @@ func ageState(f *routing.Facts) {
 	}
 	st.PinnedAt = st.PinnedAt.Add(-longAgo)
 	if f.DestinationRule != nil {
-		sub, _ := istio.ReadSubsets(f.DestinationRule)
-		for v, t := range sub.Going {
-			sub.Going[v] = t.Add(-longAgo)
-		}
-		f.DestinationRule = f.DestinationRule.DeepCopy()
-		istio.RememberSubsets(f.DestinationRule, sub)
+		eachTime(f, func(sub *release.Subsets) map[string]time.Time { return sub.Going })
 	}
 	f.RoutesSince, f.RuleSince = time.Time{}, time.Time{}
 	f.VirtualService = f.VirtualService.DeepCopy()
@@ -190,15 +191,15 @@ func unmarked(f routing.Facts, d *routing.Decision) {
 		return
 	}
 	will, _ := istio.ReadSubsets(d.ApplyDestinationRule)
-	sub, _ := istio.ReadSubsets(f.DestinationRule)
-	for v := range will.Going {
+	eachTime(&f, func(sub *release.Subsets) map[string]time.Time {
 		if sub.Going == nil {
 			sub.Going = map[string]time.Time{}
 		}
-		sub.Going[v] = will.Added[v].Add(-longAgo)
-	}
-	f.DestinationRule = f.DestinationRule.DeepCopy()
-	istio.RememberSubsets(f.DestinationRule, sub)
+		for v := range will.Going {
+			sub.Going[v] = will.Added[v]
+		}
+		return sub.Going
+	})
 	*d = routing.Decide(f, settings)
 }
 

@@ -31,7 +31,7 @@ func TestConformance02TLS(t *testing.T) {
 	s.speakTLS("vault-v1", "v1")
 	url := harness.TLSURL(s.ns, "vault", tlsPort)
 	harness.WaitServed(t, url)
-	shakeHands(t, url)
+	defer shakeHands(t, url)() // before the pods' places are closed, which is among the test's cleanups
 
 	s.apply(unready(deployment("vault", "vault-v2", "strategy: canary")))
 	harness.WaitCondition(t, s.ns, "vault-v2", "grayscale.dev/Accepted", "False", "set appProtocol: tcp on that port")
@@ -114,8 +114,9 @@ func certificate(t *testing.T, name string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// shakeHands does so loadRate times per second, however long each takes, until the test ends, which fails where one failed.
-func shakeHands(t *testing.T, url string) {
+// shakeHands does so loadRate times per second, however long each takes, until the returned function is called: that fails the test
+// where one failed.
+func shakeHands(t *testing.T, url string) (end func()) {
 	t.Helper()
 	var (
 		mu   sync.Mutex
@@ -144,11 +145,12 @@ func shakeHands(t *testing.T, url string) {
 			})
 		}
 	})
-	t.Cleanup(func() {
+	return func() {
+		t.Helper()
 		close(over)
 		all.Wait()
 		if len(lost) > 0 || sent == 0 {
 			t.Errorf("%d of %d handshakes with %s failed: %v", len(lost), sent, url, lost)
 		}
-	})
+	}
 }

@@ -24,8 +24,9 @@ const (
 	bodyLimit = 10 * time.Second
 	// answerLimit bounds an answer from the end of the header on: it is longer than retirePatience.
 	answerLimit = 15 * time.Second
-	// idleLimit is how long a connection is kept for the next question.
-	idleLimit = 90 * time.Second
+	// idleLimit is how long a connection is kept for the next question. It is longer than the API server keeps it, 90 s (apimachinery's
+	// util/net, SetTransportDefaults): where both let go at once, a question that is just being sent has no answer, and is not sent again.
+	idleLimit = 2 * time.Minute
 	// maxHeader is in bytes; net/http allows 4 KiB more.
 	maxHeader = 16 << 10
 	// maxBody is the largest question that the API server asks: two objects of 3 MiB each and what is around them. It is the

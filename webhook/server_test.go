@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 )
 
@@ -62,5 +63,12 @@ func TestTheEndCutsNoAnswerShort(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the server ended with: %v", err)
+	}
+}
+
+// An API server lets go of an idle connection first. Otherwise a question could be under way when the connection is closed.
+func TestAnIdleConnectionIsClosedByTheAPIServer(t *testing.T) {
+	if kept := utilnet.SetTransportDefaults(&http.Transport{}).IdleConnTimeout; kept == 0 || idleLimit < kept+10*time.Second {
+		t.Errorf("the API server keeps a connection for %s, the webhook for %s", kept, idleLimit)
 	}
 }

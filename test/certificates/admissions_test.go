@@ -20,8 +20,9 @@ import (
 const (
 	perSecond = 100
 	patience  = 30 * time.Second // of a client; what takes longer has failed
-	// mostAtOnce bounds the admissions under way: what a machine cannot answer in time would take all connections of a replica.
-	mostAtOnce = 200
+	// mostAtOnce bounds the admissions under way. Two keep the pace where one takes less than 20 ms; more would cost a slow machine
+	// one connection each, and to each webhook, with every bundle.
+	mostAtOnce = 2
 )
 
 // admissions creates annotated Deployments, dry-run, at an even pace whether they are answered or not, up to mostAtOnce.

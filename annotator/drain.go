@@ -19,25 +19,29 @@ func (c *Controller) Drain(ctx context.Context, namespace, name string) error {
 	return err
 }
 
-// drain is Drain; it tells whether there was traffic to wait for.
+// drain is Drain; it tells whether this question has moved the traffic: of one end there may be several, as the API server asks again
+// after a conflict.
 func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, error) {
 	o, ok := c.r.store.deployments.get(namespace + "/" + name)
 	if !ok {
 		return false, nil
 	}
-	var longest time.Duration
+	var (
+		anyMoved bool
+		longest  time.Duration
+	)
 	for _, service := range c.r.store.homes(o) {
-		wait, err := c.r.drain(ctx, types.NamespacedName{Namespace: namespace, Name: service}, name)
+		moved, wait, err := c.r.drain(ctx, types.NamespacedName{Namespace: namespace, Name: service}, name)
 		if err != nil {
-			return true, fmt.Errorf("moving the traffic of Service %s/%s away from Deployment %s: %w", namespace, service, name, err)
+			return anyMoved, fmt.Errorf("moving the traffic of Service %s/%s away from Deployment %s: %w", namespace, service, name, err)
 		}
-		longest = max(longest, wait)
+		anyMoved, longest = anyMoved || moved, max(longest, wait)
 	}
-	return longest > 0, sleep(ctx, longest)
+	return anyMoved, sleep(ctx, longest)
 }
 
 // drain writes one Service's route where that is needed, and gives how long it takes until every Envoy has it.
-func (r *reconciler) drain(ctx context.Context, key types.NamespacedName, name string) (time.Duration, error) {
+func (r *reconciler) drain(ctx context.Context, key types.NamespacedName, name string) (moved bool, wait time.Duration, err error) {
 	for {
 		seen := r.observe(key)
 		seen.facts.Leaving = []string{name}
@@ -52,16 +56,18 @@ func (r *reconciler) drain(ctx context.Context, key types.NamespacedName, name s
 			case waits(err):
 				pause = shortest // the cache lags behind; what it shows next is decided anew
 			case err != nil:
-				return 0, err
+				return moved, 0, err
+			default:
+				moved = true
 			}
 		} else if decision.After <= r.settings.Settle && routing.Served(left, name) {
 			pause = decision.After // whoever could take the traffic has not settled yet
 		}
 		if pause == 0 {
-			return seen.facts.Drained(left, name, r.settings), nil
+			return moved, seen.facts.Drained(left, name, r.settings), nil
 		}
 		if err := sleep(ctx, pause); err != nil {
-			return 0, err
+			return moved, 0, err
 		}
 	}
 }

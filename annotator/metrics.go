@@ -65,7 +65,7 @@ var (
 		Help:    "Time from the first sight of a changed annotation to the write of the routes that follow it. Changes that wait for their owner (no ready pods, paused, refused) are not counted.",
 		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}})
 	drains = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_drains_total",
-		Help: "Deletions and scalings to zero that the API server asked about: no traffic had to move, it has gone, or it was given up."}, []string{"outcome"})
+		Help: "Questions of the API server about deletions and scalings to zero, sometimes several about one: no traffic had to move, it has gone, or it was given up."}, []string{"outcome"})
 	watched = prometheus.NewGauge(prometheus.GaugeOpts{Name: "grayscale_istio_watched",
 		Help: "1 while Istio's definitions are served and its objects are watched, else 0."})
 
@@ -154,7 +154,7 @@ func (t *tally) decided(changed bool, err error) {
 
 func (t *tally) followed(after time.Duration) { follows.Observe(after.Seconds()) }
 
-// drained counts an answer to the API server's question about an end: moved says whether there was traffic to move.
+// drained counts an answer to the API server's question about an end: moved says whether it had traffic moved.
 func (t *tally) drained(moved bool, err error) {
 	outcome := outcomeUnneeded
 	switch {

@@ -2,6 +2,7 @@ package observability
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,7 +76,15 @@ func TestMetricsTellALife(t *testing.T) {
 	more(restored("DestinationRule"), 1)
 	harness.WaitProgrammed(t, ns, "web-v2", "canary 60% of web")
 
-	harness.Kubectl(t, "", "scale", "-n", ns, "deploy/web-v2", "--replicas=0")
+	var both sync.WaitGroup
+	for range 2 { // each is a question about the same end, as the API server asks again after a conflict
+		both.Go(func() {
+			if out, err := harness.TryKubectl(t, "", "scale", "-n", ns, "deploy/web-v2", "--replicas=0"); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	both.Wait()
 	more(drained, 1)
 	waiting.becomes(t, 1)
 	harness.Kubectl(t, "", "delete", "namespace", ns, "--wait=false")

@@ -231,6 +231,12 @@ func (s *story) play() {
 		return err
 	})
 	s.served(0, 100)
+	harness.Eventually(s.t, "the pods of web-v1 have ended", func() error {
+		if left := len(pods()); left > 0 {
+			return fmt.Errorf("%d are left", left)
+		}
+		return nil
+	})
 	s.steady()
 }
 

@@ -1,6 +1,10 @@
 package sim
 
-import "grayscale.dev/grayscale/routing/release"
+import (
+	"slices"
+
+	"grayscale.dev/grayscale/routing/release"
+)
 
 // requests is oracle (c), asked whenever an Envoy changes, so that no request could be sent in between. Clients call the
 // Service all the time, through each Envoy.
@@ -27,7 +31,8 @@ func (j *judge) requests(e *envoy) {
 	}
 }
 
-// plain: without a route requests go to all pods. A candidate that was held at the door is not to be among them.
+// plain: without a route requests go to all pods. A candidate that was held at the door is not to be among them; pods that are left
+// of a deleted Deployment of its name are none of its.
 func (j *judge) plain(e *envoy) {
 	for _, name := range e.plain {
 		p, ok := get[*pod](j.w.api.list(pods), name)
@@ -35,8 +40,12 @@ func (j *judge) plain(e *envoy) {
 			continue
 		}
 		d, ok := get[*deployment](j.w.api.list(deployments), p.deployment)
-		if ok && j.shielded[d.uid] && release.IsCandidate(d.seen()) {
+		if ok && j.shielded[d.uid] && release.IsCandidate(d.seen()) && owns(setsOf(j.w.api.list(replicaSets), d.uid), p) {
 			j.w.fail("b", "%s has no route for the Service, and sends requests to pods of candidate %s", e.name, d.name)
 		}
 	}
+}
+
+func owns(sets []*replicaSet, p *pod) bool {
+	return slices.ContainsFunc(sets, func(s *replicaSet) bool { return s.uid == p.owner })
 }

@@ -152,13 +152,13 @@ func (j *judge) stableServes(state release.State) bool {
 	return ok && d.replicas > 0 && !d.deleting && j.supply[istio.SubsetName(state.Stable.Version)].ready > 0
 }
 
+// othersServe: somebody else could have the requests. One that is refused may not, even where nobody else has pods.
 func (j *judge) othersServe(but *deployment) bool {
-	for _, o := range j.w.api.list(deployments) {
-		if d := o.(*deployment); d != but && d.app == app && j.supply[istio.SubsetName(versionOf(d))].ready > 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(j.w.api.list(deployments), func(o object) bool {
+		d := o.(*deployment)
+		refused := conditionOf(d, intent.ConditionAccepted).Status == "False"
+		return d != but && d.app == app && !refused && j.supply[istio.SubsetName(versionOf(d))].ready > 0
+	})
 }
 
 // finalRoutes: routes stay only while there is somebody beside stable, lead to pods, and all pods have a label.

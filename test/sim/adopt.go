@@ -113,7 +113,7 @@ func (h *hands) labelSet(a adoption) error {
 func (h *hands) unlabelled(a adoption) *pod {
 	for _, o := range h.r.w.api.list(pods) {
 		p := o.(*pod)
-		if p.label == "" && slices.ContainsFunc(a.sets, func(s *replicaSet) bool { return s.uid == p.owner }) {
+		if p.label == "" && owns(a.sets, p) {
 			return p
 		}
 	}

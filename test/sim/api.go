@@ -145,4 +145,9 @@ func setsOf(table []object, deployment int64) []*replicaSet {
 	return out
 }
 
+// owns: the pod is of one of the ReplicaSets.
+func owns(sets []*replicaSet, p *pod) bool {
+	return slices.ContainsFunc(sets, func(s *replicaSet) bool { return s.uid == p.owner })
+}
+
 func uidText(uid int64) string { return strconv.FormatInt(uid, 10) }

@@ -1,10 +1,6 @@
 package sim
 
-import (
-	"slices"
-
-	"grayscale.dev/grayscale/routing/release"
-)
+import "grayscale.dev/grayscale/routing/release"
 
 // requests is oracle (c), asked whenever an Envoy changes, so that no request could be sent in between. Clients call the
 // Service all the time, through each Envoy.
@@ -44,8 +40,4 @@ func (j *judge) plain(e *envoy) {
 			j.w.fail("b", "%s has no route for the Service, and sends requests to pods of candidate %s", e.name, d.name)
 		}
 	}
-}
-
-func owns(sets []*replicaSet, p *pod) bool {
-	return slices.ContainsFunc(sets, func(s *replicaSet) bool { return s.uid == p.owner })
 }

@@ -22,11 +22,14 @@ demo: lab build ## Play all three strategies on a lab of its own, under load; KE
 	@go run ./hack/demo $(if $(KEEP),-keep)
 
 .PHONY: lab
-lab: envoy bin/lab ## Build bin/lab: API server, controllers, istiod and pods in one binary, and put Envoy into .tools
+lab: envoy bin/lab bin/kubectl ## Build bin/lab: API server, controllers, istiod and pods in one binary, bin/kubectl, and put Envoy into .tools
 
 bin/lab: $(LAB_SOURCES)
 	@echo "building bin/lab: about 10 minutes the first time, seconds later"
 	@go build -C test/lab -ldflags '$(LAB_LDFLAGS)' -o '$(CURDIR)/bin/lab' .
+
+bin/kubectl: $(wildcard test/lab/kubectl/* test/lab/kubectl/alone/*) test/lab/go.mod
+	@go build -C test/lab -ldflags '$(LAB_LDFLAGS)' -o '$(CURDIR)/bin/kubectl' ./kubectl/alone
 
 .PHONY: envoy
 envoy: ## Put the upstream Envoy into .tools, unless ENVOY=/path/to/envoy names another

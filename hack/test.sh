@@ -37,7 +37,17 @@ if [ "${1:-}" = --stream ]; then # what gotestsum runs: JSON on stdout, everythi
 	exit $status
 fi
 
+if [ "${1:-}" = --ended ]; then # what gotestsum runs after them: what the failed ones said, in short, as the end of a log is read first
+	awk 'match($0, /"Test":"[^"]*"/) {
+			test = substr($0, RSTART + 8, RLENGTH - 9)
+			if (/"Action":"fail"/) failed[test] = 1
+			else if (match($0, /"Output":" *[a-z_]+\.go:[0-9]+: /)) said[test] = said[test] "\n" substr($0, RSTART + 10, 240)
+		}
+		END { for (test in failed) print "--- " test substr(said[test], 1, 1000) }' "$GOTESTSUM_JSONFILE"
+	echo "$((TESTS_TOTAL - TESTS_FAILED - TESTS_SKIPPED)) passed, $((TESTS_FAILED + TESTS_ERRORS)) failed"
+	exit
+fi
+
 what=${1:?all, unit or lab}
-exec .tools/bin/gotestsum --format pkgname --hide-summary=skipped \
-	--post-run-command 'sh -c "echo $((TESTS_TOTAL - TESTS_FAILED - TESTS_SKIPPED)) passed, $((TESTS_FAILED + TESTS_ERRORS)) failed"' \
-	--raw-command -- "$0" --stream "$@"
+exec .tools/bin/gotestsum --format pkgname-and-test-fails --hide-summary=skipped,output --jsonfile .tools/tests.json \
+	--post-run-command "$0 --ended" --raw-command -- "$0" --stream "$@"

@@ -72,10 +72,10 @@ func (l *lab) down() error {
 // kubectl prints the command as a user would type it and runs it; its output is returned.
 func (l *lab) kubectl(ctx context.Context, args ...string) (string, error) {
 	fmt.Println("  $ kubectl", strings.Join(args, " "))
-	cmd := exec.CommandContext(ctx, l.bin("lab"), append([]string{"kubectl", "--kubeconfig", l.Kubeconfig}, args...)...)
+	cmd := exec.CommandContext(ctx, l.bin("kubectl"), append([]string{"--kubeconfig", l.Kubeconfig}, args...)...)
 	cmd.Dir = l.root
-	if !filepath.IsAbs(l.bin("lab")) {
-		abs, err := filepath.Abs(l.bin("lab"))
+	if !filepath.IsAbs(l.bin("kubectl")) {
+		abs, err := filepath.Abs(l.bin("kubectl"))
 		if err != nil {
 			return "", err
 		}
@@ -230,8 +230,8 @@ func (l *lab) howToPlay() {
 	fmt.Printf(`
 The lab is running. Play with it:
   export KUBECONFIG=%s
-  bin/lab kubectl get deploy,virtualservice,destinationrule
-  bin/lab kubectl annotate --overwrite deploy/stock-v2 grayscale.dev/weight=75
+  bin/kubectl get deploy,virtualservice,destinationrule
+  bin/kubectl annotate --overwrite deploy/stock-v2 grayscale.dev/weight=75
   curl -x %s http://catalog.default.svc.cluster.local/
   nc %s 7000
   bin/lab load --dir %s --url http://web.default.svc.cluster.local/ --rps 100 --for 10s

@@ -21,7 +21,7 @@ const (
 	// Unlabelled stands for the version of pods without the label version.
 	Unlabelled = "unlabelled"
 
-	askTimeout = 10 * time.Second
+	askTimeout = 30 * time.Second
 	// askers is how many requests are under way at once: enough to be quick, few enough not to starve Envoy on 2 cores.
 	askers = 4
 )

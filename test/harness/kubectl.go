@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -24,7 +25,7 @@ func TryKubectl(t testing.TB, stdin string, args ...string) (string, error) {
 	t.Helper()
 	l := current()
 	var out bytes.Buffer
-	cmd := exec.Command(l.binary, append([]string{"kubectl"}, args...)...)
+	cmd := exec.Command(filepath.Join(l.root, "bin", "kubectl"), args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+l.Kubeconfig, "HOME="+l.Dir) // kubectl keeps its caches under HOME
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
 	err := cmd.Run()

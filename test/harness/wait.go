@@ -17,7 +17,7 @@ import (
 )
 
 // Patience is how long the waits of this package wait: many times what is promised, for machines busy with builds.
-const Patience = 60 * time.Second
+const Patience = 2 * time.Minute
 
 // WaitDeployment waits by a watch until the Deployment is as wanted, and gives it. what says so in the failure's message.
 func WaitDeployment(t testing.TB, namespace, name, what string, wanted func(*appsv1.Deployment) bool) *appsv1.Deployment {

@@ -14,6 +14,7 @@ import (
 
 	"grayscale.dev/grayscale/test/lab/cluster"
 	"grayscale.dev/grayscale/test/lab/cluster/component"
+	"grayscale.dev/grayscale/test/lab/kubectl"
 	"grayscale.dev/grayscale/test/lab/load"
 	"grayscale.dev/grayscale/test/lab/pods"
 )
@@ -33,7 +34,7 @@ func main() {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.AddCommand(cluster.Commands()...)
-	root.AddCommand(component.Kubectl(), load.Command(), pods.Command(),
+	root.AddCommand(kubectl.Command(), load.Command(), pods.Command(),
 		component.Etcd(), component.APIServer(), component.ControllerManager(), component.Istiod())
 	if err := root.Execute(); err != nil {
 		if !errors.Is(err, cluster.ErrReported) {

@@ -57,14 +57,18 @@ func reviews(t *testing.T) string {
 	if _, err := harness.Kube().CoreV1().Services(ns).Create(ctx, harness.Service("reviews"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for name, annotations := range map[string]map[string]string{"reviews-v1": nil,
-		"reviews-v2": {"grayscale.dev/strategy": "canary", "grayscale.dev/weight": "10"}} {
-		d := harness.App{Name: name, Label: "reviews", Annotations: annotations}.Deployment()
-		if _, err := harness.Kube().AppsV1().Deployments(ns).Create(ctx, d, metav1.CreateOptions{}); err != nil {
+	canary := map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/weight": "10"}
+	for _, app := range []harness.App{
+		{Name: "reviews-v1", Label: "reviews"},
+		{Name: "reviews-v2", Label: "reviews", Annotations: canary},
+		{Name: "ratings-v2", Annotations: canary}, // no Service selects it: it is the one that is not accepted
+	} {
+		if _, err := harness.Kube().AppsV1().Deployments(ns).Create(ctx, app.Deployment(), metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	harness.WaitProgrammed(t, ns, "reviews-v2", "canary 10% of reviews")
+	harness.WaitCondition(t, ns, "ratings-v2", "grayscale.dev/Accepted", "False", "")
 	return ns
 }
 
@@ -73,7 +77,7 @@ func reviews(t *testing.T) string {
 func kubectlOnly(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	lab, err := filepath.Abs(filepath.Join(monitoring.Root(), "bin", "lab"))
+	kubectl, err := filepath.Abs(filepath.Join(monitoring.Root(), "bin", "kubectl"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,8 +86,8 @@ case " $* " in
 *" logs "*) exec cat %[2]s/logs/grayscale-system_*.log ;;
 esac
 export KUBECONFIG=%[2]s/kubeconfig HOME=%[2]s
-exec %[1]s kubectl "$@"
-`, lab, harness.Lab().Dir)
+exec %[1]s "$@"
+`, kubectl, harness.Lab().Dir)
 	if err := os.WriteFile(filepath.Join(dir, "kubectl"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}

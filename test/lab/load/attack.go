@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// timeout bounds one request from its scheduled start to the last byte of its answer.
-	timeout = 10 * time.Second
+	// timeout bounds one request from its scheduled start to the last byte of its answer. It tells a request that nobody
+	// answers from one on a machine that is slow for a while.
+	timeout = 30 * time.Second
 	// idleConnections is more than are ever open at once: a connection is never closed because others are idle.
 	idleConnections = 10_000
 )

@@ -1,4 +1,5 @@
-package component
+// Package kubectl is kubectl of the lab's own Kubernetes version, so that a machine needs none.
+package kubectl
 
 import (
 	"os"
@@ -7,13 +8,12 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/component-base/cli"
-	kubectl "k8s.io/kubectl/pkg/cmd"
+	"k8s.io/kubectl/pkg/cmd"
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 )
 
-// Kubectl is `lab kubectl`: kubectl of the lab's own Kubernetes version, so that a machine needs none. It finds its API
-// server as kubectl does, by --kubeconfig or KUBECONFIG. Plugins are not looked for.
-func Kubectl() *cobra.Command {
+// Command finds its API server as kubectl does, by --kubeconfig or KUBECONFIG. Plugins are not looked for.
+func Command() *cobra.Command {
 	return &cobra.Command{
 		Use: "kubectl ARGS...", Short: "Run kubectl (with KUBECONFIG or --kubeconfig, as ever)", DisableFlagParsing: true,
 		Run: func(_ *cobra.Command, args []string) {
@@ -21,7 +21,7 @@ func Kubectl() *cobra.Command {
 			// Discovery's own rate limit is kubectl's: 50 per second, bursts of 300.
 			flags := genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().
 				WithDiscoveryBurst(300).WithDiscoveryQPS(50).WithWarningPrinter(streams)
-			command := kubectl.NewDefaultKubectlCommandWithArgs(kubectl.KubectlOptions{
+			command := cmd.NewDefaultKubectlCommandWithArgs(cmd.KubectlOptions{
 				Arguments: append([]string{"kubectl"}, args...), ConfigFlags: flags, IOStreams: streams,
 			})
 			command.SetArgs(args)

@@ -9,7 +9,7 @@ import (
 )
 
 // failover is the 15 s of a lease, the 2 s between two looks at it, and some for a busy machine.
-const failover = 20 * time.Second
+const failover = 40 * time.Second
 
 // The API server hangs for 30 s, longer than a lease: it takes connections and answers none. What a user asked for
 // meanwhile is served soon after.

@@ -13,8 +13,8 @@ import (
 
 // What is promised is a second and 17 seconds; a machine that builds something else meanwhile may take longer.
 const (
-	handoverLimit = 5 * time.Second
-	crashLimit    = 20 * time.Second
+	handoverLimit = 10 * time.Second // without a lease let go it would be 15
+	crashLimit    = 30 * time.Second
 )
 
 // The leader is told to end, again and again, and each time a weight is changed as soon as it has let the lease go. The next

@@ -72,15 +72,12 @@ func (l *lab) down() error {
 // kubectl prints the command as a user would type it and runs it; its output is returned.
 func (l *lab) kubectl(ctx context.Context, args ...string) (string, error) {
 	fmt.Println("  $ kubectl", strings.Join(args, " "))
-	cmd := exec.CommandContext(ctx, l.bin("kubectl"), append([]string{"--kubeconfig", l.Kubeconfig}, args...)...)
-	cmd.Dir = l.root
-	if !filepath.IsAbs(l.bin("kubectl")) {
-		abs, err := filepath.Abs(l.bin("kubectl"))
-		if err != nil {
-			return "", err
-		}
-		cmd.Path = abs
+	path, err := filepath.Abs(l.bin("kubectl")) // what is relative would begin at cmd.Dir
+	if err != nil {
+		return "", err
 	}
+	cmd := exec.CommandContext(ctx, path, append([]string{"--kubeconfig", l.Kubeconfig}, args...)...)
+	cmd.Dir = l.root
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -343,7 +343,7 @@ func prometheusOperator(t *testing.T) {
 		file := filepath.Join(module.Dir, "example", "prometheus-operator-crd", "monitoring.coreos.com_"+kind+".yaml")
 		harness.Kubectl(t, "", "apply", "--server-side", "-f", file)
 		t.Cleanup(func() { harness.Kubectl(t, "", "delete", "-f", file) })
-		harness.Kubectl(t, "", "wait", "--for=condition=Established", "--timeout=30s", "crd/"+kind+".monitoring.coreos.com")
+		harness.WaitEstablished(t, kind+".monitoring.coreos.com")
 	}
 }
 

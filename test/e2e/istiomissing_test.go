@@ -1,27 +1,15 @@
 package e2e
 
 import (
-	"regexp"
-	"sync"
 	"testing"
 
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// serverFields are what an object may not be created with.
-var serverFields = regexp.MustCompile(`(?m)^ +(uid|resourceVersion): .*\n`)
-
 // Grayscale is installed before Istio: the candidate waits without pods, and goes on when Istio's custom resource definitions
 // come. The test is not parallel: the definitions are everybody's. Parallel tests wait until all others have ended.
 func TestIstioMissing(t *testing.T) {
-	definitions := []string{"crd/virtualservices.networking.istio.io", "crd/destinationrules.networking.istio.io"}
-	kept := serverFields.ReplaceAllString(harness.Kubectl(t, "", append([]string{"get", "-o", "yaml"}, definitions...)...), "")
-	harness.Kubectl(t, "", append([]string{"delete"}, definitions...)...)
-	restore := sync.OnceFunc(func() {
-		harness.Kubectl(t, kept, "create", "-f", "-")
-		harness.Kubectl(t, "", append([]string{"wait", "--for=condition=Established"}, definitions...)...)
-	})
-	t.Cleanup(restore)
+	restore := harness.RemoveIstio(t)
 	harness.Kubectl(t, "", "rollout", "restart", "-n", "grayscale-system", "deploy/grayscale")
 	harness.Kubectl(t, "", "rollout", "status", "-n", "grayscale-system", "deploy/grayscale", "--timeout="+harness.Patience.String())
 

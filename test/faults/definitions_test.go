@@ -1,16 +1,11 @@
 package faults
 
 import (
-	"regexp"
-	"sync"
 	"testing"
 	"time"
 
 	"grayscale.dev/grayscale/test/harness"
 )
-
-// serverFields are what an object may not be created with.
-var serverFields = regexp.MustCompile(`(?m)^ +(uid|resourceVersion): .*\n`)
 
 // Istio's custom resource definitions are removed in the middle of a release, which removes all routes with them, and come
 // back. Without them Kubernetes shares the requests by pods; with them the release goes on.
@@ -18,17 +13,7 @@ func TestIstioDefinitionsRemovedAndBack(t *testing.T) {
 	s := begin(t)
 	s.canary(10)
 	pods, before := harness.PodUIDs(t, s.ns, "release=web-v1"), restarts(t)
-	// Routes first: a DestinationRule that goes before them takes the subsets away under them, whoever removes it.
-	definitions := []string{"crd/virtualservices.networking.istio.io", "crd/destinationrules.networking.istio.io"}
-	kept := serverFields.ReplaceAllString(harness.Kubectl(t, "", append([]string{"get", "-o", "yaml"}, definitions...)...), "")
-	restore := sync.OnceFunc(func() {
-		harness.Kubectl(t, kept, "create", "-f", "-")
-		harness.Kubectl(t, "", append([]string{"wait", "--for=condition=Established"}, definitions...)...)
-	})
-	t.Cleanup(restore)
-	for _, d := range definitions {
-		harness.Kubectl(t, "", "delete", d)
-	}
+	restore := harness.RemoveIstio(t)
 	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "networking.istio.io/v1")
 	s.served(map[string]float64{"v1": 50, "v2": 50}) // two pods each
 

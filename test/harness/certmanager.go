@@ -29,7 +29,7 @@ func CertManager(t testing.TB) {
 		file := filepath.Join(strings.TrimSpace(string(module)), "deploy", "crds", "cert-manager.io_"+kind+".yaml")
 		Kubectl(t, "", "apply", "--server-side", "-f", file)
 		t.Cleanup(func() { Kubectl(t, "", "delete", "-f", file) })
-		Kubectl(t, "", "wait", "--for=condition=Established", "--timeout=30s", "crd/"+kind+".cert-manager.io")
+		WaitEstablished(t, kind+".cert-manager.io")
 	}
 	output, err := os.Create(filepath.Join(l.Dir, "logs", "certmanager.log"))
 	if err != nil {

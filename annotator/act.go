@@ -113,9 +113,14 @@ func (a *acting) log(d routing.Decision, took time.Duration, err error) {
 	log.Info("decided", "did", a.did, "why", a.why())
 }
 
+// LabelPods repairs the pods of a Deployment.
+func (a *acting) LabelPods(m release.Member) error { return a.labelling(m, a.repair(a.ctx, m)) }
+
 // Label adopts or repairs a Deployment.
-func (a *acting) Label(m release.Member) error {
-	if err := a.adopt(a.ctx, m); err != nil {
+func (a *acting) Label(m release.Member) error { return a.labelling(m, a.adopt(a.ctx, m)) }
+
+func (a *acting) labelling(m release.Member, err error) error {
+	if err != nil {
 		return fmt.Errorf("labelling the pods of Deployment %s/%s with version %s: %w", a.key.Namespace, m.Deployment, m.Version, err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package annotator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +19,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// labelling is how many pods are labelled at once.
-const labelling = 8
+// labelledAtOnce is how many pods are labelled at once.
+const labelledAtOnce = 8
 
 // adoption is a Deployment that is to carry the version label, with its ReplicaSets, all read from the API server: no
 // step may rest on a cache that lags behind.
@@ -82,6 +83,23 @@ func (a adoption) toLabel() []*appsv1.ReplicaSet {
 		_, labelled := s.Spec.Template.Labels[release.VersionLabel]
 		return labelled || s != a.current() && (s.Spec.Replicas == nil || *s.Spec.Replicas == 0)
 	})
+}
+
+// had reports whether a ReplicaSet is of the version already.
+func (a adoption) had() bool {
+	return slices.ContainsFunc(a.sets, func(s *appsv1.ReplicaSet) bool { return carries(s) == a.version })
+}
+
+func carries(set *appsv1.ReplicaSet) string { return set.Spec.Template.Labels[release.VersionLabel] }
+
+// repair labels the pods of a Deployment that had the label and lost it: with the webhook off, whoever replaces it starts a
+// rollout of pods that no subset knows, which ends with the last pod that one does.
+func (a *acting) repair(ctx context.Context, m release.Member) error {
+	x, err := a.readAdoption(ctx, m)
+	if err != nil || !x.had() {
+		return err
+	}
+	return a.labelPods(ctx, x)
 }
 
 // adopt gives the Deployment's template and its pods the version label without a restart. Pods that carry another
@@ -184,8 +202,8 @@ func (a *acting) labelTemplate(ctx context.Context, x adoption) error {
 	return nil
 }
 
-// labelPods labels the pods of the Deployment's ReplicaSets that lack the label, terminating ones as well: Envoy keeps
-// a pod in its subset for as long as it may still serve.
+// labelPods gives the pods of the Deployment's ReplicaSets their ReplicaSet's version, or, where that has none and they
+// neither, the adoption's; terminating ones as well: Envoy keeps a pod in its subset for as long as it may still serve.
 func (a *acting) labelPods(ctx context.Context, x adoption) error {
 	selector, err := metav1.LabelSelectorAsSelector(x.deployment.Spec.Selector)
 	if err != nil {
@@ -196,16 +214,22 @@ func (a *acting) labelPods(ctx context.Context, x adoption) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(labelling)
+	group.SetLimit(labelledAtOnce)
 	for i := range pods.Items {
 		p := &pods.Items[i]
-		_, labelled := p.Labels[release.VersionLabel]
-		if labelled || !slices.ContainsFunc(x.sets, func(s *appsv1.ReplicaSet) bool { return metav1.IsControlledBy(p, s) }) {
+		of := slices.IndexFunc(x.sets, func(s *appsv1.ReplicaSet) bool { return metav1.IsControlledBy(p, s) })
+		if of < 0 {
+			continue
+		}
+		is := p.Labels[release.VersionLabel]
+		version := cmp.Or(carries(x.sets[of]), is, x.version)
+		if is == version {
 			continue
 		}
 		group.Go(func() error {
-			change := object{"metadata": object{"labels": object{release.VersionLabel: x.version}}}
-			if err := a.merge(ctx, p, change.at(p.ResourceVersion)); client.IgnoreNotFound(err) != nil {
+			// At any resourceVersion: the status of a pod that starts changes all the time, and no other pod will have its name.
+			change := object{"metadata": object{"labels": object{release.VersionLabel: version}}}
+			if err := a.merge(ctx, p, change); client.IgnoreNotFound(err) != nil {
 				return fmt.Errorf("pod %s: %w", p.Name, err)
 			}
 			return nil
@@ -239,7 +263,7 @@ func (a *acting) endAdoption(ctx context.Context, name string) error {
 		return err
 	}
 	for _, set := range x.sets {
-		x.version = set.Spec.Template.Labels[release.VersionLabel]
+		x.version = carries(set)
 		if x.version != "" && x.current() == nil && x.ready() == set {
 			return a.advance(ctx, x)
 		}

@@ -243,7 +243,7 @@ func TestSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := "confirm, apply rule, apply routes, delete routes, delete rule, label a, lift a, annotate a 1, annotate b 2, status a"
+	want := "confirm, apply rule, apply routes, delete routes, delete rule, label pods a, label a, lift a, annotate a 1, annotate b 2, status a"
 	if got := strings.Join(said, ", "); got != want {
 		t.Errorf("steps are %s\nwant %s", got, want)
 	}
@@ -264,11 +264,12 @@ func (s *scribe) ApplyDestinationRule(*networkingv1.DestinationRule) error {
 func (s *scribe) ApplyVirtualService(*networkingv1.VirtualService) error {
 	return s.say("apply routes")
 }
-func (s *scribe) DeleteVirtualService() error   { return s.say("delete routes") }
-func (s *scribe) DeleteDestinationRule() error  { return s.say("delete rule") }
-func (s *scribe) Label(m release.Member) error  { return s.say("label", m.Deployment) }
-func (s *scribe) Lift(name string) error        { return s.say("lift", name) }
-func (s *scribe) Status(x routing.Status) error { return s.say("status", x.Deployment) }
+func (s *scribe) DeleteVirtualService() error      { return s.say("delete routes") }
+func (s *scribe) DeleteDestinationRule() error     { return s.say("delete rule") }
+func (s *scribe) LabelPods(m release.Member) error { return s.say("label pods", m.Deployment) }
+func (s *scribe) Label(m release.Member) error     { return s.say("label", m.Deployment) }
+func (s *scribe) Lift(name string) error           { return s.say("lift", name) }
+func (s *scribe) Status(x routing.Status) error    { return s.say("status", x.Deployment) }
 func (s *scribe) Annotate(name string, changes map[string]*string) error {
 	return s.say("annotate", name, string(rune('0'+len(changes))))
 }

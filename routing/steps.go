@@ -11,6 +11,9 @@ import (
 
 // Hands do the writes of a Decision. Each method is to be safe to repeat: after an error everything is decided anew.
 type Hands interface {
+	// LabelPods gives the label back to the pods of a Deployment that had it and lost it. Its rollout, which takes the pods that
+	// have the label, goes on until Label has stopped it.
+	LabelPods(m release.Member) error
 	// Label gives a Deployment's pods, ReplicaSets and template the version label without a restart.
 	Label(m release.Member) error
 	// Confirm fails where one of the objects, read past all caches, is not the one that was decided from. That holds for half
@@ -53,6 +56,9 @@ func (d Decision) Steps() []Step {
 		out = append(out, Hands.DeleteDestinationRule)
 	}
 	for _, m := range d.Label {
+		out = append(out, func(h Hands) error { return h.LabelPods(m) })
+	}
+	for _, m := range d.Label { // which waits for others, so that one Deployment would keep the next one's pods waiting
 		out = append(out, func(h Hands) error { return h.Label(m) })
 	}
 	for _, name := range d.Lift {

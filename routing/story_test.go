@@ -172,6 +172,8 @@ func (p pen) DeleteDestinationRule() error {
 	return nil
 }
 
+func (p pen) LabelPods(release.Member) error { return nil } // facts have no pods that a ReplicaSet of before could have lost
+
 func (p pen) Label(m release.Member) error {
 	label(deployment(p.Facts, m.Deployment), m.Version)
 	return nil

@@ -2,12 +2,20 @@ package live
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"grayscale.dev/grayscale/test/harness"
 )
@@ -145,5 +153,59 @@ func TestDroppedLabelIsGivenBack(t *testing.T) {
 		if want := map[bool]int32{true: 2, false: 0}[set.Name == labelled]; *set.Spec.Replicas != want {
 			t.Errorf("ReplicaSet %s has %d replicas, want %d", set.Name, *set.Spec.Replicas, want)
 		}
+	}
+}
+
+// Pods of a rollout without the label get it at once, whatever the Deployments still wait for, their own and the one before it, and
+// whatever else is written to the pods meanwhile: the pods that have the label are going.
+func TestPodsAreLabelledBeforeTheirRolloutIsStopped(t *testing.T) {
+	s := open(t)
+	s.canary()
+	var blocked atomic.Bool
+	var others atomic.Int64
+	start(t, s.namespace, unlimited, func(r *http.Request) {
+		if !blocked.Load() || r.Method != http.MethodPatch {
+			return
+		}
+		change := fmt.Sprintf(`{"metadata":{"annotations":{"other":"%d"}}}`, others.Add(1))
+		switch kind, name := path.Split(strings.TrimPrefix(r.URL.Path, "/apis/apps/v1/namespaces/"+s.namespace)); {
+		case kind == "/deployments/": // no adoption gets as far as its pause
+			s.patch(name, change)
+		case strings.HasSuffix(kind, "/pods/"):
+			_, err := harness.Kube().CoreV1().Pods(s.namespace).Patch(context.Background(), name, types.MergePatchType, []byte(change), metav1.PatchOptions{})
+			s.must(client.IgnoreNotFound(err))
+		}
+	})
+	harness.WaitProgrammed(t, s.namespace, "web-v2", "canary 10% of web")
+	for name, version := range map[string]string{"web": "web", "web-v2": "v2"} {
+		harness.WaitDeployment(t, s.namespace, name, "its template has the label", func(d *appsv1.Deployment) bool {
+			return d.Spec.Template.Labels["version"] == version && !d.Spec.Paused && d.Status.ObservedGeneration == d.Generation
+		})
+	}
+	blocked.Store(true)
+	for _, name := range []string{"web", "web-v2"} {
+		s.patch(name, `{"spec":{"template":{"metadata":{"labels":{"version":null}}}}}`)
+	}
+	for name, version := range map[string]string{"web": "web", "web-v2": "v2"} {
+		harness.Eventually(t, "the pods of "+name+" have the label that their Deployment lost", func() error {
+			all := harness.PodUIDs(t, s.namespace, "release="+name)
+			labelled := harness.PodUIDs(t, s.namespace, "release="+name+",version="+version)
+			rolled := slices.ContainsFunc(s.sets(name), func(set appsv1.ReplicaSet) bool {
+				return set.Spec.Template.Labels["version"] == "" && set.Status.Replicas == *s.deployment(name).Spec.Replicas
+			})
+			if !rolled || !maps.Equal(all, labelled) {
+				return fmt.Errorf("rolled out: %t, pods %v, labelled ones %v", rolled, all, labelled)
+			}
+			return nil
+		})
+		if d := s.deployment(name); d.Spec.Paused || d.Spec.Template.Labels["version"] != "" {
+			t.Errorf("%s is paused (%t) or has its label back: %v; nothing stood in the way", name, d.Spec.Paused, d.Spec.Template.Labels)
+		}
+	}
+	blocked.Store(false)
+	for _, name := range []string{"web", "web-v2"} {
+		harness.WaitDeployment(t, s.namespace, name, "it has its label back", func(d *appsv1.Deployment) bool {
+			return d.Spec.Template.Labels["version"] != "" && !d.Spec.Paused
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -61,6 +62,15 @@ func (h *hands) readAdoption(name, version string) (adoption, error) {
 	return adoption{deployment: d, sets: setsOf(h.r.w.api.list(replicaSets), d.uid), version: version}, nil
 }
 
+// LabelPods makes one write at a time as well.
+func (h *hands) LabelPods(m release.Member) error {
+	a, err := h.readAdoption(m.Deployment, m.Version)
+	if err != nil || !slices.ContainsFunc(a.sets, func(s *replicaSet) bool { return s.template.version == a.version }) {
+		return err
+	}
+	return h.labelPods(a)
+}
+
 // Label makes one write at a time, so that a crash may come between any two.
 func (h *hands) Label(m release.Member) error {
 	a, err := h.readAdoption(m.Deployment, m.Version)
@@ -87,8 +97,8 @@ func (h *hands) advance(a adoption) error {
 	case release.AwaitPause:
 		return errNotYet
 	}
-	if p := h.unlabelled(a); p != nil {
-		return h.labelPod(p, a.version)
+	if err := h.labelPods(a); err != nil {
+		return err
 	}
 	switch step {
 	case release.AwaitSets:
@@ -110,11 +120,14 @@ func (h *hands) labelSet(a adoption) error {
 	return errMore
 }
 
-func (h *hands) unlabelled(a adoption) *pod {
+// labelPods gives a pod its ReplicaSet's version, or, where that has none and the pod neither, the adoption's.
+func (h *hands) labelPods(a adoption) error {
 	for _, o := range h.r.w.api.list(pods) {
 		p := o.(*pod)
-		if p.label == "" && owns(a.sets, p) {
-			return p
+		for _, s := range a.sets {
+			if version := cmp.Or(s.template.version, p.label, a.version); s.uid == p.owner && p.label != version {
+				return h.labelPod(p, version)
+			}
 		}
 	}
 	return nil

@@ -23,7 +23,7 @@ import (
 const (
 	grayscaleNamespace  = "grayscale-system"
 	grayscaleDeployment = "grayscale"
-	installTimeout      = 60 * time.Second
+	installTimeout      = 2 * time.Minute
 )
 
 // install puts the product's binary into a lab: the Pod runner takes it from DIR/grayscale.path wherever a Pod's image is

@@ -39,7 +39,7 @@ var (
 const (
 	fieldManager = "lab"
 	istioCRDs    = "charts/base/files/crd-all.gen.yaml" // in istio.io/istio/manifests
-	crdTimeout   = 10 * time.Second
+	crdTimeout   = time.Minute
 )
 
 // applier applies objects to the lab's API server, server-side, under the field manager "lab".

@@ -19,7 +19,7 @@ import (
 const (
 	probeInterval = 20 * time.Millisecond
 	// readyTimeout is per component: far beyond what one needs on two cores, short of what a person would wait.
-	readyTimeout = 60 * time.Second
+	readyTimeout = 2 * time.Minute
 )
 
 // waitFor asks a URL until it answers 200.

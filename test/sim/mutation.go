@@ -14,7 +14,7 @@ import (
 type mutation struct {
 	name     string
 	rule     string // what it breaks, as the README tells it
-	from     uint64 // the seed to begin with, where the first that sees it is far
+	acts     uint64 // the seed whose acts are played at every seed's times, where few seeds have the acts that it takes
 	settings func(*routing.Settings)
 	facts    func(*routing.Facts)
 	decision func(routing.Facts, *routing.Decision)
@@ -89,8 +89,8 @@ var mutations = []mutation{
 		facts: ageSubsets},
 	{name: "shrink-early", rule: "a subset goes only after its routes have been gone for long enough",
 		facts: ageState},
-	{name: "unmarked", rule: "a subset is marked as going before it goes, and is not referred to then", from: 724879, decision: unmarked},
-	{name: "unseen-end", rule: "a rule is marked as without routes once the API server has none, not the cache alone", from: 1367963, decision: unseenEnd},
+	{name: "unmarked", rule: "a subset is marked as going before it goes, and is not referred to then", acts: 724879, decision: unmarked},
+	{name: "unseen-end", rule: "a rule is marked as without routes once the API server has none, not the cache alone", acts: 1367963, decision: unseenEnd},
 	{name: "delete-both", rule: "the VirtualService goes first, and the DestinationRule once that has settled",
 		decision: func(f routing.Facts, d *routing.Decision) {
 			d.DeleteDestinationRule = d.DeleteDestinationRule || d.DeleteVirtualService && f.DestinationRule != nil
@@ -183,10 +183,8 @@ func ageState(f *routing.Facts) {
 	istio.Remember(f.VirtualService, st)
 }
 
-// unmarked has a subset look as if it had been marked for long wherever it would be marked now. The end of a release takes no look
-// either, so that the seed that found this gets as far as it did.
+// unmarked has a subset look as if it had been marked for long wherever it would be marked now.
 func unmarked(f routing.Facts, d *routing.Decision) {
-	unseenEnd(f, d)
 	if f.VirtualService == nil || f.DestinationRule == nil || d.ApplyDestinationRule == nil {
 		return
 	}

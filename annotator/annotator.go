@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -63,9 +62,6 @@ const (
 	workers = 4
 	// stepLimit bounds one reconcile, so that an API server that hangs does not keep a worker for ever.
 	stepLimit = 30 * time.Second
-	// shortest and longest are the pauses before the next try of what failed or has to wait for somebody.
-	shortest = 10 * time.Millisecond
-	longest  = 30 * time.Second
 )
 
 // reconciler holds what observing and acting need.
@@ -81,7 +77,7 @@ type reconciler struct {
 	outages  *Outages
 	pasts    *pasts
 	metrics  *tally
-	pauses   workqueue.TypedRateLimiter[types.NamespacedName] // of Services that wait
+	pauses   *pauses[types.NamespacedName] // of Services that wait
 	// configuration is the name of the mutating webhook configuration.
 	configuration string
 }
@@ -97,12 +93,12 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	}
 	r := &reconciler{store: opts.Caches, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
 		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), memory: newMemory(), outages: opts.Outages, pasts: newPasts(),
-		metrics: newTally(), pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](shortest, longest)}
+		metrics: newTally(), pauses: newPauses[types.NamespacedName](time.Now)}
 	mesh := newMesh(opts.Caches, found)
 	warm, anyName := true, opts.Name != controllerName
 	c, err := controller.New(opts.Name, mgr, controller.Options{
 		Reconciler: r, MaxConcurrentReconciles: workers, ReconciliationTimeout: stepLimit, EnableWarmup: &warm, SkipNameValidation: &anyName,
-		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](shortest, longest)})
+		RateLimiter: newPauses[reconcile.Request](time.Now)})
 	if err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
@@ -155,7 +151,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	return reconcile.Result{RequeueAfter: decision.After}, nil
 }
 
-// again comes back after a pause that grows while nothing changes; an event comes before it.
+// again comes back after a pause that grows with the wait; an event comes before it.
 func (r *reconciler) again(key types.NamespacedName) reconcile.Result {
 	return reconcile.Result{RequeueAfter: r.pauses.When(key)}
 }

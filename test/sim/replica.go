@@ -23,7 +23,8 @@ type replica struct {
 	alive, leading bool
 	busy, again    bool
 	due            time.Duration // of the next look that is planned; 0 for none
-	pause          time.Duration
+	waiting        bool          // for something that it tries again
+	waits          time.Duration // since when
 	stopped        time.Duration // until when it stands still (SIGSTOP)
 	crash          crash
 	halt           halt
@@ -72,7 +73,7 @@ var clocks = []time.Duration{0, 0, 0, 300 * time.Millisecond, -300 * time.Millis
 // start is a new process: it lists everything and knows nothing else.
 func (r *replica) start() {
 	r.born++
-	r.alive, r.leading, r.busy, r.again, r.due, r.pause = true, false, false, false, 0, shortest
+	r.alive, r.leading, r.busy, r.again, r.due, r.waiting = true, false, false, false, 0, false
 	r.crash, r.halt, r.stopped, r.vouched = crash{}, halt{}, 0, [kinds]int64{}
 	r.since[virtualServices], r.since[destinationRules] = r.w.now, r.w.now
 	r.seen, r.echoes = map[string]time.Duration{}, map[echo]expected{}
@@ -167,7 +168,7 @@ func (r *replica) reconcile() {
 // act takes one step after the other, each a moment after the one before, and stops at the first error.
 func (r *replica) act(h *hands, steps []routing.Step, d routing.Decision) {
 	if len(steps) == 0 {
-		r.pause, r.busy = shortest, false
+		r.waiting, r.busy = false, false
 		if d.After > 0 {
 			r.look(d.After)
 		}
@@ -213,11 +214,12 @@ func (r *replica) halts() bool {
 	return true
 }
 
-// retry comes back after a pause that grows; an event comes before it.
+// retry comes back after a pause that grows with the wait; an event comes before it.
 func (r *replica) retry() {
-	wait := r.pause
-	r.pause = min(2*r.pause, longest)
-	r.look(wait)
+	if !r.waiting {
+		r.waiting, r.waits = true, r.w.now
+	}
+	r.look(min(max(shortest, r.w.now-r.waits), longest))
 }
 
 // echo and expected are annotator's: what was written is waited for in the cache, for a while.

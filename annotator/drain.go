@@ -22,22 +22,28 @@ func (c *Controller) Drain(ctx context.Context, namespace, name string) error {
 // drain is Drain; it tells whether this question has moved the traffic: of one end there may be several, as the API server asks again
 // after a conflict.
 func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, error) {
-	o, ok := c.r.store.deployments.get(namespace + "/" + name)
-	if !ok {
-		return false, nil
-	}
-	var (
-		anyMoved bool
-		longest  time.Duration
-	)
-	for _, service := range c.r.store.homes(o) {
-		moved, wait, err := c.r.drain(ctx, types.NamespacedName{Namespace: namespace, Name: service}, name)
-		if err != nil {
-			return anyMoved, fmt.Errorf("moving the traffic of Service %s/%s away from Deployment %s: %w", namespace, service, name, err)
+	anyMoved := false
+	for {
+		o, ok := c.r.store.deployments.get(namespace + "/" + name)
+		if !ok {
+			return anyMoved, nil
 		}
-		anyMoved, longest = anyMoved || moved, max(longest, wait)
+		var longest time.Duration
+		for _, service := range c.r.store.homes(o) {
+			moved, wait, err := c.r.drain(ctx, types.NamespacedName{Namespace: namespace, Name: service}, name)
+			if err != nil {
+				return anyMoved, fmt.Errorf("moving the traffic of Service %s/%s away from Deployment %s: %w", namespace, service, name, err)
+			}
+			anyMoved, longest = anyMoved || moved, max(longest, wait)
+		}
+		if longest == 0 {
+			return anyMoved, nil
+		}
+		// Meanwhile the announcement may be lost, with routes that somebody deletes, and traffic be led back: it is looked at again.
+		if err := sleep(ctx, longest); err != nil {
+			return anyMoved, err
+		}
 	}
-	return anyMoved, sleep(ctx, longest)
 }
 
 // drain writes one Service's route where that is needed, and gives how long it takes until every Envoy has it.

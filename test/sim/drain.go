@@ -50,12 +50,21 @@ func (w *world) drainFrom(r *replica, name string, until time.Duration, then fun
 			}
 		}
 	}
-	wait := w.mutation.wait(facts.Drained(routes, name, settings))
-	if left := leftBy(routes, name); left != "" && w.now+wait <= until {
-		w.after(wait, func() { w.judge.drained(left); then() })
-		return
+	done := func() {
+		if left := leftBy(routes, name); left != "" {
+			w.judge.drained(left)
+		}
+		then()
 	}
-	w.at(min(w.now+wait, until), then)
+	wait := w.mutation.wait(facts.Drained(routes, name, settings))
+	switch {
+	case wait == 0:
+		done()
+	case w.mutation.oneLook:
+		w.at(min(w.now+wait, until), done)
+	default:
+		w.at(min(w.now+wait, until), func() { w.drainFrom(r, name, until, then) })
+	}
 }
 
 // leftBy is the subset of a Deployment that routes have left; empty where they have not.

@@ -26,6 +26,7 @@ type mutation struct {
 	late        bool // what was confirmed is taken to hold for ever
 	noHold      bool
 	noDrain     bool // an end does not wait for its traffic to go
+	oneLook     bool // nor does it look again, once it has waited, whether the traffic has come back
 	scaling     bool // lifting a hold writes spec.replicas
 }
 
@@ -136,6 +137,7 @@ var mutations = []mutation{
 	{name: "stale-conditions", rule: "conditions say what has become of the annotations", decision: func(_ routing.Facts, d *routing.Decision) { d.Status = nil }},
 	{name: "leave-rule", rule: "a release leaves no trace", decision: func(_ routing.Facts, d *routing.Decision) { d.DeleteDestinationRule = false }},
 	{name: "no-drain", rule: "a deletion waits until its traffic has gone", noDrain: true},
+	{name: "one-look", rule: "a deletion waits again where its traffic has come back meanwhile", acts: 6115409, oneLook: true},
 	{name: "scale", rule: "spec.replicas is never written", scaling: true},
 }
 

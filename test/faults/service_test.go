@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -86,12 +87,16 @@ func (s story) noRoutes() error {
 	return fmt.Errorf("VirtualService: %v; DestinationRule: %v", routes, rule)
 }
 
-// A port of the Service is renamed, to another name for HTTP and to one that says nothing about the protocol.
+// A port of the Service is renamed, to another name for HTTP and to one that says nothing about the protocol. Kubernetes' own
+// EndpointSlices follow a moment later, and where istiod pushes in between, as it does on a busy machine, Envoy has no endpoint for
+// that port, with or without a release. Slices that know the next name already take that out of what is measured.
 func TestServicePortRenamed(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
 	s.canary(10)
 	for _, name := range []string{"http-web", "web"} {
+		s.endpointsToo(name)
+		time.Sleep(time.Second) // for istiod to know them
 		_, err := harness.Kube().CoreV1().Services(s.ns).Patch(ctx, "web", types.JSONPatchType,
 			[]byte(fmt.Sprintf(`[{"op":"replace","path":"/spec/ports/0/name","value":%q}]`, name)), metav1.PatchOptions{})
 		s.must(err)
@@ -101,4 +106,24 @@ func TestServicePortRenamed(t *testing.T) {
 		s.served(map[string]float64{"v1": 90, "v2": 10})
 	}
 	s.end(time.Now())
+}
+
+// endpointsToo copies the EndpointSlices of Service web under another name of their port.
+func (s story) endpointsToo(port string) {
+	s.t.Helper()
+	api := harness.Kube().DiscoveryV1().EndpointSlices(s.ns)
+	list, err := api.List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=web," + discoveryv1.LabelManagedBy + "!=test"})
+	s.must(err)
+	if len(list.Items) == 0 {
+		s.t.Fatal("Service web has no EndpointSlice")
+	}
+	for _, old := range list.Items {
+		slice := &discoveryv1.EndpointSlice{
+			ObjectMeta:  metav1.ObjectMeta{GenerateName: "web-", Labels: map[string]string{discoveryv1.LabelServiceName: "web", discoveryv1.LabelManagedBy: "test"}},
+			AddressType: old.AddressType, Endpoints: old.Endpoints, Ports: old.Ports,
+		}
+		slice.Ports[0].Name = &port
+		_, err := api.Create(ctx, slice, metav1.CreateOptions{})
+		s.must(err)
+	}
 }

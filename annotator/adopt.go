@@ -102,8 +102,8 @@ func (a *acting) repair(ctx context.Context, m release.Member) error {
 	return a.labelPods(ctx, x)
 }
 
-// adopt gives the Deployment's template and its pods the version label without a restart. Pods that carry another
-// version keep it.
+// adopt gives the Deployment's template and its pods the version label without a restart. Pods of a ReplicaSet of another
+// version keep that.
 func (a *acting) adopt(ctx context.Context, m release.Member) error {
 	x, err := a.readAdoption(ctx, m)
 	if err != nil || x.deployment.DeletionTimestamp != nil {

@@ -24,26 +24,32 @@ func (c *Controller) Drain(ctx context.Context, namespace, name string) error {
 func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, error) {
 	anyMoved := false
 	for {
-		o, ok := c.r.store.deployments.get(namespace + "/" + name)
-		if !ok {
-			return anyMoved, nil
-		}
-		var longest time.Duration
-		for _, service := range c.r.store.homes(o) {
-			moved, wait, err := c.r.drain(ctx, types.NamespacedName{Namespace: namespace, Name: service}, name)
-			if err != nil {
-				return anyMoved, fmt.Errorf("moving the traffic of Service %s/%s away from Deployment %s: %w", namespace, service, name, err)
-			}
-			anyMoved, longest = anyMoved || moved, max(longest, wait)
-		}
-		if longest == 0 {
-			return anyMoved, nil
+		moved, wait, err := c.moveAway(ctx, namespace, name)
+		anyMoved = anyMoved || moved
+		if err != nil || wait == 0 {
+			return anyMoved, err
 		}
 		// Meanwhile the announcement may be lost, with routes that somebody deletes, and traffic be led back: it is looked at again.
-		if err := sleep(ctx, longest); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return anyMoved, err
 		}
 	}
+}
+
+// moveAway writes the routes of the Deployment's Services where that is needed, and gives how long it takes until every Envoy has them.
+func (c *Controller) moveAway(ctx context.Context, namespace, name string) (anyMoved bool, longest time.Duration, err error) {
+	o, ok := c.r.store.deployments.get(namespace + "/" + name)
+	if !ok {
+		return false, 0, nil
+	}
+	for _, service := range c.r.store.homes(o) {
+		moved, wait, err := c.r.drain(ctx, types.NamespacedName{Namespace: namespace, Name: service}, name)
+		if err != nil {
+			return anyMoved, 0, fmt.Errorf("moving the traffic of Service %s/%s away from Deployment %s: %w", namespace, service, name, err)
+		}
+		anyMoved, longest = anyMoved || moved, max(longest, wait)
+	}
+	return anyMoved, longest, nil
 }
 
 // drain writes one Service's route where that is needed, and gives how long it takes until every Envoy has it.

@@ -177,16 +177,17 @@ func TestPodsAreLabelledBeforeTheirRolloutIsStopped(t *testing.T) {
 		}
 	})
 	harness.WaitProgrammed(t, s.namespace, "web-v2", "canary 10% of web")
-	for name, version := range map[string]string{"web": "web", "web-v2": "v2"} {
+	versions := map[string]string{"web": "web", "web-v2": "v2"}
+	for name, version := range versions {
 		harness.WaitDeployment(t, s.namespace, name, "its template has the label", func(d *appsv1.Deployment) bool {
 			return d.Spec.Template.Labels["version"] == version && !d.Spec.Paused && d.Status.ObservedGeneration == d.Generation
 		})
 	}
 	blocked.Store(true)
-	for _, name := range []string{"web", "web-v2"} {
+	for name := range versions {
 		s.patch(name, `{"spec":{"template":{"metadata":{"labels":{"version":null}}}}}`)
 	}
-	for name, version := range map[string]string{"web": "web", "web-v2": "v2"} {
+	for name, version := range versions {
 		harness.Eventually(t, "the pods of "+name+" have the label that their Deployment lost", func() error {
 			all := harness.PodUIDs(t, s.namespace, "release="+name)
 			labelled := harness.PodUIDs(t, s.namespace, "release="+name+",version="+version)
@@ -203,7 +204,7 @@ func TestPodsAreLabelledBeforeTheirRolloutIsStopped(t *testing.T) {
 		}
 	}
 	blocked.Store(false)
-	for _, name := range []string{"web", "web-v2"} {
+	for name := range versions {
 		harness.WaitDeployment(t, s.namespace, name, "it has its label back", func(d *appsv1.Deployment) bool {
 			return d.Spec.Template.Labels["version"] != "" && !d.Spec.Paused
 		})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -160,34 +159,18 @@ func transition(d *appsv1.Deployment, kind string) metav1.Time {
 	return metav1.Time{}
 }
 
-// A change of weight is one write of the VirtualService and one of the status, at once.
-func TestWeightIsWrittenAtOnce(t *testing.T) {
+// A change of weight is one write of the VirtualService and one of the status. How soon, make bench measures.
+func TestWeightIsTwoWrites(t *testing.T) {
 	s := open(t)
 	s.canary()
 	c := start(t, s.namespace, unlimited, nil)
 	harness.WaitProgrammed(t, s.namespace, "web-v2", "canary 10% of web")
 	s.quiet(c)
-	watch, err := harness.Istio().NetworkingV1().VirtualServices(s.namespace).Watch(context.Background(), metav1.ListOptions{ResourceVersion: s.routes().ResourceVersion})
-	s.must(err)
-	defer watch.Stop()
 	writes := c.writes.made.Load()
 	const changes = 40
-	var took []time.Duration
 	for i := range changes {
-		begin := time.Now()
 		s.patch("web-v2", fmt.Sprintf(`{"metadata":{"annotations":{"grayscale.dev/weight":"%d"}}}`, 20+i))
-		select {
-		case <-watch.ResultChan():
-			took = append(took, time.Since(begin))
-		case <-time.After(harness.Patience):
-			t.Fatal("no write of the VirtualService")
-		}
 		harness.WaitCondition(t, s.namespace, "web-v2", "grayscale.dev/Programmed", "True", fmt.Sprintf("canary %d%%", 20+i))
-	}
-	slices.Sort(took)
-	t.Logf("annotate (with its own round trip) -> VirtualService seen: p50 %s, max %s", took[changes/2], took[changes-1])
-	if p50 := took[changes/2]; p50 > 100*time.Millisecond {
-		t.Errorf("p50 is %s, want at most 100 ms on any machine (15 ms on a quiet one)", p50)
 	}
 	if n := c.writes.made.Load() - writes; n != 2*changes {
 		t.Errorf("%d writes for %d changes, want two each", n, changes)

@@ -21,7 +21,7 @@ const (
 	// admissionRate is in questions per second.
 	admissionRate = 200
 	// mostAtOnce bounds those under way: a machine that cannot answer so many in a second would only make them wait for longer.
-	mostAtOnce = 100
+	mostAtOnce = 20
 )
 
 // Every replica of grayscale is replaced while failurePolicy is Fail, Deployments are admitted, and a canary gets more.

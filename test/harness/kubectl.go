@@ -7,13 +7,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Kubectl runs kubectl as a user would and returns what it printed, warnings included. stdin may be empty. A non-zero
-// exit fails the test.
+// exit fails the test. Who replaces does so again after a conflict: kubectl reads the resourceVersion first, and whoever
+// writes a status in between makes it stale.
 func Kubectl(t testing.TB, stdin string, args ...string) string {
 	t.Helper()
 	out, err := TryKubectl(t, stdin, args...)
+	for limit := time.Now().Add(Patience); err != nil && args[0] == "replace" && strings.Contains(out, "(Conflict)") && time.Now().Before(limit); {
+		out, err = TryKubectl(t, stdin, args...)
+	}
 	if err != nil {
 		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}

@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"k8s.io/client-go/util/retry"
 )
 
 // Kubectl runs kubectl as a user would and returns what it printed, warnings included. stdin may be empty. A non-zero
@@ -15,10 +16,12 @@ import (
 // writes a status in between makes it stale.
 func Kubectl(t testing.TB, stdin string, args ...string) string {
 	t.Helper()
-	out, err := TryKubectl(t, stdin, args...)
-	for limit := time.Now().Add(Patience); err != nil && args[0] == "replace" && strings.Contains(out, "(Conflict)") && time.Now().Before(limit); {
+	var out string
+	conflict := func(error) bool { return args[0] == "replace" && strings.Contains(out, "(Conflict)") }
+	err := retry.OnError(retry.DefaultBackoff, conflict, func() (err error) {
 		out, err = TryKubectl(t, stdin, args...)
-	}
+		return err
+	})
 	if err != nil {
 		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}

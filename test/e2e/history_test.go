@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -40,6 +41,30 @@ func (h history) departures(version string) int {
 			n++
 		}
 		was = is
+	}
+	return n
+}
+
+// readySpells is how often a version has had a ready pod for at least so long, the spell that lasts now included.
+func (h history) readySpells(version string, atLeast time.Duration) int {
+	h.t.Helper()
+	n, ready := 0, map[string]bool{}
+	var since time.Time
+	for _, w := range h.Writes(func(w harness.Write) bool { return w.Kind == "pods" }) {
+		was := len(ready) > 0
+		delete(ready, w.Name)
+		if w.Ready && w.Version == version {
+			ready[w.Name] = true
+		}
+		switch is := len(ready) > 0; {
+		case is && !was:
+			since = w.At
+		case was && !is && w.At.Sub(since) >= atLeast:
+			n++
+		}
+	}
+	if len(ready) > 0 && time.Since(since) >= atLeast {
+		n++
 	}
 	return n
 }

@@ -17,6 +17,10 @@ import (
 
 	networking "istio.io/api/networking/v1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+
+	"grayscale.dev/grayscale/routing/release"
 )
 
 // Write is one write to an object of a namespace, as etcd has it.
@@ -27,6 +31,8 @@ type Write struct {
 	Deleted    bool
 	Weights    map[string]int32 // of a VirtualService's first HTTP route, by subset
 	Subsets    []string         // of a DestinationRule
+	Version    string           // of a pod, by its label
+	Ready      bool             // of a pod, by its condition
 }
 
 // Breach is a time in which a VirtualService named a subset that the DestinationRule of the same name did not have.
@@ -164,6 +170,8 @@ func (h *History) take(key64, value64 string, w Write) error {
 		err = h.takeRoutes(&w, value)
 	case w.Kind == "destinationrules":
 		err = h.takeSubsets(&w, value)
+	case w.Kind == "pods" && !w.Deleted:
+		err = takePod(&w, value)
 	}
 	h.writes = append(h.writes, w)
 	h.judge(w)
@@ -226,6 +234,18 @@ func (h *History) takeSubsets(w *Write, value []byte) error {
 		w.Subsets = append(w.Subsets, s.Name)
 	}
 	h.subsets[w.Name] = w.Subsets
+	return nil
+}
+
+func takePod(w *Write, value []byte) error {
+	var pod corev1.Pod
+	if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(value, nil, &pod); err != nil {
+		return fmt.Errorf("pod %s: %w", w.Name, err)
+	}
+	w.Version = pod.Labels[release.VersionLabel]
+	w.Ready = slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 	return nil
 }
 

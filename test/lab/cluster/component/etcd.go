@@ -60,7 +60,5 @@ func etcdConfig(dir, client, peer string) (*embed.Config, error) {
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
 	config.UnsafeNoFsync = true
 	config.LogLevel, config.LogOutputs = "warn", []string{"stderr"}
-	// A lone member needs no patience before it elects itself.
-	config.TickMs, config.ElectionMs = 10, 100
 	return config, nil
 }

@@ -19,8 +19,6 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes/scheme"
-
-	"grayscale.dev/grayscale/routing/release"
 )
 
 // Write is one write to an object of a namespace, as etcd has it.
@@ -242,7 +240,7 @@ func takePod(w *Write, value []byte) error {
 	if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(value, nil, &pod); err != nil {
 		return fmt.Errorf("pod %s: %w", w.Name, err)
 	}
-	w.Version = pod.Labels[release.VersionLabel]
+	w.Version = pod.Labels["version"]
 	w.Ready = slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})

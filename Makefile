@@ -60,6 +60,11 @@ test-unit: $(TOOLS)/gotestsum $(TOOLS)/helm $(TOOLS)/promtool ## Run the tests t
 test-e2e: lab build certmanager $(TOOLS)/gotestsum $(TOOLS)/helm $(TOOLS)/promtool ## Run the tests on the lab: API-server and end-to-end; RUN=regexp chooses
 	@hack/test.sh lab $(if $(RUN),-run '$(RUN)')
 
+.PHONY: soak
+soak: lab build ## Rotate the webhook's CA a thousand times under admissions, and simulate for an hour: what a night is for
+	@go test ./test/certificates -run 'TestRotations$$' -rotations 1000 -count 1 -timeout 2h -v
+	@$(MAKE) --no-print-directory sim FOR=1h SEED=$$(date +%s)
+
 .PHONY: sim
 sim: ## Try seeded schedules of acts and faults on a simulated cluster; SEED=n begins there, FOR=10m lasts so long
 	@go test ./test/sim -run TestSim -sim.seed=$(or $(SEED),0) -sim.for=$(or $(FOR),1m) -timeout 0 -v

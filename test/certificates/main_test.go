@@ -152,7 +152,7 @@ func bundles() (map[string][]byte, error) {
 	return out, nil
 }
 
-// soon is harness.Eventually for what is a matter of milliseconds, a thousand times over. Each look shakes hands with every replica:
+// soon is harness.Eventually for what is a matter of milliseconds, many times over. Each look shakes hands with every replica:
 // looked more often, they would take the processors from what they wait for.
 func soon(t *testing.T, what string, check func() error) {
 	t.Helper()

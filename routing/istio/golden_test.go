@@ -50,6 +50,8 @@ func examples() map[string]example {
 	return map[string]example{
 		"http":         {About: "one HTTP port, 80", Service: service(web)},
 		"http-8080":    {About: "one HTTP port, not 80", Service: service(release.Port{Name: "http-web", Number: 8080})},
+		"http-9080":    {About: "one HTTP port, Bookinfo's", Service: service(release.Port{Name: "http", Number: 9080})},
+		"http-5000":    {About: "one HTTP port, helloworld's, beside one for connections", Service: service(release.Port{Name: "http", Number: 5000}, release.Port{Name: "tcp-x", Number: 9000})},
 		"http-twice":   {About: "two HTTP ports", Service: service(web, release.Port{Name: "http-admin", Number: 8080})},
 		"grpc":         {About: "gRPC", Service: service(release.Port{Name: "grpc", Number: 9090})},
 		"h2c":          {About: "HTTP/2 by Kubernetes' own word", Service: service(release.Port{Name: "api", Number: 9090, AppProtocol: "kubernetes.io/h2c"})},

@@ -13,16 +13,16 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-const (
-	// routeName is what Istio calls the route of a host without a VirtualService: with it, access logs and EnvoyFilters
-	// that go by the name see no difference (istio pilot/pkg/networking/core/route/route.go, DefaultRouteName).
-	routeName = "default"
-	// proxyPort is the only port that clients reach through a sidecar's HTTP proxy.
-	proxyPort = 80
-)
+// routeName is what Istio calls the route of a host without a VirtualService: with it, access logs and EnvoyFilters
+// that go by the name see no difference (istio pilot/pkg/networking/core/route/route.go, DefaultRouteName).
+const routeName = "default"
 
 // VirtualService is the whole object that asks Envoy for the traffic and remembers the state. current is the one in the
 // cluster or nil; its resourceVersion is kept, so that what was decided from a stale copy is refused.
+//
+// A route names its port only where another one could take its place. Without a name every client follows it: istiod
+// leaves routes with a port out of what a sidecar serves as an HTTP proxy (istio
+// pilot/pkg/networking/core/route/route.go, TranslateRoute).
 func VirtualService(s release.Service, domain string, t release.Traffic, st release.State, current *networkingv1.VirtualService) *networkingv1.VirtualService {
 	vs := &networkingv1.VirtualService{TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "VirtualService"}, ObjectMeta: objectMeta(s, st)}
 	if current != nil {
@@ -39,12 +39,24 @@ func VirtualService(s release.Service, domain string, t release.Traffic, st rele
 			vs.Spec.Tcp = append(vs.Spec.Tcp, to.connections(t))
 		}
 	}
-	if routes := vs.Spec.Http; len(routes) == 1 && routes[0].Match[0].Port == proxyPort {
-		// Envoys that are used as an HTTP proxy know no ports, so that they follow only a route without one. Beside
-		// routes for other ports it would take their traffic as well; on other ports than 80 no proxy finds the host.
-		routes[0].Match = nil
+	if len(vs.Spec.Http) == 1 {
+		vs.Spec.Http[0].Match = nil
+	}
+	if len(vs.Spec.Tcp) == 1 && seen(s.Ports) == 1 {
+		vs.Spec.Tcp[0].Match = nil
 	}
 	return vs
+}
+
+// seen is how many of the ports Envoy sees.
+func seen(ports []release.Port) int {
+	n := 0
+	for _, p := range ports {
+		if kindOf(p) != unrouted {
+			n++
+		}
+	}
+	return n
 }
 
 // target is one port of the Service.

@@ -53,31 +53,43 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// TestPortMatch: only a lone route for port 80 goes without a port, for the sake of clients of HTTP proxies.
+// TestPortMatch: the only route of its kind names no port, unless it is for connections and there are other ports.
 func TestPortMatch(t *testing.T) {
 	for _, c := range []struct {
-		ports []release.Port
-		want  []uint32 // 0: without a match
+		ports     []release.Port
+		http, tcp []uint32 // 0: without a match
 	}{
-		{[]release.Port{{Name: "http", Number: 80}}, []uint32{0}},
-		{[]release.Port{{Name: "http", Number: 80}, {Name: "tcp", Number: 90}, {Name: "http", Number: 53, Protocol: "UDP"}}, []uint32{0}},
-		{[]release.Port{{Name: "http", Number: 8080}}, []uint32{8080}},
-		{[]release.Port{{Name: "http", Number: 80}, {Name: "grpc", Number: 90}}, []uint32{80, 90}},
-		{[]release.Port{{Name: "http", Number: 80}, {Number: 90}}, []uint32{80, 90}},
+		{[]release.Port{{Name: "http", Number: 80}}, []uint32{0}, nil},
+		{[]release.Port{{Name: "http", Number: 80}, {Name: "tcp", Number: 90}, {Name: "http", Number: 53, Protocol: "UDP"}}, []uint32{0}, []uint32{90}},
+		{[]release.Port{{Name: "http", Number: 9080}}, []uint32{0}, nil},
+		{[]release.Port{{Name: "tcp", Number: 90}}, nil, []uint32{0}},
+		{[]release.Port{{Name: "tcp", Number: 53}, {Name: "dns", Number: 53, Protocol: "UDP"}}, nil, []uint32{0}},
+		{[]release.Port{{Name: "tcp", Number: 90}, {Name: "redis", Number: 91}}, nil, []uint32{90, 91}},
+		{[]release.Port{{Name: "tcp", Number: 90}, {Name: "https", Number: 443}}, nil, []uint32{90}},
+		{[]release.Port{{Number: 9080}}, []uint32{0}, []uint32{0}},
+		{[]release.Port{{Number: 9080}, {Name: "tcp", Number: 90}}, []uint32{0}, []uint32{9080, 90}},
+		{[]release.Port{{Name: "http", Number: 80}, {Name: "grpc", Number: 90}}, []uint32{80, 90}, nil},
+		{[]release.Port{{Name: "http", Number: 80}, {Number: 90}}, []uint32{80, 90}, []uint32{90}},
 	} {
 		vs := istio.VirtualService(service(c.ports...), domain, only("v1"), release.State{}, nil)
-		var got []uint32
+		var http, tcp []uint32
 		for _, r := range vs.Spec.Http {
-			if len(r.Match) == 0 {
-				got = append(got, 0)
-				continue
-			}
-			got = append(got, r.Match[0].Port)
+			http = append(http, portOf(r.Match))
 		}
-		if !slices.Equal(got, c.want) {
-			t.Errorf("%+v: matches %v, want %v", c.ports, got, c.want)
+		for _, r := range vs.Spec.Tcp {
+			tcp = append(tcp, portOf(r.Match))
+		}
+		if !slices.Equal(http, c.http) || !slices.Equal(tcp, c.tcp) {
+			t.Errorf("%+v: matches %v for requests and %v for connections, want %v and %v", c.ports, http, tcp, c.http, c.tcp)
 		}
 	}
+}
+
+func portOf[M interface{ GetPort() uint32 }](matches []M) uint32 {
+	if len(matches) == 0 {
+		return 0
+	}
+	return matches[0].GetPort()
 }
 
 // traffic draws what the engine may ask for: weights that add up, mirrors beside them.

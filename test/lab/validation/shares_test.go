@@ -3,6 +3,7 @@ package validation
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -11,7 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/networking/util"
+	"istio.io/istio/pilot/pkg/simulation"
 	"istio.io/istio/pilot/test/xds"
 	"istio.io/istio/pilot/test/xdstest"
 	"istio.io/istio/pkg/config/kube"
@@ -45,26 +48,52 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// TestSharesThroughAnHTTPProxy: a client that uses its sidecar as an HTTP proxy reaches port 80 alone, and is given the
-// shares that others get where that is the Service's only port for requests. With several such ports Istio cannot
-// tell them apart there; then such a client goes on as before.
+// TestSharesThroughAnHTTPProxy: a client that uses its sidecar as an HTTP proxy is given the shares that others get where
+// the Service has one port for requests. With several such ports Istio cannot tell them apart there; then such a client
+// goes on as before.
 func TestSharesThroughAnHTTPProxy(t *testing.T) {
-	for name, followed := range map[string]bool{"http": true, "sniffed-80": true, "root-rule": true, "http-twice": false, "many": false} {
-		e := examples(t)[name]
+	for _, c := range []struct {
+		name     string
+		port     int32
+		followed bool
+	}{
+		{"http", 80, true}, {"sniffed-80", 80, true}, {"root-rule", 80, true}, {"http-9080", 9080, true}, {"http-5000", 5000, true},
+		{"sniffed", 8080, true}, {"grpc", 9090, true}, {"http-twice", 80, false}, {"many", 80, false},
+	} {
+		e := examples(t)[c.name]
 		a := e.Routes[1]
 		s := istiod(t, e.object(), append(e.others(t), e.rule(t), a.routes(t))...)
-		want, _ := a.wanted(e, t, 80)
-		if !followed {
-			want = map[string]uint32{cluster(80, ""): 10000}
+		want, _ := a.wanted(e, t, c.port)
+		if !c.followed {
+			want = map[string]uint32{cluster(c.port, ""): 10000}
 		}
-		var proxied []*routev3.RouteConfiguration
-		for _, config := range s.Routes(s.SetupProxy(proxyClient("shop"))) {
-			if config.Name == "http_proxy" {
-				proxied = append(proxied, config)
-			}
+		if got, _ := requestsThrough(t, proxied(t, s), c.port); !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", c.name, got, want)
 		}
-		if got, _ := requestsThrough(t, proxied, 80); !maps.Equal(got, want) {
-			t.Errorf("%s: %v, want %v", name, got, want)
+	}
+}
+
+// proxied are the routes of a sidecar's HTTP proxy.
+func proxied(t *testing.T, s *xds.FakeDiscoveryServer) []*routev3.RouteConfiguration {
+	t.Helper()
+	return slices.DeleteFunc(s.Routes(s.SetupProxy(proxyClient("shop"))), func(c *routev3.RouteConfiguration) bool {
+		return c.Name != model.RDSHttpProxy
+	})
+}
+
+// TestAnHTTPProxyFindsPort80 is Istio's limit, with or without a VirtualService: its HTTP proxy ignores the port in the Host
+// while the names of other ports than 80 have one, so that none of these is found. The lab repairs that for its clients.
+func TestAnHTTPProxyFindsPort80(t *testing.T) {
+	for name, c := range map[string]struct {
+		port int32
+		want string
+	}{"http": {80, cluster(80, stable)}, "http-9080": {9080, util.PassthroughCluster}} {
+		e := examples(t)[name]
+		s := istiod(t, e.object(), e.rule(t), e.Routes[0].routes(t))
+		got := simulation.NewSimulation(t, s, s.SetupProxy(proxyClient("shop"))).Run(simulation.Call{Address: "127.0.0.1", Port: 15080,
+			HostHeader: fmt.Sprintf("%s:%d", fqdn, c.port), Protocol: simulation.HTTP, CallMode: simulation.CallModeOutbound})
+		if got.ClusterMatched != c.want {
+			t.Errorf("%s: cluster %q, error %v; want %q", name, got.ClusterMatched, got.Error, c.want)
 		}
 	}
 }

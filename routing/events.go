@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -32,6 +33,7 @@ func (d *deciding) announce(next release.State) {
 			fmt.Sprintf("Service %s is pinned to stable version %s", service, next.Stable.Version))
 	case d.cast.Promoted || next.Stable != before.Stable && before.Stable.Deployment != "":
 		d.event(next.Stable.Deployment, eventNormal, "Promoted", fmt.Sprintf("version %s is stable behind Service %s now", next.Stable.Version, service))
+	case istio.NamesPorts(d.facts.VirtualService, d.out.ApplyVirtualService):
 	case reflect.DeepEqual(next.Traffic, before.Traffic) && sameHolders(next, before) && maps.Equal(next.Leaving, before.Leaving):
 		d.event(next.Stable.Deployment, eventWarning, "RoutesRestored",
 			fmt.Sprintf("the VirtualService of Service %s was edited by somebody else and says again what the annotations ask for", service))

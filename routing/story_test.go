@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -36,6 +37,7 @@ type step struct {
 	Leaving  []string                      `json:"leaving,omitempty"` // the API server asks about their end
 	Unroute  bool                          `json:"unroute,omitempty"`
 	Edit     []release.Weight              `json:"edit,omitempty"`
+	Earlier  bool                          `json:"earlier,omitempty"` // an earlier grayscale wrote the routes: each names its port
 	Istio    *bool                         `json:"istio,omitempty"`
 }
 
@@ -106,6 +108,15 @@ func (s step) happen(f *routing.Facts) {
 	}
 	if s.Istio != nil {
 		f.IstioMissing = !*s.Istio
+	}
+	if s.Earlier {
+		f.VirtualService = f.VirtualService.DeepCopy()
+		for _, r := range f.VirtualService.Spec.Http {
+			r.Match = []*v1alpha3.HTTPMatchRequest{{Port: r.Route[0].Destination.Port.Number}}
+		}
+		for _, r := range f.VirtualService.Spec.Tcp {
+			r.Match = []*v1alpha3.L4MatchAttributes{{Port: r.Route[0].Destination.Port.Number}}
+		}
 	}
 	for i, w := range s.Edit {
 		f.VirtualService = f.VirtualService.DeepCopy()

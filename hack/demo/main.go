@@ -18,7 +18,7 @@ import (
 func main() {
 	root := flag.String("root", ".", "the repository's root")
 	keep := flag.Bool("keep", false, "leave the lab running at the end")
-	port := flag.Int("base-port", 0, "first of the ports that the lab uses; 0 takes free ones")
+	port := flag.Int("base-port", 0, "first of the ports that the lab uses, all under 32768; 0 takes free ones")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -91,6 +91,15 @@ func up(o Options) (*lab, error) {
 	return l, nil
 }
 
+// Binary is the path of one of the repository's binaries, bin/<name>, for tests that start it themselves.
+func Binary(name string) string {
+	root, err := repository()
+	if err != nil {
+		panic(err) // the tests do not run inside the repository
+	}
+	return filepath.Join(root, "bin", name)
+}
+
 // start runs the lab in the foreground of a goroutine: the kernel ends it with this process, however that dies.
 func (l *lab) start(args []string) error {
 	output, err := os.Create(filepath.Join(l.Dir, "up.log"))

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"net"
 	"strconv"
 	"strings"
@@ -44,20 +45,43 @@ func TestPortsAreDistinct(t *testing.T) {
 }
 
 func TestTakenBasePortIsNamed(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	taken := listener.Addr().(*net.TCPAddr).Port
-	_, err = choosePorts(taken, "127.20.0.1")
-	if err == nil || !strings.Contains(err.Error(), strconv.Itoa(taken)) || !strings.Contains(err.Error(), "--base-port") {
-		t.Errorf("base port %d is taken: error %v; want one that names the port and the flag", taken, err)
+	taken := take(t, "127.0.0.1")
+	_, err := choosePorts(taken, "127.20.0.1")
+	for _, what := range []string{strconv.Itoa(taken), "mesh-envoy", "--base-port"} {
+		if err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("base port %d is taken: error %v; want one that names %s", taken, err, what)
+		}
 	}
 }
 
+// A component that dies as its port was taken meanwhile is told by the port.
+func TestPortTakenMeanwhileIsNamed(t *testing.T) {
+	l := &lab{dir: directory(t.TempDir()), ports: ports{host: "127.0.0.1", etcdPeer: take(t, "127.0.0.1")}}
+	dead := death{component: "etcd", err: errors.New("exit status 1")}
+	if err := l.startAgain(dead); err == nil || !strings.Contains(err.Error(), strconv.Itoa(l.ports.etcdPeer)) || !strings.Contains(err.Error(), "etcd (peers)") {
+		t.Errorf("error %v; want one that names port %d and what it is for", err, l.ports.etcdPeer)
+	}
+	dead.component = "istiod" // none of whose ports is taken
+	if err := l.startAgain(dead); !errors.Is(err, dead.err) {
+		t.Errorf("error %v; want %v", err, dead.err)
+	}
+}
+
+// take occupies a port under 32768.
+func take(t *testing.T, host string) int {
+	t.Helper()
+	for port := autoLast; port < lowestEphemeral-portCount; port++ {
+		if listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
+			t.Cleanup(func() { _ = listener.Close() })
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
 func TestBasePortBounds(t *testing.T) {
-	for _, base := range []int{-1, 65536 - portCount + 1, 70000} {
+	for _, base := range []int{-1, lowestEphemeral - portCount + 1, 70000} {
 		if _, err := choosePorts(base, "127.20.0.1"); err == nil {
 			t.Errorf("base port %d was accepted", base)
 		}

@@ -42,7 +42,7 @@ func upCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.Dir, "dir", "", "directory for the lab's files")
-	flags.IntVar(&o.BasePort, "base-port", 0, "first of "+strconv.Itoa(portCount)+" ports on 127.0.0.1; 0 takes free ones on an address of the lab's own")
+	flags.IntVar(&o.BasePort, "base-port", 0, "first of "+strconv.Itoa(portCount)+" ports on 127.0.0.1, all under "+strconv.Itoa(lowestEphemeral)+"; 0 takes free ones on an address of the lab's own")
 	flags.DurationVar(&o.IstioDebounce, "istio-debounce", 10*time.Millisecond, "how long istiod waits for further changes before it pushes (Istio's default is 100ms)")
 	flags.DurationVar(&o.PodGrace, "pod-grace", 3*time.Second, "how long a deleted pod goes on serving")
 	flags.StringVar(&o.Grayscale, "grayscale", "", "binary of grayscale to install at once")

@@ -30,10 +30,10 @@ func (l *lab) mesh(ctx context.Context, config *rest.Config) error {
 	}
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error {
-		return l.await(ctx, "mesh-envoy", l.ports.url("http", l.ports.meshAdmin)+"/ready", "curl -x "+l.ports.url("http", l.ports.meshProxy)+" http://SERVICE.default.svc.cluster.local/")
+		return l.awaitEnvoy(ctx, "mesh-envoy", l.ports.meshAdmin, l.ports.meshProxy, "curl -x "+l.ports.url("http", l.ports.meshProxy)+" http://SERVICE.default.svc.cluster.local/")
 	})
 	all.Go(func() error {
-		return l.await(ctx, "gateway-envoy", l.ports.url("http", l.ports.gatewayAdmin)+"/ready", l.ports.url("http", l.ports.gateway))
+		return l.awaitEnvoy(ctx, "gateway-envoy", l.ports.gatewayAdmin, l.ports.gateway, l.ports.url("http", l.ports.gateway))
 	})
 	return all.Wait()
 }

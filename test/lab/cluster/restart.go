@@ -84,6 +84,9 @@ func (l *lab) mind(ctx context.Context, cancel context.CancelCauseFunc) {
 func (l *lab) startAgain(dead death) error {
 	request := l.dir.restart(dead.component)
 	if _, err := os.Stat(request); err != nil {
+		if taken := l.ports.firstTaken(rolesOf(dead.component)); taken != nil {
+			return taken // it says more than that the component ended
+		}
 		return dead.err
 	}
 	if err := dead.again(); err != nil {

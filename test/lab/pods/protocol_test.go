@@ -33,6 +33,7 @@ func TestSpeaksTCP(t *testing.T) {
 		"other port":                       {"", []*corev1.Service{service(web, corev1.ServicePort{Name: "tcp", Port: 80, TargetPort: intstr.FromInt32(9090)})}, false},
 		"other Pods":                       {"", []*corev1.Service{service(map[string]string{"app": "db"}, tcpByName)}, false},
 		"no selector":                      {"", []*corev1.Service{service(nil, tcpByName)}, false},
+		"UDP on the same port":             {"", []*corev1.Service{service(web, corev1.ServicePort{Name: "dns", Protocol: corev1.ProtocolUDP, Port: 80, TargetPort: intstr.FromInt32(8080)})}, false},
 	} {
 		port := corev1.ContainerPort{Name: c.containerPort, ContainerPort: 8080, Protocol: corev1.ProtocolTCP}
 		pod := &corev1.Pod{
@@ -40,7 +41,9 @@ func TestSpeaksTCP(t *testing.T) {
 			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Ports: []corev1.ContainerPort{port}}}},
 		}
 		for _, s := range c.services {
-			s.Spec.Ports[0].Protocol = corev1.ProtocolTCP
+			if s.Spec.Ports[0].Protocol == "" {
+				s.Spec.Ports[0].Protocol = corev1.ProtocolTCP
+			}
 		}
 		if got := speaksTCP(pod, port, c.services); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)

@@ -11,15 +11,17 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/release"
 )
 
 // Caches are what grayscale knows of the cluster: all Deployments, pods and Services, and Istio's objects while the API server
@@ -174,9 +176,6 @@ func (c *Caches) forgetRoutes() {
 	}
 }
 
-// errNotKept is met by whoever asks for a kind that is not kept.
-var errNotKept = errors.New("grayscale keeps no such objects")
-
 // confined fails for a namespace that grayscale is not told to look after.
 func (c *Caches) confined(namespace string) error {
 	if c.namespaces[0] == metav1.NamespaceAll || slices.Contains(c.namespaces, namespace) {
@@ -185,43 +184,19 @@ func (c *Caches) confined(namespace string) error {
 	return fmt.Errorf("grayscale is confined to namespaces, and %q is none of them", namespace)
 }
 
-// Get reads a VirtualService, as client.Reader does; while the API server serves none, there is none.
-func (c *Caches) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
-	if err := c.confined(key.Namespace); err != nil {
-		return err
+// Services are those of a namespace. It waits for them while they are still being filled in.
+func (c *Caches) Services(ctx context.Context, namespace string) ([]release.Service, error) {
+	if err := errors.Join(c.confined(namespace), full(ctx, c.feeds)); err != nil {
+		return nil, err
 	}
-	vs, ok := into.(*networkingv1.VirtualService)
-	if !ok {
-		return fmt.Errorf("%T: %w", into, errNotKept)
-	}
-	if r := c.routes.Load(); r != nil {
-		if found, ok := r.virtualServices.get(key.String()); ok {
-			found.DeepCopyInto(vs)
-			return nil
-		}
-	}
-	return apierrors.NewNotFound(schema.GroupResource{Group: networkingv1.GroupName, Resource: "virtualservices"}, key.Name)
+	return plain(c.services.under(byNamespace, namespace)), nil
 }
 
-// List reads the Deployments or the Services of a namespace, as client.Reader does, and waits for them while they are still
-// being filled in.
-func (c *Caches) List(ctx context.Context, into client.ObjectList, opts ...client.ListOption) error {
-	options := client.ListOptions{}
-	options.ApplyOptions(opts)
-	if err := errors.Join(c.confined(options.Namespace), full(ctx, c.feeds)); err != nil {
-		return err
+// Facts are what the controller would decide about a Service from, but for the times in it: those are known to the
+// controller alone. It waits for all that while it is still being filled in.
+func (c *Caches) Facts(ctx context.Context, namespace, service string) (routing.Facts, error) {
+	if err := errors.Join(c.confined(namespace), full(ctx, c.feeds)); err != nil {
+		return routing.Facts{}, err
 	}
-	switch list := into.(type) {
-	case *appsv1.DeploymentList:
-		for _, d := range c.deployments.under(byNamespace, options.Namespace) {
-			list.Items = append(list.Items, *d)
-		}
-	case *corev1.ServiceList:
-		for _, s := range c.services.under(byNamespace, options.Namespace) {
-			list.Items = append(list.Items, *s)
-		}
-	default:
-		return fmt.Errorf("%T: %w", into, errNotKept)
-	}
-	return nil
+	return c.gather(types.NamespacedName{Namespace: namespace, Name: service}, nil).facts, nil
 }

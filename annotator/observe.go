@@ -24,40 +24,52 @@ type sight struct {
 	deployments map[string]*appsv1.Deployment
 }
 
-// observe gathers everything that the caches know about one Service. A key without a name stands for the Deployments of
-// the namespace that lead to no Service.
+// observe gathers everything that the caches know about one Service, and since when. A key without a name stands for the
+// Deployments of the namespace that lead to no Service.
 func (r *reconciler) observe(key types.NamespacedName) sight {
+	now := r.now().UTC()
+	s := r.store.gather(key, func(known []*corev1.Pod) map[types.UID]time.Time { return r.memory.watched(key, now, known) })
+	s.facts.Now = now
+	if !s.facts.IstioMissing && !s.facts.Service.Missing {
+		s.facts.RoutesSince = r.since(key, kindVirtualService, versionOf(s.facts.VirtualService), now)
+		s.facts.RuleSince = r.since(key, kindDestinationRule, versionOf(s.facts.DestinationRule), now)
+	}
+	return s
+}
+
+// gather is observe but for times. watched tells since when pods have been seen ready; nil where that does not matter.
+func (c *Caches) gather(key types.NamespacedName, watched func([]*corev1.Pod) map[types.UID]time.Time) sight {
 	s := sight{deployments: map[string]*appsv1.Deployment{}}
-	s.facts.Now = r.now().UTC()
 	s.facts.Service = release.Service{Namespace: key.Namespace, Name: key.Name, Missing: true}
-	if svc, ok := r.store.service(key.Namespace, key.Name); ok {
+	if svc, ok := c.service(key.Namespace, key.Name); ok {
 		s.facts.Service = cluster.Service(svc)
 	}
-	s.facts.Seen = r.store.seen(key.Namespace)
+	s.facts.Seen = c.seen(key.Namespace)
 	var known []*corev1.Pod
 	pods := map[string][]*corev1.Pod{}
-	for _, d := range r.behind(key, s.facts.Service) {
+	for _, d := range c.behind(key, s.facts.Service) {
 		s.deployments[d.Name] = d
-		pods[d.Name] = r.store.podsOf(d)
+		pods[d.Name] = c.podsOf(d)
 		known = append(known, pods[d.Name]...)
 		s.facts.Newest = newer(s.facts.Newest, d.ResourceVersion)
 	}
-	watched := r.memory.watched(key, s.facts.Now, known)
+	var ready map[types.UID]time.Time
+	if watched != nil {
+		ready = watched(known)
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.deployments)) {
 		one := cluster.Deployment(s.deployments[name])
-		one.Pods = count(pods[name], s.facts.Service.Selector, watched)
+		one.Pods = count(pods[name], s.facts.Service.Selector, ready)
 		s.facts.Deployments = append(s.facts.Deployments, one)
 	}
 	if s.facts.Service.Missing {
-		s.facts.Services = r.candidates(s.deployments)
+		s.facts.Services = c.candidates(s.deployments)
 	}
-	s.facts.Strays = r.strays(s)
-	routes := r.store.routes.Load()
+	s.facts.Strays = c.strays(s)
+	routes := c.routes.Load()
 	s.facts.IstioMissing = routes == nil
 	if routes != nil && !s.facts.Service.Missing {
-		routes.observe(&s.facts, r.settings.ClusterDomain)
-		s.facts.RoutesSince = r.since(key, kindVirtualService, versionOf(s.facts.VirtualService), s.facts.Now)
-		s.facts.RuleSince = r.since(key, kindDestinationRule, versionOf(s.facts.DestinationRule), s.facts.Now)
+		routes.observe(&s.facts, c.domain)
 	}
 	return s
 }
@@ -81,28 +93,28 @@ func newer(a, b string) string {
 
 // behind are the Deployments that lead to the Service and those that concern us not (yet) but whose pods it selects,
 // sorted by name.
-func (r *reconciler) behind(key types.NamespacedName, s release.Service) []*appsv1.Deployment {
+func (c *Caches) behind(key types.NamespacedName, s release.Service) []*appsv1.Deployment {
 	found := map[string]*appsv1.Deployment{}
-	for _, d := range r.store.matching(byLabel, key.Namespace, s.Selector) {
+	for _, d := range c.matching(byLabel, key.Namespace, s.Selector) {
 		found[d.Name] = d
 	}
-	for _, d := range r.store.deployments.under(byNaming, key.String()) {
+	for _, d := range c.deployments.under(byNaming, key.String()) {
 		found[d.Name] = d
 	}
 	if key.Name == "" {
-		for _, d := range r.store.deployments.under(byConcern, key.Namespace+"/") {
+		for _, d := range c.deployments.under(byConcern, key.Namespace+"/") {
 			found[d.Name] = d
 		}
 	}
-	maps.DeleteFunc(found, func(_ string, d *appsv1.Deployment) bool { return concerns(d) && !r.store.leadsTo(d, key.Name) })
+	maps.DeleteFunc(found, func(_ string, d *appsv1.Deployment) bool { return concerns(d) && !c.leadsTo(d, key.Name) })
 	return slices.SortedFunc(maps.Values(found), func(a, b *appsv1.Deployment) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // candidates are the Services that the Deployments could be behind: what is said about their missing one is told from these.
-func (r *reconciler) candidates(deployments map[string]*appsv1.Deployment) []release.Service {
+func (c *Caches) candidates(deployments map[string]*appsv1.Deployment) []release.Service {
 	found := map[string]*corev1.Service{}
 	for _, d := range deployments {
-		for _, svc := range r.store.selecting(d.Namespace, d.Spec.Template.Labels) {
+		for _, svc := range c.selecting(d.Namespace, d.Spec.Template.Labels) {
 			found[svc.Name] = svc
 		}
 	}
@@ -111,9 +123,9 @@ func (r *reconciler) candidates(deployments map[string]*appsv1.Deployment) []rel
 }
 
 // strays counts the pods that the Service selects and that none of its Deployments has.
-func (r *reconciler) strays(s sight) []release.Pods {
+func (c *Caches) strays(s sight) []release.Pods {
 	service := s.facts.Service
-	pods := r.store.podsSelected(service.Namespace, service.Selector)
+	pods := c.podsSelected(service.Namespace, service.Selector)
 	pods = slices.DeleteFunc(pods, func(p *corev1.Pod) bool {
 		for _, d := range s.deployments {
 			if ownerKey(p) == cutName(d.Name) && (d.Spec.Selector == nil || matches(d.Spec.Selector.MatchLabels, p.Labels)) {

@@ -17,7 +17,7 @@ const (
 	byNaming    = "naming"    // Deployments by the Service that an annotation names
 	byConcern   = "concern"   // Deployments that concern us: by namespace, and under everywhere
 	byOwner     = "owner"     // pods by the Deployment whose ReplicaSet owns them
-	byNamespace = "namespace" // Deployments and Services
+	byNamespace = "namespace" // Services
 	bySelector  = "selector"  // Services by one label of their selector
 	byHost      = "host"      // Istio objects by resolved host, all with a wildcard under wildcard
 )
@@ -41,7 +41,6 @@ var deploymentIndexes = indexes[*appsv1.Deployment]{
 		}
 		return nil
 	},
-	byNamespace: func(d *appsv1.Deployment) []string { return []string{d.Namespace} },
 	byConcern: func(d *appsv1.Deployment) []string {
 		if !concerns(d) {
 			return nil

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -19,11 +18,11 @@ type Admission struct {
 	Old *release.Deployment
 	// TemplateChanged is true on UPDATE where the pod templates of old and new object differ in anything but the version label.
 	TemplateChanged bool
-	// Services are all Services of the namespace; Deployments all other Deployments of the namespace.
-	Services    []release.Service
-	Deployments []release.Deployment
-	// Pinned tells whether routes of ours exist for a Service, and what they remember; nil where there are none.
-	Pinned func(service string) *release.State
+	// Services are all Services of the namespace.
+	Services []release.Service
+	// Around gives what is known around one of them: the Facts that its controller would decide from now, whether the
+	// Deployment at the door is among them or not. Of its times only those of Deployments are read.
+	Around func(service string) Facts
 }
 
 // Verdict is the answer at admission.
@@ -43,25 +42,29 @@ var youngest = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Admit answers for a Deployment at the door. It never depends on the order in which objects are applied: whatever is
 // not there yet is a warning. What was wrong before an update and is not touched by it is a warning as well, so that
-// an image can still be changed.
-func Admit(a Admission) Verdict {
+// an image can still be changed. And so is a conflict that no annotation of the Deployment is at fault for: it is mended in
+// another object, which may be applied a moment later.
+func Admit(a Admission, s Settings) Verdict {
 	if a.New.Deleting || !intent.Declared(a.New.Annotations) && !dropsLabel(a) {
 		return Verdict{}
 	}
 	v := Verdict{Version: labelAtTheDoor(a)}
 	labelled := withLabel(a.New, v.Version)
-	service, problems := release.ServiceOf(a.Namespace, a.New, a.Services)
-	problems = append(problems, a.problems(service, labelled)...)
-	problems = append(problems, selectorPinsVersion(a.Namespace, labelled)...)
-	for _, p := range problems {
-		denies := p.Kind == intent.Invalid || p.Kind == intent.Conflict
-		if denies && !a.untouched() {
+	service, _ := release.ServiceOf(a.Namespace, a.New, a.Services)
+	around := Facts{Service: release.Service{Namespace: a.Namespace, Name: service, Missing: true}}
+	if service != "" {
+		around = a.Around(service)
+	}
+	untouched := a.untouched()
+	for _, p := range a.problems(service, around, labelled, s) {
+		denies := p.Kind == intent.Invalid || p.Kind == intent.Conflict && p.Key != ""
+		if denies && !untouched {
 			v.Denied = append(v.Denied, p)
 		} else {
 			v.Warnings = append(v.Warnings, p)
 		}
 	}
-	v.Hold = a.hold(service)
+	v.Hold = a.hold(around.pinned())
 	return v
 }
 
@@ -143,38 +146,33 @@ func (a Admission) untouched() bool {
 }
 
 // problems asks the engine itself what is wrong with the Deployment among those behind its Service.
-func (a Admission) problems(service string, d release.Deployment) []intent.Problem {
-	object := release.Object(a.Namespace, d.Name)
-	i := slices.IndexFunc(a.Services, func(s release.Service) bool { return s.Name == service })
-	if i < 0 || !release.Behind(a.Services[i], d) {
-		_, problems := intent.Parse(object, d.Annotations)
-		_, more := release.VersionOf(a.Namespace, service, d)
-		return append(problems, more...)
+func (a Admission) problems(service string, around Facts, d release.Deployment, s Settings) []intent.Problem {
+	if around.Service.Missing || !release.Behind(around.Service, d) {
+		return unplaced(a.Namespace, service, d, a.Services)
 	}
-	s := a.Services[i]
-	d.CreatedAt = youngest
-	behind := slices.DeleteFunc(slices.Clone(a.Deployments), func(o release.Deployment) bool {
-		if o.Name == d.Name || !release.Behind(s, o) { // first what is cheap: a namespace may be full of others
-			return true
-		}
-		of, _ := release.ServiceOf(a.Namespace, o, a.Services)
-		return of != service
-	})
-	st := release.State{}
-	if a.Pinned != nil {
-		if pinned := a.Pinned(service); pinned != nil {
-			st = *pinned
-		}
-	}
-	blocked := istio.PortProblems(s, d.Annotations[intent.KeyStrategy] == string(intent.Mirror))
-	cast := release.Assign(s, append(behind, d), st, blocked)
+	st := around.state()
+	cast := around.with(d).cast(st, s)
 	for _, c := range cast.Candidates {
 		if c.Deployment.Name == d.Name {
 			return append(c.Problems, overlap(a.Namespace, c.Deployment, cast)...)
 		}
 	}
-	_, problems := intent.Parse(object, d.Annotations)
-	return append(problems, stableVersionChanged(a, st)...)
+	_, problems := intent.Parse(release.Object(a.Namespace, d.Name), d.Annotations)
+	_, more := release.VersionOf(a.Namespace, service, d)
+	return slices.Concat(problems, more, stableVersionChanged(a, st))
+}
+
+// with are the facts once the Deployment at the door is stored: the youngest, with the pods that it has by now.
+func (f Facts) with(d release.Deployment) Facts {
+	d.CreatedAt = youngest
+	f.Deployments = slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool {
+		if x.Name == d.Name {
+			d.Pods = x.Pods
+		}
+		return x.Name == d.Name
+	})
+	f.Deployments = append(f.Deployments, d)
+	return f
 }
 
 // stableVersionChanged: the subset of a running release never changes its labels.
@@ -187,18 +185,6 @@ func stableVersionChanged(a Admission, st release.State) []intent.Problem {
 		Message: fmt.Sprintf("%s has %s: %q, but it is stable as version %q in a release that lasts",
 			release.Object(a.Namespace, a.New.Name), intent.KeyVersion, asked, st.Stable.Version),
 		Fix: "change the version once the release is finished or aborted"}}
-}
-
-// selectorPinsVersion: the selector cannot change, so the label that it asks for cannot either.
-func selectorPinsVersion(namespace string, d release.Deployment) []intent.Problem {
-	pinned, asked := d.Selector[release.VersionLabel], d.Annotations[intent.KeyVersion]
-	if pinned == "" || asked == "" || pinned == asked {
-		return nil
-	}
-	return []intent.Problem{{Key: intent.KeyVersion, Kind: intent.Invalid, Reason: release.ReasonVersionMismatch,
-		Message: fmt.Sprintf("%s has %s: %q, but its spec.selector asks for pods with version: %q",
-			release.Object(namespace, d.Name), intent.KeyVersion, asked, pinned),
-		Fix: "remove the annotation, or create a Deployment of another name"}}
 }
 
 // overlap warns where the candidate's selector takes in stable's pods: an autoscaler of the one then counts the other's.
@@ -218,8 +204,8 @@ func overlap(namespace string, d release.Deployment, c release.Cast) []intent.Pr
 }
 
 // hold: a candidate gets no pods before its Service is pinned to stable. A Deployment that runs already is never held.
-func (a Admission) hold(service string) bool {
-	if !release.IsCandidate(a.New) || service != "" && a.Pinned != nil && a.Pinned(service) != nil {
+func (a Admission) hold(pinned bool) bool {
+	if !release.IsCandidate(a.New) || pinned {
 		return false
 	}
 	if a.Old == nil {

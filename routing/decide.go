@@ -10,7 +10,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
-	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
@@ -27,8 +26,7 @@ func Decide(f Facts, s Settings) Decision {
 	}
 	d.leave()
 	if !f.Service.Missing {
-		behind := slices.DeleteFunc(slices.Clone(d.facts.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
-		d.cast = release.Assign(f.Service, behind, d.state, d.blocked())
+		d.cast = d.facts.cast(d.state, s)
 	}
 	if d.over() {
 		d.retire()
@@ -59,9 +57,8 @@ type deciding struct {
 // remember reads the state. Times that another clock put into the future count from now on where they are told anew; those of
 // the routes are as good as none, because RoutesSince says when these were seen.
 func (d *deciding) remember() {
-	if vs := d.facts.VirtualService; vs != nil && istio.Ours(vs) {
-		d.pinned = true
-		d.state, _ = istio.ReadState(vs)
+	d.pinned, d.state = d.facts.pinned(), d.facts.state()
+	if d.pinned {
 		if d.state.PinnedAt.After(d.facts.Now) {
 			d.state.PinnedAt = time.Time{}
 		}
@@ -132,43 +129,6 @@ func (d *deciding) lookAfter(wait time.Duration) {
 	if wait > 0 && (d.out.After == 0 || wait < d.out.After) {
 		d.out.After = wait
 	}
-}
-
-// blocked are the problems of the Service as a whole: each of its candidates has them.
-func (d *deciding) blocked() []intent.Problem {
-	f, s := d.facts, d.settings
-	if f.IstioMissing {
-		return []intent.Problem{istioMissing()}
-	}
-	return slices.Concat(
-		istio.PortProblems(f.Service, d.onlyMirrors()),
-		istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.VirtualService),
-		istio.RuleProblems(f.Service, s.ClusterDomain, f.OtherDestinationRules, s.RootNamespace, d.versions()),
-	)
-}
-
-// versions are those of all Deployments behind the Service.
-func (d *deciding) versions() []string {
-	var out []string
-	for _, x := range d.facts.Deployments {
-		if v, _ := release.VersionOf(d.facts.Service.Namespace, d.facts.Service.Name, x); v != "" {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
-// onlyMirrors reports whether any candidate asks for copies of requests, which only HTTP ports can give.
-func (d *deciding) onlyMirrors() bool {
-	return slices.ContainsFunc(d.facts.Deployments, func(x release.Deployment) bool {
-		return release.IsCandidate(x) && x.Annotations[intent.KeyStrategy] == string(intent.Mirror)
-	})
-}
-
-func istioMissing() intent.Problem {
-	return intent.Problem{Kind: intent.Pending, Reason: reasonIstioMissing,
-		Message: "the API server does not serve networking.istio.io/v1",
-		Fix:     "install Istio's custom resource definitions; routes follow by themselves"}
 }
 
 // over: no candidate is left, and nobody who left the release still has pods that plain balancing would reach.

@@ -68,13 +68,11 @@ func (d *deciding) wanted(x release.Deployment) []release.Condition {
 
 // unplaced says why an annotated Deployment is behind no Service.
 func (d *deciding) unplaced(x release.Deployment) []intent.Problem {
-	_, problems := intent.Parse(release.Object(d.facts.Service.Namespace, x.Name), x.Annotations)
 	services := d.facts.Services
 	if !d.facts.Service.Missing {
 		services = []release.Service{d.facts.Service}
 	}
-	_, more := release.ServiceOf(d.facts.Service.Namespace, x, services)
-	return append(problems, more...)
+	return unplaced(d.facts.Service.Namespace, d.facts.Service.Name, x, services)
 }
 
 func (d *deciding) report(deployment string, problems []intent.Problem) {

@@ -58,12 +58,12 @@ func BenchmarkHandler(b *testing.B) {
 		handler admission.Handler
 		req     admission.Request
 	}{
-		{"mutate/create", mutating{neighbours{known()}}, created},
-		{"mutate/annotate", mutating{neighbours{pinnedToStable()}}, annotated},
-		{"mutate/reapply", mutating{neighbours{pinnedToStable()}}, reapplied},
-		{"mutate/crowded", mutating{neighbours{crowd()}}, annotated},
-		{"validate/create", validating{neighbours{known()}}, created},
-		{"validate/annotate", validating{neighbours{pinnedToStable()}}, annotated},
+		{"mutate/create", mutating{neighbours{known(), defaults}}, created},
+		{"mutate/annotate", mutating{neighbours{pinnedToStable(), defaults}}, annotated},
+		{"mutate/reapply", mutating{neighbours{pinnedToStable(), defaults}}, reapplied},
+		{"mutate/crowded", mutating{neighbours{crowd(), defaults}}, annotated},
+		{"validate/create", validating{neighbours{known(), defaults}}, created},
+		{"validate/annotate", validating{neighbours{pinnedToStable(), defaults}}, annotated},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -86,7 +86,7 @@ func BenchmarkServe(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	hook := &admission.Webhook{Handler: mutating{neighbours{known()}}}
+	hook := &admission.Webhook{Handler: mutating{neighbours{known(), defaults}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		r := httptest.NewRequest("POST", MutatePath, bytes.NewReader(body))

@@ -77,17 +77,16 @@ func (n neighbours) verdict(ctx context.Context, req admission.Request) (object,
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var err error
-	if asked.Services, asked.Deployments, err = n.around(ctx, req.Namespace, o.Name); err != nil {
-		return o, routing.Verdict{}, err
+	if asked.Services, err = n.known.Services(ctx, req.Namespace); err != nil {
+		return o, routing.Verdict{}, fmt.Errorf("Services of namespace %s: %w", req.Namespace, err)
 	}
-	asked.Pinned = func(service string) *release.State {
-		state, failed := n.pinned(ctx, req.Namespace, service)
-		if failed != nil {
-			err = failed
+	asked.Around = func(service string) (around routing.Facts) {
+		if around, err = n.known.Facts(ctx, req.Namespace, service); err != nil {
+			err = fmt.Errorf("what is around Service %s/%s: %w", req.Namespace, service, err)
 		}
-		return state
+		return around
 	}
-	v := routing.Admit(asked)
+	v := routing.Admit(asked, n.settings)
 	return o, v, err
 }
 

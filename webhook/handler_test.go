@@ -12,7 +12,6 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -101,7 +100,7 @@ func encoded(t testing.TB, d appsv1.Deployment) []byte {
 // mutated is what the API server makes of the mutating handler's answer.
 func mutated(t testing.TB, m memory, req admission.Request) []byte {
 	t.Helper()
-	response := (&admission.Webhook{Handler: mutating{neighbours{m}}}).Handle(context.Background(), req)
+	response := (&admission.Webhook{Handler: mutating{neighbours{m, defaults}}}).Handle(context.Background(), req)
 	if !response.Allowed {
 		t.Fatalf("the mutating handler refused: %v", response.Result)
 	}
@@ -158,7 +157,7 @@ func TestMutatingChanges(t *testing.T) {
 				t.Fatalf("got  %s\nwant %s", got, want)
 			}
 			req.Object.Raw = got
-			if again := (mutating{neighbours{tt.around}}).Handle(context.Background(), req); len(again.Patches) > 0 {
+			if again := (mutating{neighbours{tt.around, defaults}}).Handle(context.Background(), req); len(again.Patches) > 0 {
 				t.Errorf("asked again it changes more: %v", again.Patches)
 			}
 		})
@@ -178,6 +177,19 @@ func TestMutatingBareTemplate(t *testing.T) {
 	}
 }
 
+func withoutIstio(m memory) memory {
+	m.istioMissing = true
+	return m
+}
+
+// alsoRouted has a user's VirtualService for the host.
+func alsoRouted(m memory, namespace, host string) memory {
+	vs := &networkingv1.VirtualService{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "theirs"}}
+	vs.Spec.Hosts = []string{host}
+	m.routes = append(m.routes, vs)
+	return m
+}
+
 func TestValidatingAnswers(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -192,13 +204,16 @@ func TestValidatingAnswers(t *testing.T) {
 		{"two things invalid", known(), web("web-v2", canary(intent.KeyWeight, "150", intent.KeyPaused, "no")), "\nDeployment shop/web-v2 has", ""},
 		{"pending", memory{}, web("web-v2", canary()), "", "no Service of namespace shop selects"},
 		{"unknown key", pinnedToStable(), web("web-v2", canary(intent.Prefix+"weigth", "5"), labelled("v2")), "", "did you mean grayscale.dev/weight?"},
+		{"without Istio", withoutIstio(known()), web("web-v2", canary(), labelled("v2")), "", "does not serve networking.istio.io/v1"},
+		{"another's VirtualService", alsoRouted(known(), "bank", "web.shop.svc.cluster.local"), web("web-v2", canary(), labelled("v2")), "",
+			"VirtualService bank/theirs routes host web.shop.svc.cluster.local"},
 		{"unreadable", memory{err: errors.New("the cache is not started")}, web("web-v2", canary(intent.KeyWeight, "150")), "",
 			"Deployment shop/web-v2 is admitted unchecked"},
-		{"unreadable routes", memory{services: known().services, routesErr: errors.New("no route to host")}, web("web-v2", canary()), "", "no route to host"},
+		{"unreadable routes", memory{services: known().services, factsErr: errors.New("no route to host")}, web("web-v2", canary()), "", "no route to host"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := (&admission.Webhook{Handler: validating{neighbours{tt.around}}}).Handle(context.Background(), request(t, tt.asked, nil))
+			got := (&admission.Webhook{Handler: validating{neighbours{tt.around, defaults}}}).Handle(context.Background(), request(t, tt.asked, nil))
 			if got.Allowed != (tt.denied == "") {
 				t.Fatalf("allowed is %v: %v", got.Allowed, got.Result)
 			}
@@ -214,9 +229,7 @@ func TestValidatingAnswers(t *testing.T) {
 
 // Without Istio's definitions there are no routes, and candidates are held until there are.
 func TestMutatingWithoutIstio(t *testing.T) {
-	m := known()
-	m.routesErr = &meta.NoKindMatchError{}
-	got := mutated(t, m, request(t, web("web-v2", canary()), nil))
+	got := mutated(t, withoutIstio(known()), request(t, web("web-v2", canary()), nil))
 	if want := encoded(t, web("web-v2", canary(intent.KeyHeld, "true"), labelled("v2"), paused)); !jsonpatch.Equal(got, want) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -226,18 +239,18 @@ func TestMutatingWithoutIstio(t *testing.T) {
 func TestPinned(t *testing.T) {
 	for name, tt := range map[string]struct {
 		annotations map[string]string
-		pinned      bool
+		held        bool
 	}{
-		"ours":         {map[string]string{intent.KeyState: `{"stable":{"deployment":"web-v1","version":"v1"}}`}, true},
-		"damaged":      {map[string]string{intent.KeyState: `{`}, true},
-		"someone else": {nil, false},
+		"ours":         {map[string]string{intent.KeyState: `{"stable":{"deployment":"web-v1","version":"v1"}}`}, false},
+		"damaged":      {map[string]string{intent.KeyState: `{`}, false},
+		"someone else": {nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := pinnedToStable()
 			m.routes[0].Annotations = tt.annotations
-			state, err := neighbours{m}.pinned(context.Background(), shop, "web")
-			if err != nil || (state != nil) != tt.pinned {
-				t.Errorf("got %v, %v", state, err)
+			got := mutated(t, m, request(t, web("web-v2", canary()), nil))
+			if held := strings.Contains(string(got), intent.KeyHeld); held != tt.held {
+				t.Errorf("held is %v, want %v", held, tt.held)
 			}
 		})
 	}

@@ -2,50 +2,57 @@ package webhook
 
 import (
 	"context"
-	"fmt"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/cluster"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
 )
 
-// memory is a client.Reader over what a test puts into it. Where err is set, all reading fails with it.
+var defaults = routing.Settings{ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
+
+// memory is a Cluster of what a test puts into it. Where err is set, all reading fails with it.
 type memory struct {
-	services    []corev1.Service
-	deployments []appsv1.Deployment
-	routes      []*networkingv1.VirtualService
-	err         error // of everything
-	routesErr   error // of reading a VirtualService
+	services     []corev1.Service
+	deployments  []appsv1.Deployment
+	routes       []*networkingv1.VirtualService
+	istioMissing bool
+	err          error // of everything
+	factsErr     error // of reading what is around a Service
 }
 
-func (m memory) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
-	switch l := list.(type) {
-	case *corev1.ServiceList:
-		l.Items = m.services
-	case *appsv1.DeploymentList:
-		l.Items = m.deployments
-	default:
-		return fmt.Errorf("the webhook lists %T", list)
+func (m memory) Services(context.Context, string) ([]release.Service, error) {
+	out := make([]release.Service, len(m.services))
+	for i := range m.services {
+		out[i] = cluster.Service(&m.services[i])
 	}
-	return m.err
+	return out, m.err
 }
 
-func (m memory) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
-	vs, ok := into.(*networkingv1.VirtualService)
-	if !ok {
-		return fmt.Errorf("the webhook reads %T", into)
-	}
-	if m.routesErr != nil {
-		return m.routesErr
-	}
-	for _, r := range m.routes {
-		if r.Namespace == key.Namespace && r.Name == key.Name {
-			r.DeepCopyInto(vs)
-			return nil
+func (m memory) Facts(_ context.Context, namespace, service string) (routing.Facts, error) {
+	f := routing.Facts{Service: release.Service{Namespace: namespace, Name: service, Missing: true}, IstioMissing: m.istioMissing}
+	for i := range m.services {
+		if m.services[i].Name == service {
+			f.Service = cluster.Service(&m.services[i])
 		}
 	}
-	return apierrors.NewNotFound(schema.GroupResource{Group: "networking.istio.io", Resource: "virtualservices"}, key.Name)
+	for i := range m.deployments {
+		if d := cluster.Deployment(&m.deployments[i]); release.Behind(f.Service, d) {
+			f.Deployments = append(f.Deployments, d)
+		}
+	}
+	for _, vs := range m.routes {
+		switch {
+		case m.istioMissing:
+		case vs.Namespace == namespace && vs.Name == istio.Name(service):
+			f.VirtualService = vs.DeepCopy()
+		default:
+			f.OtherVirtualServices = append(f.OtherVirtualServices, vs.DeepCopy())
+		}
+	}
+	return f, m.factsErr
 }

@@ -3,9 +3,10 @@ package webhook
 import (
 	"fmt"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"grayscale.dev/grayscale/routing"
 )
 
 // The paths of the handlers. The webhook configurations have a secret behind each, see gate.
@@ -21,7 +22,7 @@ const (
 // webhook server (controller_runtime_webhook_latency_seconds, controller_runtime_webhook_requests_total).
 //
 // known is read around each Deployment: caches of the manager's, which have to be warm in every replica.
-func Setup(mgr manager.Manager, certificate Certificate, controller Controller, known client.Reader) error {
+func Setup(mgr manager.Manager, certificate Certificate, controller Controller, known Cluster, settings routing.Settings) error {
 	server, ok := mgr.GetWebhookServer().(*Server)
 	if !ok {
 		return fmt.Errorf("the manager's webhook server is a %T, which answers anybody: it has to be made by NewServer", mgr.GetWebhookServer())
@@ -30,7 +31,7 @@ func Setup(mgr manager.Manager, certificate Certificate, controller Controller, 
 		return err
 	}
 	register()
-	n := neighbours{reader: known}
+	n := neighbours{known, settings}
 	mgr.GetWebhookServer().Register(MutatePath, &admission.Webhook{Handler: mutating{n}})
 	mgr.GetWebhookServer().Register(ValidatePath, &admission.Webhook{Handler: validating{n}})
 	mgr.GetWebhookServer().Register(DrainPath, &admission.Webhook{Handler: draining{controller}})

@@ -151,7 +151,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := webhook.Setup(door, certificate, controller, caches); err != nil {
+	if err := webhook.Setup(door, certificate, controller, caches, o.settings); err != nil {
 		return fmt.Errorf("webhook: %w", err)
 	}
 	err = errors.Join(door.AddHealthzCheck("ping", healthz.Ping),

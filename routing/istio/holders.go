@@ -60,8 +60,8 @@ func holdsHost(vs *networkingv1.VirtualService, fqdn, domain string) bool {
 }
 
 // RuleProblems names the users' DestinationRules beside which ours would not apply to every client of the Service, or
-// would take away what they have now. versions are those that the release needs subsets for.
-func RuleProblems(s release.Service, domain string, others []*networkingv1.DestinationRule, root string, versions []string) []intent.Problem {
+// would take away what they have now. version is the candidate's, stable that of stable; empty where there is none.
+func RuleProblems(s release.Service, domain string, others []*networkingv1.DestinationRule, root, version, stable string) []intent.Problem {
 	var out []intent.Problem
 	n := neighboursOf(s, domain, others, root)
 	for _, o := range sorted(others) {
@@ -69,7 +69,7 @@ func RuleProblems(s release.Service, domain string, others []*networkingv1.Desti
 			out = append(out, nameTaken("DestinationRule", s))
 			continue
 		}
-		if what, fix := n.conflict(o, versions); what != "" {
+		if what, fix := n.conflict(o, version, stable); what != "" {
 			out = append(out, intent.Problem{Kind: intent.Conflict, Reason: ReasonRuleConflict,
 				Message: fmt.Sprintf("DestinationRule %s/%s for host %s %s", o.Namespace, o.Name, o.Spec.Host, what), Fix: fix})
 		}
@@ -78,7 +78,7 @@ func RuleProblems(s release.Service, domain string, others []*networkingv1.Desti
 }
 
 // conflict says what is wrong with a rule and what to do about it; nothing for one that does no harm.
-func (n neighbours) conflict(o *networkingv1.DestinationRule, versions []string) (what, fix string) {
+func (n neighbours) conflict(o *networkingv1.DestinationRule, version, stable string) (what, fix string) {
 	switch {
 	case slices.Contains(n.local, o) && o.Spec.WorkloadSelector != nil:
 		return "has a workloadSelector: the clients that it selects would not know the subsets of the release",
@@ -90,7 +90,7 @@ func (n neighbours) conflict(o *networkingv1.DestinationRule, versions []string)
 		if what, fix = exportConflict(o, n.merged[0]); what != "" {
 			return what, fix
 		}
-		return subsetConflict(o, versions)
+		return subsetConflict(o, version, stable)
 	case len(n.merged) == 0 && slices.Contains(n.displaced, o):
 		if len(o.Spec.Subsets) > 0 {
 			return "has subsets, which the release would take away from those who route to them",
@@ -116,13 +116,15 @@ func exportConflict(o, first *networkingv1.DestinationRule) (what, fix string) {
 }
 
 // subsetConflict: of two subsets with one name Istio takes the older rule's, which does no harm where it means the same.
-func subsetConflict(o *networkingv1.DestinationRule, versions []string) (what, fix string) {
+func subsetConflict(o *networkingv1.DestinationRule, version, stable string) (what, fix string) {
 	for _, sub := range o.Spec.Subsets {
-		for _, v := range versions {
-			if sub.GetName() == SubsetName(v) && !means(sub, v) {
-				return fmt.Sprintf("has a subset %q with other labels than version: %s", sub.GetName(), v),
-					"rename that subset, or give the candidate another version"
-			}
+		differs := func(v string) bool { return v != "" && sub.GetName() == SubsetName(v) && !means(sub, v) }
+		what = fmt.Sprintf("has a subset %q with other labels than version: ", sub.GetName())
+		switch {
+		case differs(version):
+			return what + version, "rename that subset, or give the candidate another version"
+		case differs(stable):
+			return what + stable + ", which is stable's version", fmt.Sprintf("rename that subset, or give it the label version: %s alone", stable)
 		}
 	}
 	return "", ""

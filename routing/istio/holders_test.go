@@ -100,7 +100,7 @@ func TestNameTaken(t *testing.T) {
 	theirs := routes("shop/reviews-grayscale", "ratings")
 	asOurs := istio.HostProblems(service(), domain, nil, theirs)
 	asOther := istio.HostProblems(service(), domain, []*networkingv1.VirtualService{theirs}, nil)
-	asRule := istio.RuleProblems(service(), domain, []*networkingv1.DestinationRule{rule("shop/reviews-grayscale", "ratings", 0)}, root, nil)
+	asRule := istio.RuleProblems(service(), domain, []*networkingv1.DestinationRule{rule("shop/reviews-grayscale", "ratings", 0)}, root, "", "")
 	for name, got := range map[string][]intent.Problem{"VirtualService": asOurs, "VirtualService ": asOther, "DestinationRule": asRule} {
 		want := strings.TrimSpace(name) + " shop/reviews-grayscale has the name that the release needs, but grayscale did not write it; rename it"
 		if len(got) != 1 || got[0].Kind != intent.Conflict || got[0].Reason != istio.ReasonNameTaken || got[0].String() != want {
@@ -108,7 +108,7 @@ func TestNameTaken(t *testing.T) {
 		}
 	}
 	ours := istio.DestinationRule(service(), domain, subsetsOf("v1"), nil, root, nil)
-	if got := istio.RuleProblems(service(), domain, []*networkingv1.DestinationRule{ours}, root, []string{"v1"}); len(got) != 0 {
+	if got := istio.RuleProblems(service(), domain, []*networkingv1.DestinationRule{ours}, root, "", "v1"); len(got) != 0 {
 		t.Errorf("ours: %v", got)
 	}
 }
@@ -154,7 +154,7 @@ func TestRuleProblems(t *testing.T) {
 		{name: "farther wildcard, private", others: []*networkingv1.DestinationRule{rule("shop/all", "*.local", 77, "."), rule("shop/near", "*.cluster.local", 1)}},
 	} {
 		for range 2 { // in both orders
-			got := istio.RuleProblems(service(), domain, c.others, root, []string{"v1", "v2"})
+			got := istio.RuleProblems(service(), domain, c.others, root, "v2", "v1")
 			switch {
 			case c.want == "" && len(got) != 0:
 				t.Errorf("%s: %v", c.name, got)
@@ -171,7 +171,7 @@ func TestServiceInTheRootNamespace(t *testing.T) {
 	s := service()
 	s.Namespace = root
 	others := []*networkingv1.DestinationRule{rule(root+"/all", "*.local", 77)}
-	if got := istio.RuleProblems(s, domain, others, root, nil); len(got) != 0 {
+	if got := istio.RuleProblems(s, domain, others, root, "", ""); len(got) != 0 {
 		t.Errorf("%v", got)
 	}
 	dr := istio.DestinationRule(s, domain, subsetsOf("v1"), others, root, nil)

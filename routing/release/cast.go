@@ -44,9 +44,13 @@ type Cast struct {
 	Promoted bool
 }
 
+// Around gives the problems that a candidate has with what surrounds it beside other Deployments: ports, hosts, rules.
+// stable is zero where nobody is.
+type Around func(candidate Deployment, stable Member) []intent.Problem
+
 // Assign tells who is stable and who is a candidate, and what each candidate's routes follow. st is what the
-// release remembers, zero where there is none. blocked are problems of the Service as a whole, shared by every candidate.
-func Assign(s Service, deployments []Deployment, st State, blocked []intent.Problem) Cast {
+// release remembers, zero where there is none.
+func Assign(s Service, deployments []Deployment, st State, around Around) Cast {
 	byAge := slices.Clone(deployments)
 	slices.SortFunc(byAge, older)
 	var c Cast
@@ -61,7 +65,7 @@ func Assign(s Service, deployments []Deployment, st State, blocked []intent.Prob
 		if d.Name == c.Stable.Deployment || !hasStrategy(d) || !IsCandidate(d) && c.Stable.Deployment == "" {
 			continue
 		}
-		problems := slices.Concat(blocked, unresolved, versionTaken(s, d, byAge, c, st))
+		problems := slices.Concat(around(d, c.Stable), unresolved, versionTaken(s, d, byAge, c, st))
 		c.Candidates = append(c.Candidates, candidate(s, d, c, st, problems))
 	}
 	resolveWeights(s, c.Candidates, st)

@@ -113,8 +113,11 @@ func namedService(namespace, named string, d Deployment, services []Service) []i
 // VersionOf is the value of the version label that the Deployment's pods have or are to get: the annotation, else
 // the pod template's label, else the Deployment's name without a leading "<service>-".
 func VersionOf(namespace, service string, d Deployment) (string, []intent.Problem) {
-	label := d.TemplateLabels[VersionLabel]
+	label, pinned := d.TemplateLabels[VersionLabel], d.Selector[VersionLabel]
 	if asked := d.Annotations[intent.KeyVersion]; asked != "" {
+		if pinned != "" && pinned != asked {
+			return pinned, []intent.Problem{selectorPinsVersion(namespace, d, asked, pinned)}
+		}
 		if label != "" && label != asked {
 			return label, []intent.Problem{versionMismatch(namespace, d, asked, label)}
 		}
@@ -124,6 +127,9 @@ func VersionOf(namespace, service string, d Deployment) (string, []intent.Proble
 		return label, nil
 	}
 	version := strings.TrimPrefix(d.Name, service+"-")
+	if service == "" && len(version) > maxLabelValue {
+		return "", nil // shorter without the Service's name, once that is known
+	}
 	if len(version) > maxLabelValue {
 		return "", []intent.Problem{{Key: intent.KeyVersion, Kind: intent.Invalid, Reason: ReasonInvalidVersion,
 			Message: fmt.Sprintf("the name of %s gives version %q, which is longer than the %d characters of a label's value",
@@ -140,6 +146,14 @@ func versionMismatch(namespace string, d Deployment, asked, label string) intent
 		Message: fmt.Sprintf("%s has %s: %q, but its pod template has the label version: %q",
 			Object(namespace, d.Name), intent.KeyVersion, asked, label),
 		Fix: "give both the same value (a new version rolls out new pods), or remove the annotation"}
+}
+
+// selectorPinsVersion: the selector cannot change, so the label that it asks for cannot either.
+func selectorPinsVersion(namespace string, d Deployment, asked, pinned string) intent.Problem {
+	return intent.Problem{Key: intent.KeyVersion, Kind: intent.Invalid, Reason: ReasonVersionMismatch,
+		Message: fmt.Sprintf("%s has %s: %q, but its spec.selector asks for pods with version: %q",
+			Object(namespace, d.Name), intent.KeyVersion, asked, pinned),
+		Fix: "remove the annotation, or create a Deployment of another name"}
 }
 
 // Object names a Deployment in messages.

@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/release"
 	"grayscale.dev/grayscale/test/harness"
 	"grayscale.dev/grayscale/webhook"
 )
@@ -79,8 +81,13 @@ func bundles(t *testing.T) [][]byte {
 	return out
 }
 
-// idle does nothing: these replicas serve a certificate and have no controller.
+// idle does nothing and knows nothing: these replicas serve a certificate, and have neither controller nor caches.
 type idle struct{}
+
+func (idle) Services(context.Context, string) ([]release.Service, error) { return nil, nil }
+func (idle) Facts(context.Context, string, string) (routing.Facts, error) {
+	return routing.Facts{}, nil
+}
 
 func (idle) Drain(context.Context, string, string) error { return nil }
 func (idle) Retire(context.Context) error                { return nil }
@@ -97,7 +104,7 @@ func replica(t *testing.T, ns string) (address string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := webhook.Setup(mgr, certificate, idle{}, mgr.GetCache()); err != nil {
+	if err := webhook.Setup(mgr, certificate, idle{}, idle{}, routing.Settings{}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

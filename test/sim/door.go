@@ -23,9 +23,12 @@ func (w *world) door(next, old *deployment) bool {
 	} else {
 		a.New.UID = ""
 	}
-	a.Services, a.Deployments = around(r.cache, next.name)
-	a.Pinned = func(of string) *release.State { return pinned(r.cache, of) }
-	v := routing.Admit(a)
+	a.Services = servicesIn(r.cache)
+	a.Around = func(string) routing.Facts { // the only Service
+		f, _ := r.gather()
+		return f
+	}
+	v := routing.Admit(a, w.mutation.set(settings))
 	if len(v.Denied) > 0 {
 		w.note("the door refuses %s: %s", next.name, v.Denied[0].Message)
 		return false

@@ -23,6 +23,11 @@ type view struct {
 // observe gathers what the replica's cache knows about the Service.
 func (r *replica) observe() (routing.Facts, view) {
 	r.vouch()
+	return r.gather()
+}
+
+// gather is observe without a note of what was seen: admission does not take one.
+func (r *replica) gather() (routing.Facts, view) {
 	f := routing.Facts{Now: r.now(), RoutesSince: begin.Add(r.since[virtualServices] + r.clock),
 		RuleSince: begin.Add(r.since[destinationRules] + r.clock), IstioMissing: !r.w.api.served}
 	v := view{pods: r.cache.watches[pods].upTo()}

@@ -278,17 +278,11 @@ func sortedKeys(m map[string]string) []string {
 	return slices.Sorted(maps.Keys(m))
 }
 
-// around is what the door knows: Services and the other Deployments.
-func around(c *cache, name string) ([]release.Service, []release.Deployment) {
-	var s []release.Service
+// servicesIn are all Services that a replica knows.
+func servicesIn(c *cache) []release.Service {
+	var out []release.Service
 	for _, o := range c.tables[services] {
-		s = append(s, o.(*kubeService).seen())
+		out = append(out, o.(*kubeService).seen())
 	}
-	var d []release.Deployment
-	for _, o := range c.tables[deployments] {
-		if o.id().name != name {
-			d = append(d, o.(*deployment).seen())
-		}
-	}
-	return s, d
+	return out
 }

@@ -1,0 +1,60 @@
+package routing
+
+import (
+	"slices"
+
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// cast tells who plays which part behind the Service, and what is wrong with each candidate. Decide and Admit both ask here,
+// so that the webhook and the controller say the same wherever both know the same.
+func (f Facts) cast(st release.State, s Settings) release.Cast {
+	behind := slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
+	return release.Assign(f.Service, behind, st, f.around(s))
+}
+
+// pinned: a VirtualService of ours is there, also one whose memory is damaged.
+func (f Facts) pinned() bool { return f.VirtualService != nil && istio.Ours(f.VirtualService) }
+
+// state is what that VirtualService remembers; nothing where there is none.
+func (f Facts) state() release.State {
+	if !f.pinned() {
+		return release.State{}
+	}
+	st, _ := istio.ReadState(f.VirtualService)
+	return st
+}
+
+// around gives each candidate the problems that it has with its Service, with Istio, and with other people's Istio objects:
+// those that its own strategy and its own version have, and no other candidate's.
+func (f Facts) around(s Settings) release.Around {
+	if f.IstioMissing {
+		return func(release.Deployment, release.Member) []intent.Problem { return []intent.Problem{istioMissing()} }
+	}
+	hosts := istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.VirtualService)
+	return func(d release.Deployment, stable release.Member) []intent.Problem {
+		version, _ := release.VersionOf(f.Service.Namespace, f.Service.Name, d)
+		return slices.Concat(
+			istio.PortProblems(f.Service, d.Annotations[intent.KeyStrategy] == string(intent.Mirror)),
+			hosts,
+			istio.RuleProblems(f.Service, s.ClusterDomain, f.OtherDestinationRules, s.RootNamespace, version, stable.Version),
+		)
+	}
+}
+
+func istioMissing() intent.Problem {
+	return intent.Problem{Kind: intent.Pending, Reason: reasonIstioMissing,
+		Message: "the API server does not serve networking.istio.io/v1",
+		Fix:     "install Istio's custom resource definitions; routes follow by themselves"}
+}
+
+// unplaced says what is wrong with an annotated Deployment that is behind no Service, so that nothing surrounds it. service is
+// the one that it leads to; empty where that is none or not plain. services are those that it could be behind.
+func unplaced(namespace, service string, d release.Deployment, services []release.Service) []intent.Problem {
+	_, problems := intent.Parse(release.Object(namespace, d.Name), d.Annotations)
+	_, more := release.VersionOf(namespace, service, d)
+	_, misplaced := release.ServiceOf(namespace, d, services)
+	return slices.Concat(problems, misplaced, more)
+}

@@ -2,12 +2,15 @@ package istio_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"grayscale.dev/grayscale/routing/istio"
@@ -22,12 +25,17 @@ type example struct {
 	About   string                          `json:"about"`
 	Service release.Service                 `json:"service"`
 	Others  []*networkingv1.DestinationRule `json:"others,omitempty"`
-	Rule    *networkingv1.DestinationRule   `json:"rule"`
-	Routes  []ask                           `json:"routes"`
+	// Hides are users' rules that come once ours is there, and take its subsets from some clients.
+	Hides  []*networkingv1.DestinationRule `json:"hides,omitempty"`
+	Rule   *networkingv1.DestinationRule   `json:"rule"`
+	Routes []ask                           `json:"routes"`
+
+	bypasses []release.Bypass
 }
 
 type ask struct {
 	Traffic        release.Traffic              `json:"traffic"`
+	Bypasses       []release.Bypass             `json:"bypasses,omitempty"`
 	VirtualService *networkingv1.VirtualService `json:"virtualService"`
 }
 
@@ -47,22 +55,38 @@ func examples() map[string]example {
 		return []*networkingv1.DestinationRule{dr}
 	}
 	web := release.Port{Name: "http", Number: 80}
+	hides := func(at, spec string) []*networkingv1.DestinationRule {
+		dr := &networkingv1.DestinationRule{}
+		namespace, name, _ := strings.Cut(at, "/")
+		if err := yaml.Unmarshal(fmt.Appendf(nil, "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {namespace: %s, name: %s}, spec: %s}", namespace, name, spec), dr); err != nil {
+			panic(err)
+		}
+		return []*networkingv1.DestinationRule{age(dr, 2)}
+	}
+	two := []release.Port{web, {Name: "tcp-x", Number: 9000}}
 	return map[string]example{
-		"http":         {About: "one HTTP port, 80", Service: service(web)},
-		"http-8080":    {About: "one HTTP port, not 80", Service: service(release.Port{Name: "http-web", Number: 8080})},
-		"http-9080":    {About: "one HTTP port, Bookinfo's", Service: service(release.Port{Name: "http", Number: 9080})},
-		"http-5000":    {About: "one HTTP port, helloworld's, beside one for connections", Service: service(release.Port{Name: "http", Number: 5000}, release.Port{Name: "tcp-x", Number: 9000})},
-		"http-twice":   {About: "two HTTP ports", Service: service(web, release.Port{Name: "http-admin", Number: 8080})},
-		"grpc":         {About: "gRPC", Service: service(release.Port{Name: "grpc", Number: 9090})},
-		"h2c":          {About: "HTTP/2 by Kubernetes' own word", Service: service(release.Port{Name: "api", Number: 9090, AppProtocol: "kubernetes.io/h2c"})},
-		"tcp":          {About: "TCP", Service: service(release.Port{Name: "tcp-x", Number: 9000})},
-		"redis":        {About: "Redis, which is TCP", Service: service(release.Port{Name: "redis", Number: 6379})},
-		"well-known":   {About: "a port that Istio takes for TCP by its number", Service: service(release.Port{Name: "db", Number: 3306})},
-		"tls-as-tcp":   {About: "TLS declared as TCP", Service: service(release.Port{Name: "https", Number: 443, AppProtocol: "tcp"})},
-		"sniffed":      {About: "a port without a protocol", Service: service(release.Port{Name: "web", Number: 8080})},
-		"sniffed-80":   {About: "port 80 without a protocol", Service: service(release.Port{Number: 80})},
-		"http-and-tcp": {About: "an HTTP port and a TCP port", Service: service(web, release.Port{Name: "tcp-x", Number: 9000})},
-		"many":         {About: "all kinds of ports", Service: service(web, release.Port{Name: "tcp-x", Number: 9000}, release.Port{Name: "web", Number: 8080}, release.Port{Name: "grpc", Number: 9090}, release.Port{Name: "dns", Number: 53, Protocol: "UDP"})},
+		"bypass/namespace":   {About: "a rule in a client's namespace, all kinds of ports", Service: service(append(two, release.Port{Name: "web", Number: 8080})...), Hides: hides("bank/theirs", `{host: `+fqdn+`, exportTo: ["."]}`)},
+		"bypass/http":        {About: "a rule in a client's namespace, HTTP", Service: service(web), Hides: hides("bank/theirs", `{host: "*.local"}`)},
+		"bypass/tcp":         {About: "a rule in a client's namespace, TCP", Service: service(two[1]), Hides: hides("bank/theirs", `{host: `+fqdn+`}`)},
+		"bypass/selector":    {About: "a rule for some workloads in the Service's namespace", Service: service(two...), Hides: hides("shop/theirs", `{host: reviews, workloadSelector: {matchLabels: {app: client}}}`)},
+		"bypass/private":     {About: "a younger private rule in the Service's namespace", Service: service(two...), Hides: hides("shop/theirs", `{host: reviews, exportTo: ["."]}`)},
+		"bypass/export":      {About: "a younger rule with another public exportTo", Service: service(two...), Hides: hides("shop/theirs", `{host: reviews, exportTo: ["*"]}`)},
+		"bypass/export-http": {About: "a younger rule with another public exportTo, HTTP", Service: service(web), Hides: hides("shop/theirs", `{host: reviews, exportTo: ["*"]}`)},
+		"http":               {About: "one HTTP port, 80", Service: service(web)},
+		"http-8080":          {About: "one HTTP port, not 80", Service: service(release.Port{Name: "http-web", Number: 8080})},
+		"http-9080":          {About: "one HTTP port, Bookinfo's", Service: service(release.Port{Name: "http", Number: 9080})},
+		"http-5000":          {About: "one HTTP port, helloworld's, beside one for connections", Service: service(release.Port{Name: "http", Number: 5000}, release.Port{Name: "tcp-x", Number: 9000})},
+		"http-twice":         {About: "two HTTP ports", Service: service(web, release.Port{Name: "http-admin", Number: 8080})},
+		"grpc":               {About: "gRPC", Service: service(release.Port{Name: "grpc", Number: 9090})},
+		"h2c":                {About: "HTTP/2 by Kubernetes' own word", Service: service(release.Port{Name: "api", Number: 9090, AppProtocol: "kubernetes.io/h2c"})},
+		"tcp":                {About: "TCP", Service: service(release.Port{Name: "tcp-x", Number: 9000})},
+		"redis":              {About: "Redis, which is TCP", Service: service(release.Port{Name: "redis", Number: 6379})},
+		"well-known":         {About: "a port that Istio takes for TCP by its number", Service: service(release.Port{Name: "db", Number: 3306})},
+		"tls-as-tcp":         {About: "TLS declared as TCP", Service: service(release.Port{Name: "https", Number: 443, AppProtocol: "tcp"})},
+		"sniffed":            {About: "a port without a protocol", Service: service(release.Port{Name: "web", Number: 8080})},
+		"sniffed-80":         {About: "port 80 without a protocol", Service: service(release.Port{Number: 80})},
+		"http-and-tcp":       {About: "an HTTP port and a TCP port", Service: service(web, release.Port{Name: "tcp-x", Number: 9000})},
+		"many":               {About: "all kinds of ports", Service: service(web, release.Port{Name: "tcp-x", Number: 9000}, release.Port{Name: "web", Number: 8080}, release.Port{Name: "grpc", Number: 9090}, release.Port{Name: "dns", Number: 53, Protocol: "UDP"})},
 		"protocols": {About: "every way to declare a protocol", Service: service(
 			release.Port{Name: "http2-a", Number: 8001}, release.Port{Name: "grpc-web-a", Number: 8002}, release.Port{Name: "mongo", Number: 8003},
 			release.Port{Name: "mysql-a", Number: 8004}, release.Port{Name: "redis-a", Number: 8005}, release.Port{Name: "udp-a", Number: 8006},
@@ -87,8 +111,16 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: %v", name, problems)
 		}
 		e.Rule = istio.DestinationRule(e.Service, domain, subsetsOf("v1", "v2.0", "v3"), e.Others, root, nil)
+		for _, b := range istio.BlindClients(e.Service, domain, age(e.Rule, 1), e.Hides, root, []string{"v1", "v2.0"}) {
+			e.bypasses = append(e.bypasses, release.Bypass{Clients: b.Clients})
+		}
+		e.Rule.CreationTimestamp = metav1.Time{}
+		if (len(e.bypasses) > 0) != (len(e.Hides) > 0) {
+			t.Errorf("%s: blind are %v", name, e.bypasses)
+		}
 		for _, traffic := range asks {
-			e.Routes = append(e.Routes, ask{traffic, istio.VirtualService(e.Service, domain, traffic, release.State{Traffic: traffic}, nil)})
+			vs := istio.VirtualService(e.Service, domain, traffic, release.State{Traffic: traffic, Bypasses: e.bypasses}, nil)
+			e.Routes = append(e.Routes, ask{traffic, e.bypasses, vs})
 		}
 		got, err := yaml.Marshal(e)
 		if err != nil {
@@ -97,7 +129,8 @@ func TestGolden(t *testing.T) {
 		compare(t, filepath.Join("testdata", name+".yaml"), got)
 	}
 	files, err := filepath.Glob("testdata/*.yaml")
-	if err != nil || len(files) != len(examples()) {
+	bypasses, _ := filepath.Glob("testdata/bypass/*.yaml")
+	if files = append(files, bypasses...); err != nil || len(files) != len(examples()) {
 		t.Errorf("%d golden files for %d examples: %v", len(files), len(examples()), err)
 	}
 }

@@ -110,13 +110,17 @@ func connectionRoutes(vs *networkingv1.VirtualService) [][]*v1alpha3.RouteDestin
 
 // ReadTraffic is what the routes in the cluster ask Envoy for; false where they cannot be read as one Traffic for all
 // ports, which ours always can until somebody edits them. Versions are told by the names of their subsets: those
-// that the state speaks of, and any that is its own subset's name.
+// that the state speaks of, and any that is its own subset's name. Routes that lead some clients past the subsets are not
+// part of it.
 func ReadTraffic(vs *networkingv1.VirtualService) (release.Traffic, bool) {
 	r := reader{versions: knownVersions(vs)}
 	for _, h := range vs.Spec.Http {
 		var weights []share
 		for _, d := range h.GetRoute() {
 			weights = append(weights, share{d.GetDestination(), float64(d.GetWeight())})
+		}
+		if isWhole(weights) {
+			continue
 		}
 		r.weights(weights)
 		r.mirrors(h)
@@ -126,7 +130,9 @@ func ReadTraffic(vs *networkingv1.VirtualService) (release.Traffic, bool) {
 		for _, d := range routes {
 			weights = append(weights, share{d.GetDestination(), float64(d.GetWeight())})
 		}
-		r.weights(weights)
+		if !isWhole(weights) {
+			r.weights(weights)
+		}
 	}
 	return r.read, !r.failed && len(r.read.Weights) > 0
 }
@@ -150,6 +156,9 @@ type share struct {
 	to    *v1alpha3.Destination
 	share float64
 }
+
+// isWhole: the route leads to the whole Service.
+func isWhole(weights []share) bool { return len(weights) == 1 && weights[0].to.GetSubset() == "" }
 
 // reader reads one route after the other, and fails where two differ.
 type reader struct {

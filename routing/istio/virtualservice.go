@@ -33,30 +33,36 @@ func VirtualService(s release.Service, domain string, t release.Traffic, st rele
 	for _, p := range s.Ports {
 		k, to := kindOf(p), target{Host(s, domain), uint32(p.Number)}
 		if carriesRequests(k) {
-			vs.Spec.Http = append(vs.Spec.Http, to.requests(t))
+			vs.Spec.Http = append(vs.Spec.Http, to.requests(t, st.Bypasses, requestsPort(s, p))...)
 		}
 		if carriesConnections(k) {
-			vs.Spec.Tcp = append(vs.Spec.Tcp, to.connections(t))
+			vs.Spec.Tcp = append(vs.Spec.Tcp, to.connections(t, st.Bypasses, connectionsPort(s, p))...)
 		}
-	}
-	if len(vs.Spec.Http) == 1 {
-		vs.Spec.Http[0].Match = nil
-	}
-	if len(vs.Spec.Tcp) == 1 && seen(s.Ports) == 1 {
-		vs.Spec.Tcp[0].Match = nil
 	}
 	return vs
 }
 
-// seen is how many of the ports Envoy sees.
-func seen(ports []release.Port) int {
+// requestsPort is the port that a route for requests names; zero for none. A lone one names none.
+func requestsPort(s release.Service, p release.Port) uint32 {
+	return unlessAlone(s, p, carriesRequests)
+}
+
+// connectionsPort is the port that a route for connections names; zero for none. One beside other ports names its own.
+func connectionsPort(s release.Service, p release.Port) uint32 {
+	return unlessAlone(s, p, func(k kind) bool { return k != unrouted })
+}
+
+func unlessAlone(s release.Service, p release.Port, counts func(kind) bool) uint32 {
 	n := 0
-	for _, p := range ports {
-		if kindOf(p) != unrouted {
+	for _, o := range s.Ports {
+		if counts(kindOf(o)) {
 			n++
 		}
 	}
-	return n
+	if n == 1 {
+		return 0
+	}
+	return uint32(p.Number)
 }
 
 // target is one port of the Service.
@@ -66,11 +72,23 @@ type target struct {
 }
 
 func (to target) destination(version string) *v1alpha3.Destination {
-	return &v1alpha3.Destination{Host: to.host, Subset: SubsetName(version), Port: &v1alpha3.PortSelector{Number: to.port}}
+	d := to.whole()
+	d.Subset = SubsetName(version)
+	return d
 }
 
-func (to target) requests(t release.Traffic) *v1alpha3.HTTPRoute {
-	r := &v1alpha3.HTTPRoute{Name: routeName, Match: []*v1alpha3.HTTPMatchRequest{{Port: to.port}}}
+// whole is the Service as it is without a release.
+func (to target) whole() *v1alpha3.Destination {
+	return &v1alpha3.Destination{Host: to.host, Port: &v1alpha3.PortSelector{Number: to.port}}
+}
+
+// requests are a port's routes: first that of the clients that are led past the subsets, where there are any, then that of
+// all others, which is the same with and without it.
+func (to target) requests(t release.Traffic, bypasses []release.Bypass, port uint32) []*v1alpha3.HTTPRoute {
+	r := &v1alpha3.HTTPRoute{Name: routeName}
+	if port != 0 {
+		r.Match = []*v1alpha3.HTTPMatchRequest{{Port: port}}
+	}
 	for i, w := range integers(t.Weights) {
 		r.Route = append(r.Route, &v1alpha3.HTTPRouteDestination{Destination: to.destination(t.Weights[i].Version), Weight: w})
 	}
@@ -78,15 +96,44 @@ func (to target) requests(t release.Traffic) *v1alpha3.HTTPRoute {
 		r.Mirrors = append(r.Mirrors, &v1alpha3.HTTPMirrorPolicy{
 			Destination: to.destination(m.Version), Percentage: &v1alpha3.Percent{Value: float64(m.Share) / 100}})
 	}
-	return r
+	if len(bypasses) == 0 {
+		return []*v1alpha3.HTTPRoute{r}
+	}
+	past := &v1alpha3.HTTPRoute{Name: routeName, Route: []*v1alpha3.HTTPRouteDestination{{Destination: to.whole()}}}
+	for _, c := range bypasses {
+		past.Match = append(past.Match, &v1alpha3.HTTPMatchRequest{SourceNamespace: c.Namespace, SourceLabels: c.Labels, Port: port})
+	}
+	if matchesAll(bypasses) {
+		past.Match = r.Match
+	}
+	return []*v1alpha3.HTTPRoute{past, r}
 }
 
-func (to target) connections(t release.Traffic) *v1alpha3.TCPRoute {
-	r := &v1alpha3.TCPRoute{Match: []*v1alpha3.L4MatchAttributes{{Port: to.port}}}
+// connections are requests' like for a port that carries connections.
+func (to target) connections(t release.Traffic, bypasses []release.Bypass, port uint32) []*v1alpha3.TCPRoute {
+	r := &v1alpha3.TCPRoute{}
+	if port != 0 {
+		r.Match = []*v1alpha3.L4MatchAttributes{{Port: port}}
+	}
 	for i, w := range integers(t.Weights) {
 		r.Route = append(r.Route, &v1alpha3.RouteDestination{Destination: to.destination(t.Weights[i].Version), Weight: w})
 	}
-	return r
+	if len(bypasses) == 0 {
+		return []*v1alpha3.TCPRoute{r}
+	}
+	past := &v1alpha3.TCPRoute{Route: []*v1alpha3.RouteDestination{{Destination: to.whole()}}}
+	for _, c := range bypasses {
+		past.Match = append(past.Match, &v1alpha3.L4MatchAttributes{SourceNamespace: c.Namespace, SourceLabels: c.Labels, Port: port})
+	}
+	if matchesAll(bypasses) {
+		past.Match = r.Match
+	}
+	return []*v1alpha3.TCPRoute{past, r}
+}
+
+// matchesAll: no client gets the split.
+func matchesAll(bypasses []release.Bypass) bool {
+	return slices.ContainsFunc(bypasses, func(b release.Bypass) bool { return b.Everybody() })
 }
 
 // integers are Istio's weights: percents, or hundredths of a percent where any share has decimals. A lone destination

@@ -140,6 +140,8 @@ type State struct {
 	// Newest is the latest resourceVersion of the Deployments that the traffic was decided from. Whoever has not seen as
 	// much yet, be it a replica that has just begun to lead, would go back to older annotations.
 	Newest string `json:"newest,omitempty"`
+	// Bypasses are the clients whom the routes lead past the subsets, sorted.
+	Bypasses []Bypass `json:"bypasses,omitempty"`
 	// Leaving holds, per Deployment whose deletion or scaling to zero was announced and has not happened yet, when that was.
 	Leaving map[string]time.Time `json:"leaving,omitempty"`
 }

@@ -38,6 +38,8 @@ type example struct {
 		Ports     []port `json:"ports"`
 	} `json:"service"`
 	Others []map[string]any `json:"others"`
+	// Hides are users' rules that come after ours, and take its subsets from some clients.
+	Hides  []map[string]any `json:"hides"`
 	Rule   map[string]any   `json:"rule"`
 	Routes []ask            `json:"routes"`
 }
@@ -66,8 +68,13 @@ type weight struct {
 // examples are all golden files of routing/istio, by name.
 func examples(t *testing.T) map[string]example {
 	t.Helper()
+	return examplesIn(t, "../../../routing/istio/testdata/*.yaml")
+}
+
+func examplesIn(t *testing.T, pattern string) map[string]example {
+	t.Helper()
 	out := map[string]example{}
-	for _, file := range glob(t, "../../../routing/istio/testdata/*.yaml") {
+	for _, file := range glob(t, pattern) {
 		var e example
 		readYAML(t, file, &e)
 		if e.Service.Name != "reviews" || e.Service.Namespace != "shop" || len(e.Routes) == 0 {

@@ -138,7 +138,7 @@ func TestGoldenBlindClients(t *testing.T) {
 
 func drawRules(rng *rand.Rand) blindCase {
 	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
-	exports := [][]string{nil, nil, {"*"}, {"*"}, {"."}, {"shop"}, {"bank"}, {"bank", "tax"}, {".", "bank"}, {"*", "."}}
+	exports := [][]string{nil, nil, {"*"}, {"*"}, {"."}, {"shop"}, {"bank"}, {"bank", "tax"}, {".", "istio-system"}}
 	c := blindCase{Rules: []ruleCase{oursWith(exports[rng.IntN(4)]...)}}
 	for i := range 1 + rng.IntN(4) {
 		r := ruleCase{At: pick("shop", "shop", "shop", "bank", "tax", root) + fmt.Sprintf("/r%d", i), Host: fqdn, ExportTo: exports[rng.IntN(len(exports))], Second: rng.IntN(20)}
@@ -146,7 +146,10 @@ func drawRules(rng *rand.Rand) blindCase {
 			r.Host = pick("*.shop.svc.cluster.local", "*.local")
 		}
 		if rng.IntN(4) == 0 {
-			r.Selects = pick("client", "other")
+			r.Selects, r.ExportTo = pick("client", "other"), exports[4*rng.IntN(2)] // Istio takes no other
+		}
+		if strings.HasPrefix(r.At, root) && slices.Contains(r.ExportTo, root) {
+			r.ExportTo = nil // Istio takes no namespace twice
 		}
 		switch rng.IntN(4) {
 		case 0:

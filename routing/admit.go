@@ -154,7 +154,7 @@ func (a Admission) problems(service string, around Facts, d release.Deployment, 
 	cast := around.with(d).cast(st, s)
 	for _, c := range cast.Candidates {
 		if c.Deployment.Name == d.Name {
-			return append(c.Problems, overlap(a.Namespace, c.Deployment, cast)...)
+			return append(around.told(c, s), overlap(a.Namespace, c.Deployment, cast)...)
 		}
 	}
 	_, problems := intent.Parse(release.Object(a.Namespace, d.Name), d.Annotations)

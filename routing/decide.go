@@ -20,6 +20,7 @@ import (
 func Decide(f Facts, s Settings) Decision {
 	d := &deciding{facts: f, settings: s}
 	d.remember()
+	d.blind, d.coming = f.blind(s), f.blindTo(s)
 	if d.behind() {
 		d.out.After = s.Settle // the watch brings what is missing, and an event with it
 		return d.out
@@ -32,6 +33,8 @@ func Decide(f Facts, s Settings) Decision {
 		d.retire()
 	} else if d.ready() {
 		d.route()
+	} else {
+		d.keepBypasses()
 	}
 	d.liftAbandoned()
 	d.marks()
@@ -49,9 +52,13 @@ type deciding struct {
 	pinned   bool            // a VirtualService of ours exists
 	// referenced are the versions whose subsets the VirtualService in the cluster refers to.
 	referenced []string
-	cast       release.Cast
-	traffic    release.Traffic // what Envoy is asked to do after this decision
-	out        Decision
+	// blind are the clients that lack our subsets, coming those that will once the API server has done what it asks about.
+	blind, coming []istio.Blind
+	// ended: some clients, who were led past the subsets, get them again.
+	ended   bool
+	cast    release.Cast
+	traffic release.Traffic // what Envoy is asked to do after this decision
+	out     Decision
 }
 
 // remember reads the state. Times that another clock put into the future count from now on where they are told anew; those of
@@ -67,6 +74,7 @@ func (d *deciding) remember() {
 				d.state.Left[v] = time.Time{}
 			}
 		}
+		d.state.Bypasses = knownBypasses(d.state.Bypasses, d.facts.Now)
 		d.traffic = d.state.Traffic
 	}
 	if dr := d.facts.DestinationRule; dr != nil {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
@@ -34,7 +35,8 @@ func (d *deciding) announce(next release.State) {
 	case d.cast.Promoted || next.Stable != before.Stable && before.Stable.Deployment != "":
 		d.event(next.Stable.Deployment, eventNormal, "Promoted", fmt.Sprintf("version %s is stable behind Service %s now", next.Stable.Version, service))
 	case istio.NamesPorts(d.facts.VirtualService, d.out.ApplyVirtualService):
-	case reflect.DeepEqual(next.Traffic, before.Traffic) && sameHolders(next, before) && maps.Equal(next.Leaving, before.Leaving):
+	case reflect.DeepEqual(next.Traffic, before.Traffic) && sameHolders(next, before) && maps.Equal(next.Leaving, before.Leaving) &&
+		sameBypasses(next.Bypasses, before.Bypasses):
 		d.event(next.Stable.Deployment, eventWarning, "RoutesRestored",
 			fmt.Sprintf("the VirtualService of Service %s was edited by somebody else and says again what the annotations ask for", service))
 	}
@@ -103,4 +105,21 @@ func (d *deciding) announceProblem(x release.Deployment, want []release.Conditio
 			d.event(x.Name, eventWarning, c.Reason, c.Message)
 		}
 	}
+	if programmed := conditionIn(want, intent.ConditionProgrammed); programmed.Status != statusTrue {
+		before := conditionIn(x.Conditions, intent.ConditionProgrammed).Message
+		for _, p := range d.facts.disturbances(d.settings) {
+			if strings.Contains(programmed.Message, p.String()) && !strings.Contains(before, p.String()) {
+				d.event(x.Name, eventWarning, p.Reason, p.String())
+			}
+		}
+	}
+}
+
+func conditionIn(list []release.Condition, kind string) release.Condition {
+	for _, c := range list {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return release.Condition{}
 }

@@ -40,6 +40,9 @@ type Facts struct {
 	// OtherVirtualServices and OtherDestinationRules name the Service's host too (or a wildcard over it) and are not ours.
 	OtherVirtualServices  []*networkingv1.VirtualService  `json:"otherVirtualServices,omitempty"`
 	OtherDestinationRules []*networkingv1.DestinationRule `json:"otherDestinationRules,omitempty"`
+	// ComingDestinationRules are OtherDestinationRules as they will be once the API server has done what it asks about, and
+	// waits with; nil where it asks about none.
+	ComingDestinationRules []*networkingv1.DestinationRule `json:"comingDestinationRules,omitempty"`
 	// Leaving names the Deployments that the API server is asked to delete or to scale to zero, and waits with until their
 	// traffic has gone.
 	Leaving []string `json:"leaving,omitempty"`
@@ -51,10 +54,12 @@ type Facts struct {
 	IstioMissing bool `json:"istioMissing,omitempty"`
 }
 
-// Derived names some of the two derived objects.
+// Derived names some of the objects that a decision rests on: the two derived ones, and the users' DestinationRules.
 type Derived struct {
 	VirtualService  bool `json:"virtualService,omitempty"`
 	DestinationRule bool `json:"destinationRule,omitempty"`
+	// OtherRules are those of Facts.OtherDestinationRules in the namespaces of the Service, of the bypasses, and in the root.
+	OtherRules bool `json:"otherRules,omitempty"`
 }
 
 // Decision is what to do now, acted on in the order of Steps; an error stops it before the next one.
@@ -63,7 +68,7 @@ type Derived struct {
 type Decision struct {
 	// Label adopts or repairs: each Deployment's pods, ReplicaSets and template get the version label without a restart.
 	Label []release.Member `json:"label,omitempty"`
-	// Confirm names the derived objects to read past the caches before anything is written: they have to be those of Facts.
+	// Confirm names the objects to read past the caches before anything is written: they have to be those of Facts.
 	Confirm Derived `json:"confirm,omitzero"`
 	// Apply* are the derived objects to write; nil means that they are right as they are.
 	ApplyDestinationRule *networkingv1.DestinationRule `json:"applyDestinationRule,omitempty"`

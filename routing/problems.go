@@ -12,7 +12,7 @@ import (
 // so that the webhook and the controller say the same wherever both know the same.
 func (f Facts) cast(st release.State, s Settings) release.Cast {
 	behind := slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
-	return release.Assign(f.Service, behind, st, f.around(s))
+	return release.Assign(f.Service, behind, st, f.around(st, s))
 }
 
 // pinned: a VirtualService of ours is there, also one whose memory is damaged.
@@ -28,20 +28,32 @@ func (f Facts) state() release.State {
 }
 
 // around gives each candidate the problems that it has with its Service, with Istio, and with other people's Istio objects:
-// those that its own strategy and its own version have, and no other candidate's.
-func (f Facts) around(s Settings) release.Around {
+// those that its own strategy and its own version have, and no other candidate's. Objects that turn up for the host of a release
+// that lasts disturb it, and keep only those out that are not in it yet: the owner of another namespace must not be able to stop
+// an abort.
+func (f Facts) around(st release.State, s Settings) release.Around {
 	if f.IstioMissing {
 		return func(release.Deployment, release.Member) []intent.Problem { return []intent.Problem{istioMissing()} }
 	}
 	hosts := istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.VirtualService)
 	return func(d release.Deployment, stable release.Member) []intent.Problem {
 		version, _ := release.VersionOf(f.Service.Namespace, f.Service.Name, d)
-		return slices.Concat(
-			istio.PortProblems(f.Service, d.Annotations[intent.KeyStrategy] == string(intent.Mirror)),
-			hosts,
-			istio.RuleProblems(f.Service, s.ClusterDomain, f.OtherDestinationRules, s.RootNamespace, version, stable.Version),
-		)
+		others := slices.Concat(hosts,
+			istio.RuleProblems(f.Service, s.ClusterDomain, f.OtherDestinationRules, s.RootNamespace, version, stable.Version))
+		if st.Follows(d.Name, version) {
+			others = slices.DeleteFunc(others, func(p intent.Problem) bool { return p.Reason != istio.ReasonNameTaken })
+		}
+		return append(istio.PortProblems(f.Service, d.Annotations[intent.KeyStrategy] == string(intent.Mirror)), others...)
 	}
+}
+
+// hostTaken are the VirtualServices of others that hold the host of a release that lasts.
+func (f Facts) hostTaken(s Settings) []intent.Problem {
+	if !f.pinned() {
+		return nil
+	}
+	problems := istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.VirtualService)
+	return slices.DeleteFunc(problems, func(p intent.Problem) bool { return p.Reason != istio.ReasonHostConflict })
 }
 
 func istioMissing() intent.Problem {

@@ -25,6 +25,8 @@ func (d *deciding) route() {
 	d.growRule()
 	if told {
 		d.writeRoutes()
+	} else {
+		d.keepBypasses()
 	}
 	if d.pinned && d.out.ApplyVirtualService == nil {
 		d.lift()
@@ -178,8 +180,10 @@ func (d *deciding) mayPin() bool {
 }
 
 // confirm asks for a look past the caches where what is written of one derived object rests on what the other says. What is
-// written first needs none: the resourceVersion that it was decided from guards it, and everything after it.
+// written first needs none: the resourceVersion that it was decided from guards it, and everything after it. A bypass ends
+// where the users' rules let it, which are looked at past the caches as well.
 func (d *deciding) confirm() {
+	d.out.Confirm.OtherRules = d.ended && d.out.ApplyVirtualService != nil
 	if d.crossing() {
 		d.out.Confirm.DestinationRule = d.out.ApplyDestinationRule == nil
 		d.out.Confirm.VirtualService = d.out.ApplyDestinationRule != nil || d.out.ApplyVirtualService == nil
@@ -238,7 +242,7 @@ func newer(a, b string) string {
 // nextState is what to remember next to the traffic.
 func (d *deciding) nextState() release.State {
 	next := release.State{Stable: d.cast.Stable, PinnedAt: d.state.PinnedAt, Traffic: d.traffic, Left: maps.Clone(d.state.Left),
-		Newest: d.state.Newest, Leaving: d.leaving()}
+		Newest: d.state.Newest, Leaving: d.leaving(), Bypasses: d.bypasses()}
 	if !d.pinned || next.PinnedAt.IsZero() {
 		next.PinnedAt = d.facts.Now
 	}

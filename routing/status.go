@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -48,7 +49,7 @@ func (d *deciding) conditions() {
 func (d *deciding) wanted(x release.Deployment) []release.Condition {
 	for _, c := range d.cast.Candidates {
 		if c.Deployment.Name == x.Name {
-			d.report(x.Name, c.Problems)
+			d.report(x.Name, d.facts.told(c, d.settings))
 			return []release.Condition{accepted(c.Problems), d.programmed(c)}
 		}
 	}
@@ -128,7 +129,26 @@ func (d *deciding) programmed(c release.Candidate) release.Condition {
 	case !d.serving(c):
 		return no(reasonSettling, "waiting until the endpoints of version %s have reached every Envoy", c.Version)
 	}
+	if reason, but := d.disturbed(); reason != "" {
+		return no(reason, "%s, but %s", c.Asked.Describe(service), but)
+	}
 	return condition(intent.ConditionProgrammed, statusTrue, reasonProgrammed, c.Asked.Describe(service))
+}
+
+// disturbed says what keeps the routes from reaching every client; an empty reason where they do.
+func (d *deciding) disturbed() (reason, but string) {
+	problems := d.facts.disturbances(d.settings)
+	sentences := make([]string, len(problems))
+	for i, p := range problems {
+		sentences[i] = p.String()
+	}
+	if len(problems) > 0 {
+		return problems[0].Reason, strings.Join(sentences, ". ")
+	}
+	if past := d.pastSubsets(); past != "" {
+		return istio.ReasonRuleConflict, past
+	}
+	return "", ""
 }
 
 func sameRoutes(a, b intent.Intent) bool {

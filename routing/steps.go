@@ -84,5 +84,6 @@ func (d Decision) Steps() []Step {
 func (d Decision) Routes() Decision {
 	routes := Decision{ApplyVirtualService: d.ApplyVirtualService, Events: d.Events}
 	routes.Confirm.DestinationRule = d.Confirm != (Derived{})
+	routes.Confirm.OtherRules = d.Confirm.OtherRules
 	return routes
 }

@@ -35,10 +35,14 @@ type step struct {
 	ReadyFor metav1.Duration               `json:"readyFor,omitempty"`
 	Delete   []string                      `json:"delete,omitempty"`
 	Leaving  []string                      `json:"leaving,omitempty"` // the API server asks about their end
-	Unroute  bool                          `json:"unroute,omitempty"`
-	Edit     []release.Weight              `json:"edit,omitempty"`
-	Earlier  bool                          `json:"earlier,omitempty"` // an earlier grayscale wrote the routes: each names its port
-	Istio    *bool                         `json:"istio,omitempty"`
+	// Rules replaces the users' DestinationRules; Coming are those that the API server asks about in this step alone.
+	Rules  *[]*networkingv1.DestinationRule `json:"rules,omitempty"`
+	Coming []*networkingv1.DestinationRule  `json:"coming,omitempty"`
+
+	Unroute bool             `json:"unroute,omitempty"`
+	Edit    []release.Weight `json:"edit,omitempty"`
+	Earlier bool             `json:"earlier,omitempty"` // an earlier grayscale wrote the routes: each names its port
+	Istio   *bool            `json:"istio,omitempty"`
 }
 
 // chapter is a golden test's output for one step: the decisions, one after the other, until nothing is left to do now.
@@ -83,6 +87,10 @@ func idle(d routing.Decision) bool {
 
 func (s step) happen(f *routing.Facts) {
 	f.Now, f.Leaving = f.Now.Add(s.Wait.Duration), s.Leaving
+	f.ComingDestinationRules = s.Coming
+	if s.Rules != nil {
+		f.OtherDestinationRules = *s.Rules
+	}
 	f.Deployments = append(f.Deployments, s.Add...)
 	for name, set := range s.Annotate {
 		for key, value := range set {

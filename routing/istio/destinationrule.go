@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"istio.io/api/networking/v1alpha3"
@@ -15,7 +16,7 @@ import (
 
 // DestinationRule is the whole object that tells Envoy the subsets. others are the users' rules for the host, root is
 // Istio's root namespace. Istio merges ours with a user's for the same host and namespace where both say literally
-// the same exportTo, so that is copied; where ours displaces another rule, that one's trafficPolicy is carried over.
+// the same exportTo, so that is copied where it is public; where ours displaces another rule, that one's trafficPolicy is carried over.
 // current is the one in the cluster or nil; its resourceVersion is kept.
 func DestinationRule(s release.Service, domain string, sub release.Subsets, others []*networkingv1.DestinationRule, root string,
 	current *networkingv1.DestinationRule) *networkingv1.DestinationRule {
@@ -30,12 +31,42 @@ func DestinationRule(s release.Service, domain string, sub release.Subsets, othe
 	}
 	n := neighboursOf(s, domain, others, root)
 	if len(n.merged) > 0 {
-		dr.Spec.ExportTo = slices.Clone(n.merged[0].Spec.ExportTo)
+		dr.Spec.ExportTo = exportTo(s, domain, dr, current, n.merged, others, root)
 	} else if policy := n.displacedPolicy(); policy != nil {
 		dr.Spec.TrafficPolicy = proto.CloneOf(policy)
 	}
 	return dr
 }
+
+// exportTo is what ours says where Istio merges it with users' rules: what one of these says, the oldest first, or what it
+// says already, so that no client lacks our subsets. It is never private: the VirtualService is for all namespaces.
+func exportTo(s release.Service, domain string, dr, current *networkingv1.DestinationRule, merged, others []*networkingv1.DestinationRule, root string) []string {
+	var choices [][]string
+	for _, o := range merged {
+		choices = append(choices, o.Spec.ExportTo)
+	}
+	trial := dr.DeepCopy()
+	trial.CreationTimestamp = youngest
+	if current != nil {
+		choices = append(choices, current.Spec.ExportTo)
+		trial.CreationTimestamp = current.CreationTimestamp
+	}
+	sub, _ := ReadSubsets(dr)
+	versions := slices.Sorted(maps.Keys(sub.Added))
+	choices = slices.DeleteFunc(append(choices, nil), func(to []string) bool { return !isPublic(to) })
+	for _, to := range choices {
+		if trial.Spec.ExportTo = to; len(BlindClients(s, domain, trial, others, root, versions)) == 0 {
+			return slices.Clone(to)
+		}
+	}
+	if current != nil && isPublic(current.Spec.ExportTo) {
+		return slices.Clone(current.Spec.ExportTo)
+	}
+	return slices.Clone(choices[0])
+}
+
+// youngest is the age of a rule that is still to be written.
+var youngest = metav1.NewTime(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
 
 // neighbours are the users' DestinationRules about a Service's host, each list by age, by what becomes of them beside
 // ours (istio pilot/pkg/model/push_context.go, destinationRule and setDestinationRules).

@@ -105,6 +105,11 @@ func lastGood(st State, deployment, version string) intent.Intent {
 	return intent.Intent{}
 }
 
+// Follows reports whether the routes have followed the annotations of a Deployment under the version.
+func (st State) Follows(deployment, version string) bool {
+	return lastGood(st, deployment, version).Strategy != ""
+}
+
 // versionTaken: stable has the version, or another candidate that has been followed under it, else an older one.
 func versionTaken(s Service, d Deployment, byAge []Deployment, c Cast, st State) []intent.Problem {
 	version, _ := VersionOf(s.Namespace, s.Name, d)
@@ -112,7 +117,7 @@ func versionTaken(s Service, d Deployment, byAge []Deployment, c Cast, st State)
 	if c.Stable.Deployment != "" && c.Stable.Version == version {
 		holder = c.Stable.Deployment
 	}
-	followed := func(d Deployment) bool { return lastGood(st, d.Name, version).Strategy != "" }
+	followed := func(d Deployment) bool { return st.Follows(d.Name, version) }
 	for _, o := range byAge {
 		if v, _ := VersionOf(s.Namespace, s.Name, o); v != version || o.Name == d.Name || o.Name == c.Stable.Deployment || !hasStrategy(o) {
 			continue

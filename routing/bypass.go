@@ -1,0 +1,206 @@
+package routing
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// blind are the clients that lack our subsets, because Istio shows them another rule than ours.
+func (f Facts) blind(s Settings) []istio.Blind { return f.blindBeside(f.OtherDestinationRules, s) }
+
+// blindTo are the clients that will lack our subsets once the API server has done what it asks about.
+func (f Facts) blindTo(s Settings) []istio.Blind {
+	if f.ComingDestinationRules == nil {
+		return nil
+	}
+	return f.blindBeside(f.ComingDestinationRules, s)
+}
+
+func (f Facts) blindBeside(rules []*networkingv1.DestinationRule, s Settings) []istio.Blind {
+	dr := f.DestinationRule
+	if dr == nil || !istio.OursRule(dr) || f.Service.Missing {
+		return nil
+	}
+	sub, _ := istio.ReadSubsets(dr)
+	return istio.BlindClients(f.Service, s.ClusterDomain, dr, rules, s.RootNamespace, slices.Sorted(maps.Keys(sub.Added)))
+}
+
+// bypasses are the clients to lead past the subsets from now on. One that needs it gets it at once. It loses it again once
+// no rule has taken the subsets from it for long enough that every Envoy knows them, or where an announced rule
+// does not come.
+func (d *deciding) bypasses() []release.Bypass {
+	now := d.facts.Now
+	known, next := map[string]release.Bypass{}, map[string]release.Bypass{}
+	for _, b := range d.state.Bypasses {
+		known[b.Key()] = b
+	}
+	begun := func(c release.Clients) release.Bypass {
+		b, ok := known[c.Key()]
+		if !ok {
+			b = release.Bypass{Clients: c, Since: now}
+		}
+		return b
+	}
+	for _, c := range d.blind {
+		b := begun(c.Clients)
+		b.Announced, b.Gone = time.Time{}, time.Time{}
+		next[b.Key()] = b
+	}
+	for _, c := range d.coming {
+		if _, already := next[c.Key()]; already {
+			continue
+		}
+		b := begun(c.Clients)
+		if now.Sub(b.Announced) > leaveLimit/2 { // the API server asks again after a conflict: one write is enough
+			b.Announced = now
+		}
+		b.Gone = time.Time{}
+		next[b.Key()] = b
+	}
+	for key, b := range known {
+		if _, needed := next[key]; needed {
+			continue
+		}
+		if d.outlives(&b) {
+			next[key] = b
+		} else {
+			d.ended = true
+		}
+	}
+	return slices.SortedFunc(maps.Values(next), func(a, b release.Bypass) int { return strings.Compare(a.Key(), b.Key()) })
+}
+
+// outlives: nothing that is known takes the subsets from these clients, and the bypass lasts all the same for a while.
+func (d *deciding) outlives(b *release.Bypass) bool {
+	if !b.Announced.IsZero() {
+		if left := latest(b.Announced, d.facts.RoutesSince).Add(leaveLimit).Sub(d.facts.Now); left > 0 {
+			d.lookAfter(left)
+			return true
+		}
+	}
+	if b.Gone.IsZero() {
+		b.Announced, b.Gone = time.Time{}, d.facts.Now
+	}
+	since := latest(b.Gone, d.facts.RoutesSince)
+	d.waitFor(since)
+	return !d.settled(since)
+}
+
+// keepBypasses writes the routes that there are with the bypasses that are needed now, for when nothing else can be told of
+// them.
+func (d *deciding) keepBypasses() {
+	vs, f := d.facts.VirtualService, d.facts
+	if !d.pinned || f.Service.Missing || f.Service.Deleting || f.IstioMissing || len(d.state.Traffic.Weights) == 0 {
+		return
+	}
+	next := d.state
+	if next.Bypasses = d.bypasses(); sameBypasses(next.Bypasses, d.state.Bypasses) {
+		return
+	}
+	d.out.ApplyVirtualService = istio.VirtualService(f.Service, d.settings.ClusterDomain, next.Traffic, next, vs)
+}
+
+func sameBypasses(a, b []release.Bypass) bool {
+	return slices.EqualFunc(a, b, func(x, y release.Bypass) bool {
+		return x.Key() == y.Key() && x.Since.Equal(y.Since) && x.Announced.Equal(y.Announced) && x.Gone.Equal(y.Gone)
+	})
+}
+
+// known times: those that another clock put into the future are told anew.
+func knownBypasses(list []release.Bypass, now time.Time) []release.Bypass {
+	out := slices.Clone(list)
+	for i := range out {
+		b := &out[i]
+		b.Since, b.Announced, b.Gone = notAfter(b.Since, now), notAfter(b.Announced, now), notAfter(b.Gone, now)
+	}
+	return out
+}
+
+// Bypassed tells how long it takes until every Envoy leads those clients past the subsets who will lack them once the API server
+// has done what it asks about; false where the routes do not do so yet.
+func (f Facts) Bypassed(vs *networkingv1.VirtualService, s Settings) (time.Duration, bool) {
+	var longest time.Duration
+	if vs == nil || !istio.Ours(vs) {
+		return 0, true
+	}
+	st, _ := istio.ReadState(vs)
+	for _, c := range f.blindTo(s) {
+		i := slices.IndexFunc(st.Bypasses, func(b release.Bypass) bool { return b.Key() == c.Key() })
+		if i < 0 {
+			return 0, false
+		}
+		longest = max(longest, latest(notAfter(st.Bypasses[i].Since, f.Now), f.RoutesSince).Add(s.Settle).Sub(f.Now))
+	}
+	return longest, true
+}
+
+// told is what the owner of a candidate has to know: its problems, or else what others' objects do to the release.
+func (f Facts) told(c release.Candidate, s Settings) []intent.Problem {
+	if c.Blocked() {
+		return c.Problems
+	}
+	return slices.Concat(c.Problems, f.disturbances(s))
+}
+
+// disturbances are what others' objects do to a release that lasts. They keep no candidate in it from what it asks for: the
+// owner of another namespace must not be able to stop an abort.
+func (f Facts) disturbances(s Settings) []intent.Problem {
+	var out []intent.Problem
+	for _, b := range f.blind(s) {
+		out = append(out, blindProblem(f.Service, b))
+	}
+	return append(out, f.hostTaken(s)...)
+}
+
+func blindProblem(s release.Service, b istio.Blind) intent.Problem {
+	p := intent.Problem{Kind: intent.Conflict, Reason: istio.ReasonRuleConflict,
+		Message: fmt.Sprintf("DestinationRule %s hides the subsets of the release from %s: they reach all pods of Service %s, without the split",
+			strings.Join(b.Rules, " and "), described(b.Clients), s.Name),
+		Fix: fmt.Sprintf("delete it, or write what it says into a rule for host %s in namespace %s, without workloadSelector and exportTo", s.Name, s.Namespace)}
+	if len(b.Rules) == 0 {
+		p.Message = fmt.Sprintf("DestinationRule %s/%s was edited: %s lack its subsets, and reach all pods of Service %s", s.Namespace, istio.Name(s.Name), described(b.Clients), s.Name)
+		p.Fix = "leave it alone; grayscale puts it back"
+	}
+	return p
+}
+
+func described(c release.Clients) string {
+	switch {
+	case c.Everybody():
+		return "all clients"
+	case len(c.Labels) == 0:
+		return "clients in namespace " + c.Namespace
+	}
+	var pairs []string
+	for _, k := range slices.Sorted(maps.Keys(c.Labels)) {
+		pairs = append(pairs, k+"="+c.Labels[k])
+	}
+	return fmt.Sprintf("clients in namespace %s with labels %s", c.Namespace, strings.Join(pairs, ","))
+}
+
+// pastSubsets says which clients the routes lead past the subsets although no rule asks for it any more, or yet; empty for none.
+func (d *deciding) pastSubsets() string {
+	list := d.state.Bypasses
+	if vs := d.out.ApplyVirtualService; vs != nil {
+		st, _ := istio.ReadState(vs)
+		list = st.Bypasses
+	}
+	var who []string
+	for _, b := range list {
+		who = append(who, described(b.Clients))
+	}
+	if len(who) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s reach all pods of Service %s without the split for a moment, because a DestinationRule that hides its subsets has been announced, or has just gone",
+		strings.Join(who, " and "), d.facts.Service.Name)
+}

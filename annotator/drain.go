@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"grayscale.dev/grayscale/routing"
@@ -22,47 +23,82 @@ func (c *Controller) Drain(ctx context.Context, namespace, name string) error {
 // drain is Drain; it tells whether this question has moved the traffic: of one end there may be several, as the API server asks again
 // after a conflict.
 func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, error) {
+	q := question{
+		ask: func(f *routing.Facts) { f.Leaving = []string{name} },
+		why: leavingWhy,
+		pause: func(f routing.Facts, d routing.Decision) time.Duration {
+			if d.After <= c.r.settings.Settle && routing.Served(f.VirtualService, name) {
+				return d.After // whoever could take the traffic has not settled yet
+			}
+			return 0
+		},
+		wait: func(f routing.Facts, vs *networkingv1.VirtualService) time.Duration {
+			return f.Drained(vs, name, c.r.settings)
+		},
+	}
+	return c.settle(ctx, func() (bool, time.Duration, error) {
+		o, ok := c.r.store.deployments.get(namespace + "/" + name)
+		if !ok {
+			return false, 0, nil
+		}
+		var keys []types.NamespacedName
+		for _, service := range c.r.store.homes(o) {
+			keys = append(keys, types.NamespacedName{Namespace: namespace, Name: service})
+		}
+		return c.moveAll(ctx, keys, fmt.Sprintf("away from Deployment %s", name), q)
+	})
+}
+
+// settle has traffic moved, and returns once that has reached every Envoy. Meanwhile the announcement may be lost, with routes
+// that somebody deletes, and traffic be led back: it is looked at again.
+func (c *Controller) settle(ctx context.Context, move func() (moved bool, wait time.Duration, err error)) (bool, error) {
 	anyMoved := false
 	for {
-		moved, wait, err := c.moveAway(ctx, namespace, name)
+		moved, wait, err := move()
 		anyMoved = anyMoved || moved
 		if err != nil || wait == 0 {
 			return anyMoved, err
 		}
-		// Meanwhile the announcement may be lost, with routes that somebody deletes, and traffic be led back: it is looked at again.
 		if err := sleep(ctx, wait); err != nil {
 			return anyMoved, err
 		}
 	}
 }
 
-// moveAway writes the routes of the Deployment's Services where that is needed, and gives how long it takes until every Envoy has them.
-func (c *Controller) moveAway(ctx context.Context, namespace, name string) (anyMoved bool, longest time.Duration, err error) {
-	o, ok := c.r.store.deployments.get(namespace + "/" + name)
-	if !ok {
-		return false, 0, nil
-	}
-	for _, service := range c.r.store.homes(o) {
-		moved, wait, err := c.r.drain(ctx, types.NamespacedName{Namespace: namespace, Name: service}, name)
+// moveAll writes the routes of Services where that is needed, and gives how long it takes until every Envoy has them.
+func (c *Controller) moveAll(ctx context.Context, keys []types.NamespacedName, where string, q question) (anyMoved bool, longest time.Duration, err error) {
+	for _, key := range keys {
+		moved, wait, err := c.r.move(ctx, key, q)
 		if err != nil {
-			return anyMoved, 0, fmt.Errorf("moving the traffic of Service %s/%s away from Deployment %s: %w", namespace, service, name, err)
+			return anyMoved, 0, fmt.Errorf("moving the traffic of Service %s %s: %w", key, where, err)
 		}
 		anyMoved, longest = anyMoved || moved, max(longest, wait)
 	}
 	return anyMoved, longest, nil
 }
 
-// drain writes one Service's route where that is needed, and gives how long it takes until every Envoy has it.
-func (r *reconciler) drain(ctx context.Context, key types.NamespacedName, name string) (moved bool, wait time.Duration, err error) {
+// question is what the API server asks about before it acts, as far as one Service is concerned.
+type question struct {
+	// ask adds it to the facts.
+	ask func(*routing.Facts)
+	why func(routing.Facts) []string
+	// pause is how long it takes until there may be routes to write, where there are none now; zero where nothing is waited for.
+	pause func(routing.Facts, routing.Decision) time.Duration
+	// wait is how long it takes until the routes have reached every Envoy.
+	wait func(routing.Facts, *networkingv1.VirtualService) time.Duration
+}
+
+// move writes one Service's routes where that is needed, and gives how long it takes until every Envoy has them.
+func (r *reconciler) move(ctx context.Context, key types.NamespacedName, q question) (moved bool, wait time.Duration, err error) {
 	for {
 		seen := r.observe(key)
-		seen.facts.Leaving = []string{name}
+		q.ask(&seen.facts)
 		decision := routing.Decide(seen.facts, r.settings)
 		left, pause := seen.facts.VirtualService, time.Duration(0)
 		if decision.ApplyVirtualService != nil && left != nil {
 			left = decision.ApplyVirtualService
 			a := r.acting(ctx, key, seen)
-			a.why = func() []string { return leavingWhy(seen.facts) }
+			a.why = func() []string { return q.why(seen.facts) }
 			err := a.act(decision.Routes())
 			switch {
 			case waits(err):
@@ -72,11 +108,11 @@ func (r *reconciler) drain(ctx context.Context, key types.NamespacedName, name s
 			default:
 				moved = true
 			}
-		} else if decision.After <= r.settings.Settle && routing.Served(left, name) {
-			pause = decision.After // whoever could take the traffic has not settled yet
+		} else {
+			pause = q.pause(seen.facts, decision)
 		}
 		if pause == 0 {
-			return moved, seen.facts.Drained(left, name, r.settings), nil
+			return moved, q.wait(seen.facts, left), nil
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return moved, 0, err

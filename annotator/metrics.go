@@ -10,6 +10,7 @@ import (
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -50,7 +51,7 @@ var (
 		Help: "Deployments with a strategy, by what has become of it: programmed, waiting, paused by their owner, refused, or stable, where it is inert. Only the leader counts."},
 		[]string{"strategy", "state"})
 	problems = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "grayscale_problems",
-		Help: "Problems with annotations that are not mended yet, by the reason that the condition Accepted gives. Only the leader counts."}, []string{"reason"})
+		Help: "Problems with annotations that are not mended yet, by the reason that the condition Accepted gives, or Programmed where somebody else's object disturbs a release. Only the leader counts."}, []string{"reason"})
 	holding = prometheus.NewGauge(prometheus.GaugeOpts{Name: "grayscale_holds",
 		Help: "Candidates that are held at zero pods now, until their Service is pinned to stable. Only the leader counts."})
 	lifts = prometheus.NewCounter(prometheus.CounterOpts{Name: "grayscale_holds_lifted_total",
@@ -66,6 +67,8 @@ var (
 		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}})
 	drains = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_drains_total",
 		Help: "Questions of the API server about deletions and scalings to zero, sometimes several about one: no traffic had to move, it has gone, or it was given up."}, []string{"outcome"})
+	precedes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_bypasses_total",
+		Help: "Questions of the API server about other people's DestinationRules, sometimes several about one: no client had to be led past a release's subsets first, some have been, or it was given up."}, []string{"outcome"})
 	watched = prometheus.NewGauge(prometheus.GaugeOpts{Name: "grayscale_istio_watched",
 		Help: "1 while Istio's definitions are served and its objects are watched, else 0."})
 
@@ -76,7 +79,7 @@ var (
 // registry.
 func Collectors() []prometheus.Collector {
 	everySeries()
-	return []prometheus.Collector{releases, problems, holding, lifts, writes, restores, decisions, follows, drains, watched}
+	return []prometheus.Collector{releases, problems, holding, lifts, writes, restores, decisions, follows, drains, precedes, watched}
 }
 
 // everySeries makes all series that there can be: one that is not there yet hides its first increase from a rate.
@@ -104,6 +107,7 @@ func everySeries() {
 	}
 	for _, outcome := range []string{outcomeUnneeded, outcomeMoved, outcomeGaveUp} {
 		drains.WithLabelValues(outcome)
+		precedes.WithLabelValues(outcome)
 	}
 }
 
@@ -155,7 +159,14 @@ func (t *tally) decided(changed bool, err error) {
 func (t *tally) followed(after time.Duration) { follows.Observe(after.Seconds()) }
 
 // drained counts an answer to the API server's question about an end: moved says whether it had traffic moved.
-func (t *tally) drained(moved bool, err error) {
+func (t *tally) drained(moved bool, err error) { drains.WithLabelValues(outcomeOf(moved, err)).Inc() }
+
+// preceded counts an answer to the API server's question about a DestinationRule.
+func (t *tally) preceded(moved bool, err error) {
+	precedes.WithLabelValues(outcomeOf(moved, err)).Inc()
+}
+
+func outcomeOf(moved bool, err error) string {
 	outcome := outcomeUnneeded
 	switch {
 	case err != nil:
@@ -163,7 +174,7 @@ func (t *tally) drained(moved bool, err error) {
 	case moved:
 		outcome = outcomeMoved
 	}
-	drains.WithLabelValues(outcome).Inc()
+	return outcome
 }
 
 // note replaces what the Service added to the gauges. One without a release adds nothing and is forgotten.
@@ -223,7 +234,8 @@ func stateIn(conditions []release.Condition) string {
 			return stateStable
 		case c.Type == intent.ConditionAccepted && c.Status == "False":
 			return stateRefused
-		case c.Type == intent.ConditionProgrammed && c.Status == "True":
+		case c.Type == intent.ConditionProgrammed && (c.Status == "True" || c.Reason == istio.ReasonRuleConflict || c.Reason == istio.ReasonHostConflict):
+			// Some clients get something else than the routes say; grayscale_problems counts that.
 			state = stateProgrammed
 		case c.Type == intent.ConditionProgrammed && c.Reason == routing.ReasonPaused:
 			state = statePaused

@@ -13,6 +13,7 @@ import (
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -192,6 +193,8 @@ func answered(x release.Deployment, d routing.Decision) (followed, over bool) {
 		case c.Type != intent.ConditionProgrammed:
 		case c.Status == "True":
 			return true, true
+		case c.Reason == istio.ReasonRuleConflict, c.Reason == istio.ReasonHostConflict:
+			return true, true // for all clients but those that somebody else leads elsewhere
 		case c.Reason == routing.ReasonNotAccepted, c.Reason == routing.ReasonNoReadyPods, c.Reason == routing.ReasonPaused, c.Reason == routing.ReasonLeaving:
 			return false, true
 		}

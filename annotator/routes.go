@@ -28,7 +28,48 @@ func (a *acting) Confirm(which routing.Derived) error {
 	if which.DestinationRule {
 		group.Go(func() error { return a.same(key, kindDestinationRule, versionOf(f.DestinationRule)) })
 	}
+	if which.OtherRules {
+		group.Go(a.sameRules)
+	}
 	return group.Wait()
+}
+
+// sameRules fails with errNotYet where the users' DestinationRules that can take subsets from the clients of a bypass are not those
+// that were seen.
+func (a *acting) sameRules() error {
+	f := a.seen.facts
+	namespaces := map[string]bool{a.key.Namespace: true, a.settings.RootNamespace: true}
+	if f.VirtualService != nil {
+		st, _ := istio.ReadState(f.VirtualService)
+		for _, b := range st.Bypasses {
+			namespaces[b.Namespace] = true
+		}
+	}
+	delete(namespaces, "") // stands for everybody
+	seen, live := map[string]string{}, map[string]string{}
+	for _, o := range f.OtherDestinationRules {
+		if namespaces[o.Namespace] {
+			seen[o.Namespace+"/"+o.Name] = o.ResourceVersion
+		}
+	}
+	for namespace := range namespaces {
+		if a.store.confined(namespace) != nil {
+			continue
+		}
+		list := &networkingv1.DestinationRuleList{}
+		if err := a.live.List(a.ctx, list, client.InNamespace(namespace)); err != nil {
+			return fmt.Errorf("the DestinationRules of namespace %s: %w", namespace, err)
+		}
+		for _, o := range list.Items {
+			if istio.IsAbout(o, f.Service, a.settings.ClusterDomain) && o.Namespace+"/"+o.Name != derivedKey(a.key) {
+				live[o.Namespace+"/"+o.Name] = o.ResourceVersion
+			}
+		}
+	}
+	if !maps.Equal(seen, live) {
+		return fmt.Errorf("the cache has the DestinationRules %v, the API server %v: %w", seen, live, errNotYet)
+	}
+	return nil
 }
 
 // same fails with errNotYet where the object has another version than was seen; none is the empty one.

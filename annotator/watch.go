@@ -2,6 +2,7 @@ package annotator
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -107,15 +108,15 @@ func (s *Caches) ofService(svc *corev1.Service) []types.NamespacedName {
 
 // ofRoute: a derived object concerns its Service, another one the releases of the Services that it names.
 func (s *Caches) ofRoute(o client.Object) []types.NamespacedName {
-	if service, derived := derivedFrom(o.GetName()); derived {
-		return []types.NamespacedName{{Namespace: o.GetNamespace(), Name: service}}
-	}
 	var out []types.NamespacedName
+	if service, derived := derivedFrom(o.GetName()); derived { // by its name alone: it may be somebody else's, for any host
+		out = append(out, types.NamespacedName{Namespace: o.GetNamespace(), Name: service})
+	}
 	for _, host := range istio.HostKeys(o, s.domain) {
 		if strings.HasPrefix(host, "*") {
-			return s.all()
+			return append(out, s.all()...)
 		}
-		if key, ok := s.serviceOfHost(host); ok && s.active(key) {
+		if key, ok := s.serviceOfHost(host); ok && s.active(key) && !slices.Contains(out, key) {
 			out = append(out, key)
 		}
 	}

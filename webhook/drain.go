@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"grayscale.dev/grayscale/routing/release"
@@ -22,6 +23,10 @@ type Controller interface {
 	// Drain moves the traffic away from a Deployment whose pods are about to go. It returns once no Envoy sends it anything
 	// any more, at once where none does, and with an error where that could not be reached before ctx ended.
 	Drain(ctx context.Context, namespace, name string) error
+	// Precede has the routes lead clients past the subsets that a DestinationRule will take from them: before it is created
+	// (before is nil), changed, or deleted (after is nil). It returns once every Envoy has been told, at once where it takes
+	// nothing from anybody, and with an error where that could not be reached before ctx ended.
+	Precede(ctx context.Context, before, after *networkingv1.DestinationRule) error
 	// Retire ends every hold and makes sure that none begins: grayscale is being uninstalled.
 	Retire(ctx context.Context) error
 }

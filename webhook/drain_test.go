@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -29,6 +30,16 @@ func (a *asked) Drain(ctx context.Context, namespace, name string) error {
 	until, _ := ctx.Deadline()
 	a.limit = time.Until(until)
 	return a.err
+}
+
+func (a *asked) Precede(ctx context.Context, before, after *networkingv1.DestinationRule) error {
+	names := []string{}
+	for _, dr := range []*networkingv1.DestinationRule{before, after} {
+		if dr != nil {
+			names = append(names, dr.Spec.Host)
+		}
+	}
+	return a.Drain(ctx, "rule", strings.Join(names, ">"))
 }
 
 func (a *asked) Retire(ctx context.Context) error { return a.Drain(ctx, "", "everything") }
@@ -73,6 +84,40 @@ func TestEndOfADeployment(t *testing.T) {
 				t.Errorf("it may take %s, want at most %s", a.limit, drainPatience)
 			}
 		})
+	}
+}
+
+// A DestinationRule of somebody else always passes, and the controller is told before, unless nothing would be stored.
+func TestRuleOfSomebodyElse(t *testing.T) {
+	raw := func(host string) runtime.RawExtension {
+		if host == "" {
+			return runtime.RawExtension{}
+		}
+		return runtime.RawExtension{Raw: []byte(`{"metadata":{"namespace":"bank","name":"theirs"},"spec":{"host":"` + host + `","new":1}}`)}
+	}
+	for name, tt := range map[string]struct {
+		before, after string
+		dry           bool
+		err           error
+		asked         string
+	}{
+		"created":               {after: "web", asked: "rule/web"},
+		"changed":               {before: "web", after: "api", asked: "rule/web>api"},
+		"deleted":               {before: "web", asked: "rule/web"},
+		"a dry run":             {after: "web", dry: true},
+		"unreadable":            {after: `"`},
+		"clients stay":          {after: "web", err: errors.New("the API server is slow"), asked: "rule/web"},
+		"clients stay, deleted": {before: "web", err: errors.New("the API server is slow"), asked: "rule/web"},
+	} {
+		a := &asked{err: tt.err}
+		r := preceding{a}.Handle(context.Background(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+			Namespace: "bank", Name: "theirs", DryRun: &tt.dry, OldObject: raw(tt.before), Object: raw(tt.after)}})
+		if got := strings.Join(a.names, " "); !r.Allowed || got != tt.asked || a.limit > drainPatience {
+			t.Errorf("%s: allowed %t, asked about %q within %s, want %q", name, r.Allowed, got, a.limit, tt.asked)
+		}
+		if warned := strings.Join(r.Warnings, "\n"); (warned != "") != (tt.err != nil) || tt.err != nil && !strings.Contains(warned, "bank/theirs") {
+			t.Errorf("%s: warned %q", name, warned)
+		}
 	}
 }
 

@@ -53,6 +53,7 @@ var homes = map[string]string{
 	"mutate.grayscale.dev":   MutatePath,
 	"validate.grayscale.dev": ValidatePath,
 	"drain.grayscale.dev":    DrainPath,
+	"precede.grayscale.dev":  PrecedePath,
 	"retire.grayscale.dev":   RetirePath,
 }
 

@@ -14,6 +14,7 @@ const (
 	MutatePath   = "/mutate-apps-v1-deployment"
 	ValidatePath = "/validate-apps-v1-deployment"
 	DrainPath    = "/drain-apps-v1-deployment"
+	PrecedePath  = "/precede-networking-v1-destinationrule"
 	RetirePath   = "/retire"
 )
 
@@ -35,6 +36,7 @@ func Setup(mgr manager.Manager, certificate Certificate, controller Controller, 
 	mgr.GetWebhookServer().Register(MutatePath, &admission.Webhook{Handler: mutating{n}})
 	mgr.GetWebhookServer().Register(ValidatePath, &admission.Webhook{Handler: validating{n}})
 	mgr.GetWebhookServer().Register(DrainPath, &admission.Webhook{Handler: draining{controller}})
+	mgr.GetWebhookServer().Register(PrecedePath, &admission.Webhook{Handler: preceding{controller}})
 	mgr.GetWebhookServer().Register(RetirePath, &admission.Webhook{Handler: retiring{controller}})
 	if err := certificate.addTo(mgr); err != nil {
 		return fmt.Errorf("the certificate: %w", err)

@@ -7,6 +7,8 @@ import (
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/routing/release"
 )
 
 // HostKeys are the names under which a VirtualService or DestinationRule has to be found by the Service that it may be
@@ -59,6 +61,11 @@ func covers(host, fqdn string) bool {
 		return strings.HasSuffix(fqdn, rest)
 	}
 	return host == fqdn
+}
+
+// IsAbout reports whether a DestinationRule's host is the Service's, or a wildcard over it.
+func IsAbout(dr *networkingv1.DestinationRule, s release.Service, domain string) bool {
+	return covers(resolve(dr.Spec.Host, dr.Namespace, domain), Host(s, domain))
 }
 
 // byAge sorts as Istio does: of two objects for one host it prefers the first (istio pilot/pkg/model/config.go,

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -90,7 +91,10 @@ func (idle) Facts(context.Context, string, string) (routing.Facts, error) {
 }
 
 func (idle) Drain(context.Context, string, string) error { return nil }
-func (idle) Retire(context.Context) error                { return nil }
+func (idle) Precede(context.Context, *networkingv1.DestinationRule, *networkingv1.DestinationRule) error {
+	return nil
+}
+func (idle) Retire(context.Context) error { return nil }
 
 // replica runs a webhook server until the returned function, or the test's end, stops it.
 func replica(t *testing.T, ns string) (address string, stop func()) {

@@ -102,6 +102,14 @@ func deletion(t *testing.T, v victim) []byte {
 	return review(t, admissionv1.Delete, nil, canary("web-v2", "50").Deployment(), v.ns, "web-v2")
 }
 
+// hiding asks about a rule that would take the subsets from the victim's own clients.
+func hiding(t *testing.T, v victim) []byte {
+	t.Helper()
+	rule := map[string]any{"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": map[string]string{"namespace": v.ns, "name": "theirs"},
+		"spec": map[string]any{"host": "web", "exportTo": []string{"."}}}
+	return review(t, admissionv1.Create, rule, nil, v.ns, "theirs")
+}
+
 // A Pod that can reach the webhook's port, and knows grayscale's sources but no secret, forges the questions that have effects: nothing
 // moves, no hold ends, and it learns nothing of other namespaces.
 func TestForgedQuestionsAreNotAnswered(t *testing.T) {
@@ -112,7 +120,7 @@ func TestForgedQuestionsAreNotAnswered(t *testing.T) {
 	end := review(t, admissionv1.Delete, nil, map[string]any{"metadata": map[string]string{"name": "grayscale-system"}}, "", "grayscale-system")
 	for _, replica := range harness.Replicas(t) {
 		for home, body := range map[string][]byte{
-			webhook.DrainPath: deletion(t, v), webhook.RetirePath: end, webhook.MutatePath: spying, webhook.ValidatePath: spying,
+			webhook.DrainPath: deletion(t, v), webhook.PrecedePath: hiding(t, v), webhook.RetirePath: end, webhook.MutatePath: spying, webhook.ValidatePath: spying,
 		} {
 			for _, path := range []string{home, home + "/", home + "/" + strings.Repeat("a", 26), home + "/%2e%2e/retire", "/"} {
 				code, said := post(t, replica, path, bytes.NewReader(body))

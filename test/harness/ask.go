@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +37,8 @@ type Answer struct {
 }
 
 // URL is the address of a Service for mesh clients: http://web.<namespace>.svc.cluster.local/, with a port where it is not 80.
+// Requests to it arrive as captured traffic does: at the sidecar's listener for the port, with the Service in the Host. Several
+// Services may have that port as long as each declares it as HTTP.
 func URL(namespace, service string, port int) string {
 	host := fmt.Sprintf("%s.%s.svc.cluster.local", service, namespace)
 	if port == 80 {
@@ -44,15 +47,29 @@ func URL(namespace, service string, port int) string {
 	return fmt.Sprintf("http://%s:%d/", host, port)
 }
 
+// ProxyURL is URL for clients that use their sidecar as an HTTP proxy.
+func ProxyURL(namespace, service string, port int) string {
+	return "proxy+" + URL(namespace, service, port)
+}
+
+// GRPCURL is URL for gRPC.
+func GRPCURL(namespace, service string, port int) string {
+	return ofScheme("grpc", namespace, service, port)
+}
+
 // TCPURL is URL for a port of plain TCP. The mesh client's sidecar has one listener per port for all namespaces, so each
 // test takes a port number of its own.
 func TCPURL(namespace, service string, port int) string {
-	return fmt.Sprintf("tcp://%s.%s.svc.cluster.local:%d", service, namespace, port)
+	return ofScheme("tcp", namespace, service, port)
 }
 
 // TLSURL is TCPURL for a port behind which the pods speak TLS themselves.
 func TLSURL(namespace, service string, port int) string {
-	return "tls" + strings.TrimPrefix(TCPURL(namespace, service, port), "tcp")
+	return ofScheme("tls", namespace, service, port)
+}
+
+func ofScheme(scheme, namespace, service string, port int) string {
+	return fmt.Sprintf("%s://%s.%s.svc.cluster.local:%d", scheme, service, namespace, port)
 }
 
 // Ask sends one request (tcp://: opens one connection; tls://: shakes hands once) through the mesh client's sidecar.
@@ -70,12 +87,28 @@ func Ask(address string) (Answer, error) {
 	return askHTTP(address)
 }
 
+// meshAddress is where the sidecar takes what its application sends to a Service's port.
+func meshAddress(port string) (string, error) {
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return "", fmt.Errorf("port %q: %w", port, err)
+	}
+	if n < 1024 {
+		n += Lab().MeshLowPorts
+	}
+	return net.JoinHostPort(Lab().MeshHost, strconv.Itoa(n)), nil
+}
+
 // askTLS asks for the Service by its name. The certificate tells who answered: its subject's common name is the version.
 func askTLS(name, port string) (Answer, error) {
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: askTimeout}, Config: &tls.Config{ServerName: name, InsecureSkipVerify: true}}
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(Lab().MeshHost, port))
+	address, err := meshAddress(port)
+	if err != nil {
+		return Answer{}, err
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return Answer{}, fmt.Errorf("port %s: %w", port, err)
 	}
@@ -88,7 +121,11 @@ func askTLS(name, port string) (Answer, error) {
 }
 
 func askTCP(port string) (Answer, error) {
-	conn, err := net.DialTimeout("tcp", net.JoinHostPort(Lab().MeshHost, port), askTimeout)
+	address, err := meshAddress(port)
+	if err != nil {
+		return Answer{}, err
+	}
+	conn, err := net.DialTimeout("tcp", address, askTimeout)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -108,8 +145,22 @@ func askTCP(port string) (Answer, error) {
 	return Answer{Pod: pod, Version: version}, nil
 }
 
-// client sends every request through the sidecar's HTTP proxy. It never sends one twice.
-var client = sync.OnceValue(func() *http.Client {
+// captured sends every request to the sidecar's listener for its port, on a connection of its own. It never sends one twice.
+var captured = &http.Client{Timeout: askTimeout, Transport: &http.Transport{DisableKeepAlives: true,
+	DialContext: func(ctx context.Context, network, host string) (net.Conn, error) {
+		_, port, err := net.SplitHostPort(host)
+		if err != nil {
+			return nil, err
+		}
+		address, err := meshAddress(port)
+		if err != nil {
+			return nil, err
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}}
+
+// proxied is captured through the sidecar's HTTP proxy.
+var proxied = sync.OnceValue(func() *http.Client {
 	proxy, err := url.Parse(Lab().MeshProxy)
 	if err != nil {
 		panic(fmt.Sprintf("lab.json: meshProxy %q: %v", Lab().MeshProxy, err))
@@ -118,7 +169,12 @@ var client = sync.OnceValue(func() *http.Client {
 })
 
 func askHTTP(address string) (Answer, error) {
-	response, err := client().Get(address)
+	client := captured
+	target, byProxy := strings.CutPrefix(address, "proxy+")
+	if byProxy {
+		client = proxied()
+	}
+	response, err := client.Get(target)
 	if err != nil {
 		return Answer{}, err
 	}

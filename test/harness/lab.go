@@ -34,7 +34,8 @@ type Endpoints struct {
 	Kubeconfig   string `json:"kubeconfig"`   // of a cluster administrator
 	APIServer    string `json:"apiserver"`    // URL
 	MeshProxy    string `json:"meshProxy"`    // URL of the HTTP proxy of a mesh client's sidecar
-	MeshHost     string `json:"meshHost"`     // IP on which that sidecar listens for the ports of TCP Services
+	MeshHost     string `json:"meshHost"`     // IP on which that sidecar listens for the ports of Services
+	MeshLowPorts int    `json:"meshLowPorts"` // added there to ports under 1024
 	Gateway      string `json:"gateway"`      // URL of the ingress gateway
 	EnvoyAdmin   string `json:"envoyAdmin"`   // URL of the sidecar's admin interface
 	GatewayAdmin string `json:"gatewayAdmin"` // URL of the gateway's admin interface

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -31,8 +32,8 @@ type Load struct {
 	report Report
 }
 
-// StartLoad sends rps requests (tcp://: connections) per second to url until Stop, or until the test ends, which fails
-// where one of them was lost. The Service should answer already: see WaitServed.
+// StartLoad sends rps requests (tcp://: connections; grpc://: calls) per second to url until Stop, or until the test ends,
+// which fails where one of them was lost. The Service should answer already: see WaitServed.
 func StartLoad(t testing.TB, url string, rps int) *Load {
 	t.Helper()
 	l := StartCountedLoad(t, url, rps)
@@ -44,9 +45,28 @@ func StartLoad(t testing.TB, url string, rps int) *Load {
 // routes them: it ends with the test, and the test says how many may be.
 func StartCountedLoad(t testing.TB, url string, rps int) *Load {
 	t.Helper()
+	return startLoad(t, url, rps)
+}
+
+// StartStreams is StartLoad over streams that are opened now and held open: of TCP, gRPC, a WebSocket (ws://), or HTTP, where
+// each is one answer whose chunks count. A stream that breaks is a loss.
+func StartStreams(t testing.TB, url string, streams, rps int) *Load {
+	t.Helper()
+	l := startLoad(t, url, rps, "--streams", strconv.Itoa(streams))
+	t.Cleanup(func() { l.AssertNoneLost(t) })
+	return l
+}
+
+func startLoad(t testing.TB, url string, rps int, flags ...string) *Load {
+	t.Helper()
 	lab := current()
 	l := &Load{t: t, url: url}
-	l.cmd = exec.Command(lab.binary, "load", "--dir", lab.Dir, "--url", url, "--rps", strconv.Itoa(rps), "--for", "1h", "-o", "json")
+	target, byProxy := strings.CutPrefix(url, "proxy+")
+	args := append([]string{"load", "--dir", lab.Dir, "--url", target, "--rps", strconv.Itoa(rps), "--for", "1h", "-o", "json"}, flags...)
+	if byProxy {
+		args = append(args, "--via", "proxy")
+	}
+	l.cmd = exec.Command(lab.binary, args...)
 	l.cmd.Stdout, l.cmd.Stderr = &l.out, &l.errors
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := l.cmd.Start(); err != nil {

@@ -5,11 +5,9 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"text/template"
 )
 
@@ -24,8 +22,6 @@ type bootstrap struct {
 	Labels                             map[string]string
 	// ProxyPort makes the node a mesh client without traffic interception: istiod gives it an HTTP proxy on that port.
 	ProxyPort string
-	// Unprivileged keeps istiod from sending listeners on ports under 1024, which Envoy could not bind.
-	Unprivileged bool
 
 	Host                  string
 	AdminPort, IstiodPort int
@@ -37,10 +33,9 @@ func meshBootstrap(o octet, p ports) bootstrap {
 	return bootstrap{
 		NodeID:      "sidecar~" + ip + "~mesh-client.default~default.svc.cluster.local",
 		NodeCluster: "mesh-client.default", Namespace: "default", IP: ip,
-		Labels:       map[string]string{"app": "mesh-client"},
-		ProxyPort:    strconv.Itoa(p.meshProxy),
-		Unprivileged: !canBindLowPorts(o.host(meshLast)),
-		Host:         p.host, AdminPort: p.meshAdmin, IstiodPort: p.istiodGRPC,
+		Labels:    map[string]string{"app": "mesh-client"},
+		ProxyPort: strconv.Itoa(p.meshProxy),
+		Host:      p.host, AdminPort: p.meshAdmin, IstiodPort: p.istiodGRPC,
 	}
 }
 
@@ -61,16 +56,6 @@ func (b bootstrap) write(path string) error {
 		return fmt.Errorf("write Envoy's bootstrap: %w", err)
 	}
 	return os.WriteFile(path, out.Bytes(), 0o600)
-}
-
-// canBindLowPorts tells whether this user may listen on ports under 1024.
-func canBindLowPorts(host string) bool {
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "1023"))
-	if err != nil {
-		return !errors.Is(err, syscall.EACCES)
-	}
-	_ = listener.Close()
-	return true
 }
 
 // envoyBinary is $ENVOY, or the binary in the virtual environment .tools/envoy of the repository that the lab was built in

@@ -15,7 +15,6 @@ type node struct {
 		Metadata struct {
 			InterceptionMode string            `json:"INTERCEPTION_MODE"`
 			HTTPProxyPort    string            `json:"HTTP_PROXY_PORT"`
-			UnprivilegedPod  string            `json:"UNPRIVILEGED_POD"`
 			InstanceIPs      string            `json:"INSTANCE_IPS"`
 			Labels           map[string]string `json:"LABELS"`
 		} `json:"metadata"`
@@ -25,17 +24,15 @@ type node struct {
 func TestBootstraps(t *testing.T) {
 	o := octet{number: 20}
 	p := portsFrom("127.20.0.1", 15000)
-	sidecar := meshBootstrap(o, p)
-	sidecar.Unprivileged = true
-	got := written(t, sidecar)
+	got := written(t, meshBootstrap(o, p))
 	if got.Node.ID != "sidecar~10.20.0.2~mesh-client.default~default.svc.cluster.local" ||
 		got.Node.Metadata.InterceptionMode != "NONE" || got.Node.Metadata.HTTPProxyPort != "15000" ||
-		got.Node.Metadata.UnprivilegedPod != "true" || got.Node.Metadata.InstanceIPs != "10.20.0.2" {
+		got.Node.Metadata.InstanceIPs != "10.20.0.2" {
 		t.Errorf("sidecar: %+v", got)
 	}
 	got = written(t, gatewayBootstrap(o, p))
 	if got.Node.ID != "router~10.20.0.3~lab-gateway.istio-system~istio-system.svc.cluster.local" ||
-		got.Node.Metadata.InterceptionMode != "" || got.Node.Metadata.UnprivilegedPod != "" || got.Node.Metadata.Labels["istio"] != "lab-gateway" {
+		got.Node.Metadata.InterceptionMode != "" || got.Node.Metadata.Labels["istio"] != "lab-gateway" {
 		t.Errorf("gateway: %+v", got)
 	}
 }

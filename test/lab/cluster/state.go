@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"strconv"
 )
 
 // State is DIR/lab.json: how to reach a lab that is ready. Tests, the demo and the load read it.
@@ -13,8 +15,10 @@ type State struct {
 	Kubeconfig string `json:"kubeconfig"`
 	// MeshProxy is the URL of the HTTP proxy of the mesh client's sidecar Envoy: requests through it follow mesh routes.
 	MeshProxy string `json:"meshProxy"`
-	// MeshHost is the loopback address on which that sidecar listens on the port of every Service, TCP Services included.
+	// MeshHost is the loopback address on which that sidecar listens on the port of every Service, as for captured traffic.
 	MeshHost string `json:"meshHost"`
+	// MeshLowPorts is what is added there to ports under 1024, which not everybody may bind.
+	MeshLowPorts int `json:"meshLowPorts"`
 	// Gateway is the URL of the ingress-gateway Envoy, bound to Gateway istio-system/lab-gateway.
 	Gateway string `json:"gateway"`
 	// EnvoyAdmin and GatewayAdmin are the URLs of the admin interfaces of the two Envoys.
@@ -33,6 +37,14 @@ type State struct {
 	LoopbackRange string `json:"loopbackRange"`
 	// PIDs are the processes of the lab by component; "lab" is the supervisor.
 	PIDs map[string]int `json:"pids"`
+}
+
+// MeshAddress is where the mesh client's sidecar takes what its application sends to a port of a Service.
+func (s State) MeshAddress(port int) string {
+	if port < 1024 {
+		port += s.MeshLowPorts
+	}
+	return net.JoinHostPort(s.MeshHost, strconv.Itoa(port))
 }
 
 // ReadState reads DIR/lab.json of a lab that is ready.

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"grayscale.dev/grayscale/test/lab/cluster/translate"
 )
 
 // Options are what a user may choose about a lab.
@@ -202,6 +204,7 @@ func (l *lab) state() State {
 		Kubeconfig:    l.dir.kubeconfig(),
 		MeshProxy:     l.ports.url("http", l.ports.meshProxy),
 		MeshHost:      l.octet.host(meshLast),
+		MeshLowPorts:  translate.LowPorts,
 		Gateway:       l.ports.url("http", l.ports.gateway),
 		EnvoyAdmin:    l.ports.url("http", l.ports.meshAdmin),
 		GatewayAdmin:  l.ports.url("http", l.ports.gatewayAdmin),

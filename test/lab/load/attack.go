@@ -1,13 +1,13 @@
 package load
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,10 +26,23 @@ const (
 // attack sends at the planned rate and gives every result; the channel is closed after the last answer.
 func (p plan) attack(ctx context.Context) (<-chan *vegeta.Result, error) {
 	pacer := vegeta.ConstantPacer{Freq: p.rps, Per: time.Second}
-	if p.target.Scheme == "tcp" {
-		return attackTCP(ctx, net.JoinHostPort(p.lab.MeshHost, p.target.Port()), pacer, p.during), nil
+	address, err := p.address()
+	if err != nil {
+		return nil, err
 	}
-	client, err := p.client()
+	switch {
+	case p.streams > 0:
+		return p.holdStreams(ctx, address), nil
+	case p.target.Scheme == "tcp":
+		return p.openLoop(ctx, pacer, tcpCaller(address)), nil
+	case p.target.Scheme == "grpc":
+		conn, err := p.dialGRPC(address)
+		if err != nil {
+			return nil, err
+		}
+		return p.openLoop(ctx, pacer, grpcCaller{conn}), nil
+	}
+	client, err := p.client(address)
 	if err != nil {
 		return nil, err
 	}
@@ -39,23 +52,36 @@ func (p plan) attack(ctx context.Context) (<-chan *vegeta.Result, error) {
 	return attacker.Attack(vegeta.NewStaticTargeter(target), pacer, p.during, ""), nil
 }
 
-// client goes through the sidecar as an HTTP proxy, or straight to the gateway with the URL's host.
-func (p plan) client() (*http.Client, error) {
-	transport := &http.Transport{MaxIdleConnsPerHost: idleConnections, DisableCompression: true}
-	way := p.lab.MeshProxy
-	if p.gateway {
-		way = p.lab.Gateway
+// address is where the way into the mesh begins: what the mesh client's sidecar or the gateway listens on.
+func (p plan) address() (string, error) {
+	way := map[string]string{viaProxy: p.lab.MeshProxy, viaGateway: p.lab.Gateway}[p.via]
+	if p.via == viaMesh {
+		port := 80
+		if p.target.Port() != "" {
+			var err error
+			if port, err = strconv.Atoi(p.target.Port()); err != nil {
+				return "", fmt.Errorf("--url %s: port: %w", p.target, err)
+			}
+		}
+		return p.lab.MeshAddress(port), nil
 	}
 	via, err := url.Parse(way)
 	if err != nil || via.Host == "" {
-		return nil, fmt.Errorf("lab.json gives %q as the way in, which is no URL: start the lab anew", way)
+		return "", fmt.Errorf("lab.json gives %q as the way in, which is no URL: start the lab anew", way)
 	}
-	if p.gateway {
-		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, via.Host)
-		}
+	return via.Host, nil
+}
+
+// client sends as an application does whose traffic its sidecar captures, which is how a gateway takes requests as well: the
+// connection goes to address, the URL says what is asked for. A sidecar that serves as an HTTP proxy is asked otherwise.
+func (p plan) client(address string) (*http.Client, error) {
+	transport := &http.Transport{MaxIdleConnsPerHost: idleConnections, DisableCompression: true}
+	if p.via == viaProxy {
+		transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: address})
 	} else {
-		transport.Proxy = http.ProxyURL(via)
+		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
 	}
 	return &http.Client{
 		Transport:     onceOnly{transport},
@@ -75,18 +101,26 @@ func (o onceOnly) RoundTrip(request *http.Request) (*http.Response, error) {
 	return o.RoundTripper.RoundTrip(request)
 }
 
-// attackTCP opens connections to address at the pacer's rate, each in its own goroutine, so that a slow one delays none.
-func attackTCP(ctx context.Context, address string, pacer vegeta.Pacer, during time.Duration) <-chan *vegeta.Result {
+// caller asks once; the answer is the greeting of a Pod.
+type caller interface {
+	call(ctx context.Context) (greeting string, err error)
+	close() // after the last call
+}
+
+// openLoop calls at the pacer's rate, each time in its own goroutine, so that a slow answer delays none. The greeting becomes
+// the result's body.
+func (p plan) openLoop(ctx context.Context, pacer vegeta.Pacer, c caller) <-chan *vegeta.Result {
 	results := make(chan *vegeta.Result)
 	go func() {
 		defer close(results)
+		defer c.close()
 		var open sync.WaitGroup
 		defer open.Wait()
 		began := time.Now()
 		for sent := uint64(0); ; sent++ {
 			elapsed := time.Since(began)
 			wait, stop := pacer.Pace(elapsed, sent)
-			if stop || elapsed+wait > during {
+			if stop || elapsed+wait > p.during {
 				return
 			}
 			select {
@@ -94,16 +128,20 @@ func attackTCP(ctx context.Context, address string, pacer vegeta.Pacer, during t
 				return
 			case <-time.After(wait):
 			}
-			open.Go(func() { results <- connect(address, sent) })
+			open.Go(func() {
+				limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout) // what is sent is to be answered
+				defer cancel()
+				results <- p.exchange(func() (string, error) { return c.call(limited) })
+			})
 		}
 	}()
 	return results
 }
 
-// connect is one TCP "request": the greeting becomes the result's body.
-func connect(address string, sequence uint64) *vegeta.Result {
-	result := &vegeta.Result{Seq: sequence, Timestamp: time.Now(), Method: "TCP", URL: "tcp://" + address}
-	greeting, err := converse(address, result.Timestamp.Add(timeout))
+// exchange asks once and tells what came of it.
+func (p plan) exchange(ask func() (string, error)) *vegeta.Result {
+	result := &vegeta.Result{Timestamp: time.Now(), Method: strings.ToUpper(p.target.Scheme), URL: p.target.String()}
+	greeting, err := ask()
 	result.Latency, result.Body = time.Since(result.Timestamp), []byte(greeting)
 	if err != nil {
 		result.Error = err.Error()
@@ -111,30 +149,17 @@ func connect(address string, sequence uint64) *vegeta.Result {
 	return result
 }
 
-// converse reads the greeting and has one line echoed, so that both directions are known to work.
-func converse(address string, deadline time.Time) (greeting string, err error) {
-	conn, err := (&net.Dialer{Deadline: deadline}).Dial("tcp", address)
+// tcpCaller opens a connection to the address, reads the greeting and has one line echoed, so that both directions are known
+// to work.
+type tcpCaller string
+
+func (address tcpCaller) call(ctx context.Context) (greeting string, err error) {
+	conn, err := dialTCP(ctx, string(address))
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = conn.Close() }() // all that was awaited has been read
-	if err := conn.SetDeadline(deadline); err != nil {
-		return "", err
-	}
-	lines := bufio.NewReader(conn)
-	if greeting, err = lines.ReadString('\n'); err != nil {
-		return "", fmt.Errorf("read the Pod's greeting: %w", err)
-	}
-	const ping = "ping\n"
-	if _, err := io.WriteString(conn, ping); err != nil {
-		return greeting, fmt.Errorf("send a line: %w", err)
-	}
-	echoed, err := lines.ReadString('\n')
-	if err != nil {
-		return greeting, fmt.Errorf("read the echoed line: %w", err)
-	}
-	if echoed != ping {
-		return greeting, fmt.Errorf("the echoed line differs: sent %q, got %q", ping, echoed)
-	}
-	return greeting, nil
+	defer conn.close()
+	return conn.exchange(ctx)
 }
+
+func (address tcpCaller) close() {}

@@ -30,8 +30,9 @@ func startLab(t *testing.T, handler http.HandlerFunc, counts func() pods.Counts)
 		}
 	}))
 	t.Cleanup(counters.Close)
+	mesh := way.Listener.Addr().(*net.TCPAddr)
 	return func(string) (cluster.State, error) {
-		return cluster.State{MeshProxy: way.URL, MeshHost: "127.0.0.1", Gateway: way.URL, Pods: counters.URL}, nil
+		return cluster.State{MeshProxy: way.URL, MeshHost: "127.0.0.1", MeshLowPorts: mesh.Port - 80, Gateway: way.URL, Pods: counters.URL}, nil
 	}
 }
 
@@ -64,7 +65,7 @@ func answerAs(w http.ResponseWriter, code int, version string) {
 func TestLoadCountsVersionsAndMirrored(t *testing.T) {
 	var n, copies atomic.Int64
 	lab := startLab(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Host != "web.shop.svc.cluster.local" || r.Header.Get("X-User") != "a:b" {
+		if r.Host != "web.shop.svc.cluster.local" || r.URL.Host != "" || r.Header.Get("X-User") != "a:b" {
 			http.Error(w, "not what was asked: "+r.URL.String(), http.StatusBadGateway)
 			return
 		}
@@ -152,6 +153,56 @@ func TestLoadNeverSendsTwice(t *testing.T) {
 	}
 }
 
+func TestLoadThroughTheProxy(t *testing.T) {
+	lab := startLab(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != "web.shop.svc.cluster.local:9080" || r.URL.Host != r.Host {
+			t.Errorf("a proxy got host %q, URL %q", r.Host, r.URL)
+		}
+		answerAs(w, 200, "v1")
+	}, noCounts)
+	report, text, err := load(t, lab, "--url", "http://web.shop.svc.cluster.local:9080/", "--rps", "50", "--for", "200ms", "--via", "proxy")
+	if err != nil || report.Versions["v1"] != report.Sent || report.Sent == 0 {
+		t.Errorf("report %s, error %v", text, err)
+	}
+}
+
+// A stream that breaks is lost and stays closed; the others go on.
+func TestLoadOverStreams(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var opened, echoed atomic.Int64
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func(n int64) {
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "store-1 v1\n")
+				lines := bufio.NewReader(conn)
+				for i := 0; n > 1 || i < 2; i++ {
+					line, err := lines.ReadString('\n')
+					if err != nil {
+						return
+					}
+					echoed.Add(1)
+					_, _ = io.WriteString(conn, line)
+				}
+			}(opened.Add(1))
+		}
+	}()
+	lab := startLab(t, func(http.ResponseWriter, *http.Request) {}, noCounts)
+	url := fmt.Sprintf("tcp://store.shop.svc.cluster.local:%d", l.Addr().(*net.TCPAddr).Port)
+	report, text, err := load(t, lab, "--url", url, "--rps", "60", "--for", "500ms", "--streams", "3")
+	if err == nil || opened.Load() != 3 || report.Lost != 1 || report.Sent < 15 || report.Sent > int(echoed.Load())+1 {
+		t.Errorf("%d opened, %d lines echoed, error %v, report %s", opened.Load(), echoed.Load(), err, text)
+	}
+}
+
 func TestLoadThroughTheGateway(t *testing.T) {
 	lab := startLab(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Host != "shop.example.com" || r.URL.Host != "" {
@@ -229,7 +280,8 @@ func TestLoadRefusesWrongFlags(t *testing.T) {
 	for _, c := range [][]string{
 		{"--url", "web"}, {"--url", "https://web/"}, {"--url", "tcp://web"}, {"--url", "tcp://web:1", "--via", "gateway"},
 		{"--url", "http://web/", "--via", "air"}, {"--url", "http://web/", "--rps", "0"}, {"--url", "http://web/", "--for", "0s"},
-		{"--url", "http://web/", "-H", "novalue"},
+		{"--url", "http://web/", "-H", "novalue"}, {"--url", "grpc://web"}, {"--url", "grpc://web:1", "--via", "proxy"},
+		{"--url", "ws://web/"}, {"--url", "http://web/", "--streams", "-1"},
 	} {
 		if _, text, err := load(t, lab, c...); err == nil || strings.Contains(text, "{") {
 			t.Errorf("%v: error %v, output %s", c, err, text)

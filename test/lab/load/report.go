@@ -32,7 +32,7 @@ type Report struct {
 	Versions map[string]int `json:"versions"`
 	// Mirrored counts the requests copied by mirroring to Pods of the URL's namespace meanwhile, by version.
 	Mirrored map[string]int64 `json:"mirrored"`
-	// Codes counts the answers by HTTP status; requests without an answer are not in it. Empty for TCP.
+	// Codes counts the answers by HTTP status; requests without an answer are not in it. Empty for others than HTTP requests.
 	Codes map[string]int `json:"codes"`
 	// Errors says what was lost, why, how often and when, the most frequent first.
 	Errors  []string `json:"errors"`
@@ -107,8 +107,8 @@ func readHTTP(result *vegeta.Result) (version, failure string, answered bool) {
 	return answer.Version, failure, true
 }
 
-// readTCP is readHTTP for a connection.
-func readTCP(result *vegeta.Result) (version, failure string, answered bool) {
+// readGreeting is readHTTP for an answer that is a Pod's greeting.
+func readGreeting(result *vegeta.Result) (version, failure string, answered bool) {
 	_, version, answered = pods.ParseGreeting(string(result.Body))
 	if !answered && result.Error == "" {
 		return "", "not a Pod's greeting: " + excerpt(result.Body), false

@@ -25,8 +25,8 @@ func (p plan) run(ctx context.Context, progress io.Writer) (Report, error) {
 		return Report{}, err
 	}
 	read := readHTTP
-	if p.target.Scheme == "tcp" {
-		read = readTCP
+	if p.streams > 0 || p.target.Scheme != "http" {
+		read = readGreeting
 	}
 	t := newTally(p.target.String())
 	ticker := time.NewTicker(progressEvery)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -31,6 +32,7 @@ type echo struct {
 	echoSettings
 	started time.Time
 	servers []*http.Server
+	grpc    *grpc.Server
 	tcp     *tcpConns
 
 	endOnce sync.Once
@@ -41,6 +43,7 @@ type echo struct {
 // startEcho listens on every TCP containerPort; when one cannot be had, none is kept.
 func startEcho(settings echoSettings) (*echo, error) {
 	e := &echo{echoSettings: settings, started: time.Now(), tcp: newTCPConns(), ended: make(chan struct{})}
+	e.grpc = newGRPCServer(e)
 	listeners, err := e.listen()
 	if err != nil {
 		return nil, err

@@ -50,6 +50,9 @@ func (e *echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !mirrored {
 		e.counter.answered(code)
 	}
+	if code == http.StatusOK && e.serveLong(w, r) {
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	// The only possible failure is a client that left: nobody is there to be told.

@@ -3,7 +3,6 @@ package pods
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -15,8 +14,7 @@ import (
 func (e *echo) greet(conn net.Conn) {
 	e.counter.connection()
 	time.Sleep(e.behaviour.latency)
-	pod := e.pod()
-	if _, err := fmt.Fprintf(conn, "%s %s\n", pod.Name, pod.Labels["version"]); err != nil {
+	if _, err := io.WriteString(conn, e.greeting()); err != nil {
 		return
 	}
 	lines := bufio.NewReader(conn)

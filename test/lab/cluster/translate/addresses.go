@@ -12,6 +12,10 @@ import (
 // pilot/pkg/networking/core/listener_address.go, LocalhostAddress).
 const loopback = "127.0.0.1"
 
+// LowPorts is what is added to the ports under 1024 on which the mesh client's sidecar listens: others than root may not bind
+// those, and no Service needs the ports from 64512 on.
+const LowPorts = 64512
+
 // Addresses are those of one lab.
 type Addresses struct {
 	// Octet is X: Pods have addresses 10.X.a.b in the API and listen on 127.X.a.b.
@@ -38,14 +42,16 @@ func (a Addresses) pod(address string) string {
 }
 
 // listener is where a listener of the mesh client binds instead.
-func (a Addresses) listener(address string, port uint32) string {
+func (a Addresses) listener(address string, port uint32) (string, uint32) {
 	switch {
 	case address != loopback:
-		return a.pod(address)
+		return a.pod(address), port
 	case port == a.ProxyPort:
-		return a.ProxyHost
+		return a.ProxyHost, port
+	case port < 1024:
+		return a.MeshHost, LowPorts + port
 	default:
-		return a.MeshHost
+		return a.MeshHost, port
 	}
 }
 

@@ -54,6 +54,7 @@ func (l listeners) move(resources model.Resources) (model.Resources, error) {
 
 func (l listeners) moveOne(address *core.Address) {
 	if socket := address.GetSocketAddress(); socket != nil {
-		socket.Address = l.addresses.listener(socket.GetAddress(), socket.GetPortValue())
+		host, port := l.addresses.listener(socket.GetAddress(), socket.GetPortValue())
+		socket.Address, socket.PortSpecifier = host, &core.SocketAddress_PortValue{PortValue: port}
 	}
 }

@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"net"
+	"strconv"
 	"testing"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -50,13 +52,16 @@ func TestListenerAddress(t *testing.T) {
 		port    uint32
 		want    string
 	}{
-		{"127.0.0.1", 6379, "127.20.0.2"},
-		{"127.0.0.1", 15000, "127.20.0.1"},
-		{"127.0.0.9", 15000, "127.0.0.9"},
-		{"10.20.1.1", 80, "127.20.1.1"},
+		{"127.0.0.1", 6379, "127.20.0.2:6379"},
+		{"127.0.0.1", 80, "127.20.0.2:64592"},
+		{"127.0.0.1", 1024, "127.20.0.2:1024"},
+		{"127.0.0.1", 15000, "127.20.0.1:15000"},
+		{"127.0.0.9", 15000, "127.0.0.9:15000"},
+		{"10.20.1.1", 80, "127.20.1.1:80"},
 	} {
-		if got := lab20.listener(c.address, c.port); got != c.want {
-			t.Errorf("listener(%q, %d) = %q, want %q", c.address, c.port, got, c.want)
+		host, port := lab20.listener(c.address, c.port)
+		if got := net.JoinHostPort(host, strconv.Itoa(int(port))); got != c.want {
+			t.Errorf("listener(%q, %d) = %s, want %s", c.address, c.port, got, c.want)
 		}
 	}
 }

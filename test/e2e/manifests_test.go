@@ -48,6 +48,17 @@ spec:
     port: %d
     targetPort: 8443
 `
+	// httpService is a Service with ports for requests alone: their names and numbers stand in place of %s.
+	httpService = `
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+spec:
+  selector:
+    app: web
+  ports:%s
+`
 	bothService = `
 apiVersion: v1
 kind: Service
@@ -72,6 +83,16 @@ const (
 	twoPortsPort  = 6102
 	tlsPort       = 6103
 )
+
+// ports is Service web with these ports, written name:number.
+func webWith(ports ...string) string {
+	var list strings.Builder
+	for _, p := range ports {
+		name, number, _ := strings.Cut(p, ":")
+		fmt.Fprintf(&list, "\n  - name: %s\n    port: %s\n    targetPort: 8080", name, number)
+	}
+	return fmt.Sprintf(httpService, list.String())
+}
 
 // web is a Deployment of two pods behind Service web; each annotation is one line of YAML without the prefix.
 func web(name string, annotations ...string) string {

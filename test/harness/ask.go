@@ -72,7 +72,8 @@ func ofScheme(scheme, namespace, service string, port int) string {
 	return fmt.Sprintf("%s://%s.%s.svc.cluster.local:%d", scheme, service, namespace, port)
 }
 
-// Ask sends one request (tcp://: opens one connection; tls://: shakes hands once) through the mesh client's sidecar.
+// Ask sends one request (tcp://: opens one connection; tls://: shakes hands once) through the mesh client's sidecar. What
+// speaks gRPC is asked by a load alone.
 func Ask(address string) (Answer, error) {
 	target, err := url.Parse(address)
 	if err != nil {
@@ -195,6 +196,15 @@ func WaitServed(t testing.TB, address string) {
 	t.Helper()
 	const row = 30
 	limit := time.Now().Add(Patience)
+	if strings.HasPrefix(address, "grpc:") {
+		Eventually(t, address+" answers", func() error {
+			if r := burst(t, address, row); r.Lost > 0 {
+				return fmt.Errorf("%d of %d calls were lost: %q", r.Lost, r.Sent, r.Errors)
+			}
+			return nil
+		})
+		return
+	}
 	for good := 0; good < row; {
 		_, err := Ask(address)
 		if err == nil {
@@ -212,6 +222,13 @@ func WaitServed(t testing.TB, address string) {
 // Counts asks n times and counts the answers by version; a lost request fails the test.
 func Counts(t testing.TB, address string, n int) map[string]int {
 	t.Helper()
+	if strings.HasPrefix(address, "grpc:") {
+		r := burst(t, address, n)
+		if r.Lost > 0 {
+			t.Fatalf("%d of %d calls of %s were lost: %q", r.Lost, r.Sent, address, r.Errors)
+		}
+		return r.Versions
+	}
 	todo := make(chan struct{}, n)
 	for range n {
 		todo <- struct{}{}

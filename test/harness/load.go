@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Report is what a load has seen, as `lab load -o json` prints it.
@@ -57,18 +58,36 @@ func StartStreams(t testing.TB, url string, streams, rps int) *Load {
 	return l
 }
 
-func startLoad(t testing.TB, url string, rps int, flags ...string) *Load {
+// burst is a load of about n requests, within a second or two.
+func burst(t testing.TB, url string, n int) Report {
 	t.Helper()
+	const rate = 200
+	l := newLoad(t, url, rate, time.Duration(n)*time.Second/rate)
+	ended := l.cmd.Run() // non-zero where requests were lost: the report says how many
+	if err := json.Unmarshal(l.out.Bytes(), &l.report); err != nil {
+		t.Fatalf("load on %s gave no report: %v, %v\n%s", url, err, ended, l.errors.String())
+	}
+	return l.report
+}
+
+// newLoad is a load that is yet to be started.
+func newLoad(t testing.TB, url string, rps int, during time.Duration, flags ...string) *Load {
 	lab := current()
 	l := &Load{t: t, url: url}
 	target, byProxy := strings.CutPrefix(url, "proxy+")
-	args := append([]string{"load", "--dir", lab.Dir, "--url", target, "--rps", strconv.Itoa(rps), "--for", "1h", "-o", "json"}, flags...)
+	args := append([]string{"load", "--dir", lab.Dir, "--url", target, "--rps", strconv.Itoa(rps), "--for", during.String(), "-o", "json"}, flags...)
 	if byProxy {
 		args = append(args, "--via", "proxy")
 	}
 	l.cmd = exec.Command(lab.binary, args...)
 	l.cmd.Stdout, l.cmd.Stderr = &l.out, &l.errors
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return l
+}
+
+func startLoad(t testing.TB, url string, rps int, flags ...string) *Load {
+	t.Helper()
+	l := newLoad(t, url, rps, time.Hour, flags...)
 	if err := l.cmd.Start(); err != nil {
 		t.Fatalf("load on %s: %v", url, err)
 	}

@@ -174,9 +174,14 @@ func istiod(t *testing.T, s *corev1.Service, configs ...config.Config) *xds.Fake
 
 func istiodOf(t *testing.T, m *meshconfig.MeshConfig, s *corev1.Service, configs ...config.Config) *xds.FakeDiscoveryServer {
 	t.Helper()
+	return xds.NewFakeDiscoveryServer(t, xds.FakeOptions{MeshConfig: m, KubernetesObjects: besides(s), Configs: configs})
+}
+
+// besides are the Service, another one that makes port 80 known to every Envoy, and the objects.
+func besides(s *corev1.Service, objects ...runtime.Object) []runtime.Object {
 	neighbour := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "bank", Name: "accounts"},
 		Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.8", Ports: []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}}}
-	return xds.NewFakeDiscoveryServer(t, xds.FakeOptions{MeshConfig: m, KubernetesObjects: []runtime.Object{s, neighbour}, Configs: configs})
+	return append(objects, s, neighbour)
 }
 
 // client is a sidecar in the namespace, whose traffic iptables redirects.

@@ -10,6 +10,7 @@ import (
 
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/simulation"
+	"istio.io/istio/pilot/test/xds"
 	"istio.io/istio/pilot/test/xdstest"
 	"istio.io/istio/pkg/config"
 )
@@ -127,10 +128,15 @@ var (
 func takes(t *testing.T, what, host string, theirs config.Config, requests, connections map[string]bool) {
 	t.Helper()
 	e := examples(t)["http-and-tcp"]
+	reach(t, what, host, istiod(t, e.object(), e.rule(t), e.Routes[0].routes(t), theirs), requests, connections)
+}
+
+// reach is takes for a discovery server that knows theirs.
+func reach(t *testing.T, what, host string, s *xds.FakeDiscoveryServer, requests, connections map[string]bool) {
+	t.Helper()
 	if host == "" {
 		host = fqdn
 	}
-	s := istiod(t, e.object(), e.rule(t), e.Routes[0].routes(t), theirs)
 	for _, namespace := range []string{"shop", "bank"} {
 		sim := simulation.NewSimulation(t, s, s.SetupProxy(client(namespace)))
 		request := sim.Run(simulation.Call{Address: clusterIP, Port: 80, Protocol: simulation.HTTP, HostHeader: host, CallMode: simulation.CallModeOutbound})

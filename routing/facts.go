@@ -6,6 +6,7 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -43,6 +44,8 @@ type Facts struct {
 	// ComingDestinationRules are OtherDestinationRules as they will be once the API server has done what it asks about, and
 	// waits with; nil where it asks about none.
 	ComingDestinationRules []*networkingv1.DestinationRule `json:"comingDestinationRules,omitempty"`
+	// MeshRoutes are the routes of the Gateway API with the Service as a parent.
+	MeshRoutes []istio.MeshRoute `json:"meshRoutes,omitempty"`
 	// Leaving names the Deployments that the API server is asked to delete or to scale to zero, and waits with until their
 	// traffic has gone.
 	Leaving []string `json:"leaving,omitempty"`

@@ -35,7 +35,7 @@ func (f Facts) around(st release.State, s Settings) release.Around {
 	if f.IstioMissing {
 		return func(release.Deployment, release.Member) []intent.Problem { return []intent.Problem{istioMissing()} }
 	}
-	hosts := istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.VirtualService)
+	hosts := istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.MeshRoutes, f.VirtualService)
 	return func(d release.Deployment, stable release.Member) []intent.Problem {
 		version, _ := release.VersionOf(f.Service.Namespace, f.Service.Name, d)
 		others := slices.Concat(hosts,
@@ -52,7 +52,7 @@ func (f Facts) hostTaken(s Settings) []intent.Problem {
 	if !f.pinned() {
 		return nil
 	}
-	problems := istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.VirtualService)
+	problems := istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.MeshRoutes, f.VirtualService)
 	return slices.DeleteFunc(problems, func(p intent.Problem) bool { return p.Reason != istio.ReasonHostConflict })
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -43,6 +44,8 @@ type step struct {
 	Edit    []release.Weight `json:"edit,omitempty"`
 	Earlier bool             `json:"earlier,omitempty"` // an earlier grayscale wrote the routes: each names its port
 	Istio   *bool            `json:"istio,omitempty"`
+	// MeshRoutes are all that there are from now on; none where the list is empty.
+	MeshRoutes *[]istio.MeshRoute `json:"meshRoutes,omitempty"`
 }
 
 // chapter is a golden test's output for one step: the decisions, one after the other, until nothing is left to do now.
@@ -114,6 +117,9 @@ func (s step) happen(f *routing.Facts) {
 	if s.Unroute {
 		f.VirtualService = nil
 	}
+	if s.MeshRoutes != nil {
+		f.MeshRoutes = *s.MeshRoutes
+	}
 	if s.Istio != nil {
 		f.IstioMissing = !*s.Istio
 	}
@@ -177,7 +183,12 @@ func (p pen) ApplyDestinationRule(dr *networkingv1.DestinationRule) error {
 }
 
 func (p pen) ApplyVirtualService(vs *networkingv1.VirtualService) error {
+	created := metav1.NewTime(p.Now)
+	if p.VirtualService != nil {
+		created = p.VirtualService.CreationTimestamp
+	}
 	p.VirtualService = vs.DeepCopy()
+	p.VirtualService.CreationTimestamp = created
 	return nil
 }
 

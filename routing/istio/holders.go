@@ -12,7 +12,7 @@ import (
 
 // Reasons of problems with the users' Istio objects; each is a conflict.
 const (
-	// ReasonHostConflict is a VirtualService that routes the Service's host already.
+	// ReasonHostConflict is a VirtualService, or a route of the Gateway API, that routes the Service's host already.
 	ReasonHostConflict = "HostConflict"
 	// ReasonRuleConflict is a DestinationRule beside which ours would not reach every client, or would take something away.
 	ReasonRuleConflict = "DestinationRuleConflict"
@@ -20,11 +20,11 @@ const (
 	ReasonNameTaken = "NameTaken"
 )
 
-// HostProblems names the VirtualServices that hold the Service's host for sidecars in place of ours. Of two, Istio
-// follows those that are exported to named namespaces first, then the older; so a wildcard over the host is a conflict
+// HostProblems names the VirtualServices and the routes of the Gateway API that hold the Service's host for sidecars in place of
+// ours. Of two VirtualServices, Istio follows those that are exported to named namespaces first, then the older; so a wildcard over the host is a conflict
 // like any other: ours would take its requests and, if it is older, it would keep its connections. ours is the object
 // with our name, nil before the first write: any other is older then.
-func HostProblems(s release.Service, domain string, others []*networkingv1.VirtualService, ours *networkingv1.VirtualService) []intent.Problem {
+func HostProblems(s release.Service, domain string, others []*networkingv1.VirtualService, routes []MeshRoute, ours *networkingv1.VirtualService) []intent.Problem {
 	var out []intent.Problem
 	if ours != nil && !Ours(ours) {
 		out = append(out, nameTaken("VirtualService", s))
@@ -42,7 +42,7 @@ func HostProblems(s release.Service, domain string, others []*networkingv1.Virtu
 				Fix:     "remove that host from it, or the gateway mesh; grayscale never edits it"})
 		}
 	}
-	return out
+	return append(out, meshRouteProblems(s, routes, ours)...)
 }
 
 func nameTaken(what string, s release.Service) intent.Problem {

@@ -66,7 +66,7 @@ func TestHostProblems(t *testing.T) {
 		{name: "younger wildcard", other: age(routes("shop/mine", "*.local"), 1), ours: ourRoutes(0)},
 		{name: "older wildcard", other: routes("shop/mine", "*.local"), ours: ourRoutes(1), conflict: true},
 	} {
-		got := istio.HostProblems(service(), domain, []*networkingv1.VirtualService{c.other}, c.ours)
+		got := istio.HostProblems(service(), domain, []*networkingv1.VirtualService{c.other}, nil, c.ours)
 		if !c.conflict {
 			if len(got) != 0 {
 				t.Errorf("%s: %v", c.name, got)
@@ -98,8 +98,8 @@ func TestHostKeysFindEveryHolder(t *testing.T) {
 
 func TestNameTaken(t *testing.T) {
 	theirs := routes("shop/reviews-grayscale", "ratings")
-	asOurs := istio.HostProblems(service(), domain, nil, theirs)
-	asOther := istio.HostProblems(service(), domain, []*networkingv1.VirtualService{theirs}, nil)
+	asOurs := istio.HostProblems(service(), domain, nil, nil, theirs)
+	asOther := istio.HostProblems(service(), domain, []*networkingv1.VirtualService{theirs}, nil, nil)
 	asRule := istio.RuleProblems(service(), domain, []*networkingv1.DestinationRule{rule("shop/reviews-grayscale", "ratings", 0)}, root, "", "")
 	for name, got := range map[string][]intent.Problem{"VirtualService": asOurs, "VirtualService ": asOther, "DestinationRule": asRule} {
 		want := strings.TrimSpace(name) + " shop/reviews-grayscale has the name that the release needs, but grayscale did not write it; rename it"

@@ -24,8 +24,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Caches are what grayscale knows of the cluster: all Deployments, pods and Services, and Istio's objects while the API server
-// serves them, of which each keeps only what the engine reads. What is read from them belongs to the reader. They are
+// Caches are what grayscale knows of the cluster: all Deployments, pods and Services, Istio's objects and the
+// Gateway API's routes while the API server serves them, of which each keeps only what the engine reads. What is read from them belongs to the reader. They are
 // watched by every replica, whether it leads or not.
 type Caches struct {
 	domain      string
@@ -33,6 +33,7 @@ type Caches struct {
 	pods        *shelf[*corev1.Pod]
 	services    *shelf[*corev1.Service]
 	routes      atomic.Pointer[routes] // nil while the API server does not serve Istio's kinds
+	meshRoutes  meshRoutes             // of the Gateway API
 
 	// seen is how far the watch of a namespace's Deployments has come.
 	seen func(namespace string) string
@@ -76,6 +77,7 @@ func NewCaches(mgr manager.Manager, namespaces []string, domain string) (*Caches
 	if c.istio, err = clientOf(mgr, networkingv1.SchemeGroupVersion.WithKind("VirtualService")); err != nil {
 		return nil, err
 	}
+	c.meshRoutes.client = meshClients(mgr)
 	come := map[string]func() string{}
 	for _, namespace := range c.namespaces {
 		deployments := newFeed(c.deployments, apps, namespace)
@@ -105,7 +107,7 @@ func NewCaches(mgr manager.Manager, namespaces []string, domain string) (*Caches
 
 func emptyCaches(domain string) *Caches {
 	return &Caches{domain: domain, deployments: newShelf(deploymentKind()), pods: newShelf(podKind()), services: newShelf(serviceKind()),
-		seen: func(string) string { return "" }}
+		seen: func(string) string { return "" }, meshRoutes: meshRoutes{kept: map[string]keptKind{}}}
 }
 
 // cached has a manager start and stop the cache with its own.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -15,6 +18,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // crdKind is watched as bare metadata, so that Istio may come and go while we run.
@@ -42,6 +46,7 @@ const (
 type mesh struct {
 	store     *Caches
 	discovery discovery.DiscoveryInterface
+	gateway   *gateway
 
 	looked chan struct{} // closed after the first look
 	failed chan error    // holds why it could not start
@@ -52,7 +57,7 @@ type mesh struct {
 }
 
 func newMesh(s *Caches, d discovery.DiscoveryInterface) *mesh {
-	return &mesh{store: s, discovery: d, looked: make(chan struct{}), failed: make(chan error, 1), wake: make(chan struct{}, 1)}
+	return &mesh{store: s, discovery: d, gateway: &gateway{store: s, discovery: d}, looked: make(chan struct{}), failed: make(chan error, 1), wake: make(chan struct{}, 1)}
 }
 
 // String names the source in controller-runtime's log.
@@ -107,7 +112,7 @@ func (m *mesh) watchDefinitions(ctx context.Context) error {
 		if tomb, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
 			obj = tomb.Obj
 		}
-		if o, ok := obj.(client.Object); ok && (o.GetName() == definitions[0] || o.GetName() == definitions[1]) {
+		if o, ok := obj.(client.Object); ok && watchedDefinition(o.GetName()) {
 			select {
 			case m.wake <- struct{}{}:
 			default: // a look is due already
@@ -119,13 +124,20 @@ func (m *mesh) watchDefinitions(ctx context.Context) error {
 	return err
 }
 
+// watchedDefinition reports whether the custom resource definition is one of a kind that is watched while it is served.
+func watchedDefinition(name string) bool {
+	resource, group, _ := strings.Cut(name, ".")
+	return slices.Contains(definitions, name) || group == gatewayv1.GroupName && slices.Contains(slices.Collect(maps.Values(meshKinds)), resource)
+}
+
 // follow looks after each change of a definition, and again while there is something to wait for.
 func (m *mesh) follow(ctx context.Context, q queue) {
 	for {
 		running := m.store.routes.Load() != nil
-		wait := m.look(ctx, q)
+		changed, later := m.gateway.look(ctx, q) // first: nothing is routed before it is known who routes already
+		wait := soonest(m.look(ctx, q), later)
 		begun, first := m.store.routes.Load() != nil && !running, !closed(m.looked)
-		if begun || first {
+		if begun || first || changed {
 			enqueue(q, m.store.all()) // what was there at the start of a watch is not told
 		}
 		if first {
@@ -139,9 +151,18 @@ func (m *mesh) follow(ctx context.Context, q queue) {
 		case <-ctx.Done():
 			return
 		case <-m.wake:
+			m.gateway.again = true
 		case <-again:
 		}
 	}
+}
+
+// soonest is the shorter of two pauses, of which zero is none.
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // look starts or stops the watches to match what the API server serves. It tells when to look again, zero where nothing
@@ -212,14 +233,15 @@ func (m *mesh) defined(ctx context.Context) bool {
 		served, err := m.served()
 		return served || err != nil && m.store.routes.Load() != nil // nobody knows: it is as it was
 	}
-	for _, name := range definitions {
-		crd := &metav1.PartialObjectMetadata{}
-		crd.SetGroupVersionKind(crdKind)
-		if err := m.store.definitions.Get(ctx, client.ObjectKey{Name: name}, crd); err != nil || crd.DeletionTimestamp != nil {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(definitions, func(name string) bool { return !m.store.defined(ctx, name) })
+}
+
+// defined reports whether a custom resource definition exists, and is not on its way out.
+func (c *Caches) defined(ctx context.Context, name string) bool {
+	crd := &metav1.PartialObjectMetadata{}
+	crd.SetGroupVersionKind(crdKind)
+	err := c.definitions.Get(ctx, client.ObjectKey{Name: name}, crd)
+	return err == nil && crd.DeletionTimestamp == nil
 }
 
 func (m *mesh) served() (bool, error) {

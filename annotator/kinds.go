@@ -3,6 +3,7 @@ package annotator
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -53,23 +54,39 @@ func destinationRuleKind(domain string) kind[*networkingv1.DestinationRule] {
 		}}
 }
 
-// packIstio packs what the API server has as JSON alone: the length of the metadata, the metadata, the spec.
 func packIstio(meta *metav1.ObjectMeta, spec proto.Message) ([]byte, error) {
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(spec)
+	if err != nil {
+		return nil, err
+	}
+	return packMeta(meta, body)
+}
+
+// packMeta packs what the API server has as JSON alone: the length of the metadata, the metadata, the spec.
+func packMeta(meta *metav1.ObjectMeta, spec []byte) ([]byte, error) {
 	head, err := meta.Marshal()
 	if err != nil {
 		return nil, err
 	}
-	out := append(binary.AppendUvarint(nil, uint64(len(head))), head...)
-	return proto.MarshalOptions{Deterministic: true}.MarshalAppend(out, spec)
+	return slices.Concat(binary.AppendUvarint(nil, uint64(len(head))), head, spec), nil
 }
 
 var errCut = errors.New("bytes are missing")
 
 func unpackIstio(bytes []byte, meta *metav1.ObjectMeta, spec proto.Message) error {
+	body, err := unpackMeta(bytes, meta)
+	if err != nil {
+		return err
+	}
+	return proto.Unmarshal(body, spec)
+}
+
+// unpackMeta reads the metadata, and gives the packed spec.
+func unpackMeta(bytes []byte, meta *metav1.ObjectMeta) ([]byte, error) {
 	length, n := binary.Uvarint(bytes)
 	if n <= 0 || length > uint64(len(bytes)-n) {
-		return errCut
+		return nil, errCut
 	}
 	bytes = bytes[n:]
-	return errors.Join(meta.Unmarshal(bytes[:length]), proto.Unmarshal(bytes[length:], spec))
+	return bytes[length:], meta.Unmarshal(bytes[:length])
 }

@@ -70,6 +70,7 @@ func (c *Caches) gather(key types.NamespacedName, watched func([]*corev1.Pod) ma
 	s.facts.IstioMissing = routes == nil
 	if routes != nil && !s.facts.Service.Missing {
 		routes.observe(&s.facts, c.domain)
+		s.facts.MeshRoutes = c.MeshRoutes(key.Namespace, key.Name)
 	}
 	return s
 }

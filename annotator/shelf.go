@@ -37,7 +37,7 @@ type kept interface {
 type kind[T kept] struct {
 	resource string // as in the API's paths
 	trim     func(T) T
-	pack     func(T) ([]byte, error)
+	pack     func(T) ([]byte, error) // no bytes for an object that is not worth keeping
 	unpack   func([]byte) (T, error)
 	indexes  indexes[T]
 }
@@ -152,7 +152,11 @@ func (s *shelf[T]) parcel(o T) (*parcel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keeping %T %s/%s: %w", o, o.GetNamespace(), o.GetName(), err)
 	}
-	return &parcel{o.GetNamespace() + "/" + o.GetName(), s.dict.compress(plain), s.places(trimmed)}, nil
+	name := o.GetNamespace() + "/" + o.GetName()
+	if len(plain) == 0 {
+		return &parcel{name: name}, nil
+	}
+	return &parcel{name, s.dict.compress(plain), s.places(trimmed)}, nil
 }
 
 // set puts an object in its place, and gives the one before it.

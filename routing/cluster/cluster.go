@@ -10,9 +10,11 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -126,4 +128,28 @@ func Service(s *corev1.Service) release.Service {
 		out.Ports = append(out.Ports, port)
 	}
 	return out
+}
+
+// MeshRoute is the facts of a route of the Gateway API of any kind: those of its parents that are Services.
+func MeshRoute(kind string, meta *metav1.ObjectMeta, parents []gatewayv1.ParentReference) istio.MeshRoute {
+	out := istio.MeshRoute{Kind: kind, Namespace: meta.Namespace, Name: meta.Name, CreatedAt: meta.CreationTimestamp.Time}
+	for _, p := range parents {
+		if !IsService(p) {
+			continue
+		}
+		parent := istio.MeshParent{Namespace: meta.Namespace, Name: string(p.Name)}
+		if p.Namespace != nil {
+			parent.Namespace = string(*p.Namespace)
+		}
+		if p.Port != nil {
+			parent.Port = *p.Port
+		}
+		out.Parents = append(out.Parents, parent)
+	}
+	return out
+}
+
+// IsService reports whether a parentRef is to a Service; without group and kind it is to a Gateway.
+func IsService(p gatewayv1.ParentReference) bool {
+	return p.Kind != nil && *p.Kind == "Service" && p.Group != nil && *p.Group == ""
 }

@@ -26,6 +26,7 @@ func live(t *testing.T) {
 	s := shop{t, harness.Namespace(t)}
 	s.kubectl(harness.YAML(t, harness.Service("web"), harness.App{Name: "web-v1", Label: "web"}.Deployment()), "apply", "-f", "-")
 	harness.WaitReady(t, s.ns, "web-v1")
+	harness.InstallGatewayAPI(t)
 	s.released()
 	s.putBack()
 	s.ended()

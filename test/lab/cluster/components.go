@@ -114,7 +114,9 @@ func istiodEnvironment(debounce time.Duration) []string {
 		"CLUSTER_ID=Kubernetes", "POD_NAMESPACE=istio-system", "POD_NAME=istiod-lab", "REVISION=default",
 		"ENABLE_CA_SERVER=false", "PILOT_CERT_PROVIDER=none", "INJECT_ENABLED=false",
 		"VALIDATION_WEBHOOK_CONFIG_NAME=", "INJECTION_WEBHOOK_CONFIG_NAME=",
-		"ENABLE_LEADER_ELECTION=false", "PILOT_ENABLE_GATEWAY_API=false", "PILOT_ENABLE_IP_AUTOALLOCATE=false",
+		"ENABLE_LEADER_ELECTION=false", "PILOT_ENABLE_IP_AUTOALLOCATE=false",
+		// Routes of the Gateway API are followed once somebody installs its definitions; Gateways get no Deployments.
+		"PILOT_ENABLE_GATEWAY_API=true", "PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER=false", "PILOT_ENABLE_GATEWAY_API_GATEWAYCLASS_CONTROLLER=false",
 		"PILOT_ENABLE_METADATA_EXCHANGE=false", "PILOT_ENABLE_ALPN_FILTER=false",
 		"PILOT_DEBOUNCE_AFTER=" + debounce.String(), "PILOT_DEBOUNCE_MAX=" + max(time.Second, 10*debounce).String(),
 		// A mirrored request's Host ends in -shadow, by which the Pod runner tells it from a real one.

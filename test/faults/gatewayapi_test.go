@@ -1,0 +1,116 @@
+package faults
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+// Somebody else's HTTPRoute with the Service as parent was there first: a release waits for its end, and changes nothing.
+func TestHTTPRouteHoldsTheHost(t *testing.T) {
+	t.Parallel()
+	harness.InstallGatewayAPI(t)
+	s := begin(t)
+	s.meshRoute("HTTPRoute", s.ns, "before")
+	s.servedByNeighbour()
+	before := len(s.history.Writes(nil))
+	s.apply("web-v2", 10)
+	message := harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "HTTPRoute "+s.ns+"/before routes Service "+s.ns+"/web in the mesh already")
+	t.Logf("the candidate waits: %s", message)
+	if pods := harness.PodUIDs(t, s.ns, "release=web-v2"); len(pods) != 0 {
+		t.Errorf("the candidate is not held: %v", pods)
+	}
+	for _, w := range s.history.Writes(nil)[before:] {
+		if w.Name == derived {
+			t.Errorf("%s %s is written while the HTTPRoute holds the host", w.Kind, w.Name)
+		}
+	}
+	s.servedByNeighbour()
+
+	harness.Kubectl(t, "", "delete", "httproute", "-n", s.ns, "before")
+	fault := time.Now()
+	s.programmed("web-v2", 10)
+	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.end(fault)
+}
+
+// An HTTPRoute that comes in the middle of a release takes the clients of its own namespace from it, and no others. The load is
+// a client in namespace default.
+func TestHTTPRouteComesInTheMiddle(t *testing.T) {
+	t.Parallel()
+	harness.InstallGatewayAPI(t)
+	s := begin(t)
+	s.canary(10)
+	s.meshRoute("HTTPRoute", s.ns, "after")
+	message := harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "HTTPRoute "+s.ns+"/after routes Service "+s.ns+"/web for clients in namespace "+s.ns)
+	t.Logf("told: %s", message)
+	s.served(map[string]float64{"v1": 90, "v2": 10})
+	harness.Kubectl(t, "", "delete", "httproute", "-n", s.ns, "after")
+	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "True", "")
+
+	client := "client-of-" + s.ns
+	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "httproute", "-n", "default", "--ignore-not-found", client) })
+	s.meshRoute("HTTPRoute", "default", client)
+	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "HTTPRoute default/"+client+" routes Service "+s.ns+"/web for clients in namespace default")
+	s.servedByNeighbour()
+	harness.Kubectl(t, "", "delete", "httproute", "-n", "default", client)
+	fault := time.Now()
+	s.programmed("web-v2", 10)
+	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.weigh(30)
+	s.programmed("web-v2", 30)
+	s.served(map[string]float64{"v1": 70, "v2": 30})
+	s.end(fault)
+}
+
+// A GRPCRoute holds the host of a Service with a port for gRPC in the same way.
+func TestGRPCRouteHoldsTheHost(t *testing.T) {
+	t.Parallel()
+	harness.InstallGatewayAPI(t)
+	s := scene(t)
+	rpc, grpc := harness.Service("web"), "grpc"
+	rpc.Spec.Ports[0].AppProtocol = &grpc
+	_, err := harness.Kube().CoreV1().Services(s.ns).Update(ctx, rpc, metav1.UpdateOptions{})
+	s.must(err)
+	s.meshRoute("GRPCRoute", s.ns, "before")
+	s.apply("web-v2", 10)
+	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "GRPCRoute "+s.ns+"/before routes Service "+s.ns+"/web in the mesh already")
+	harness.Kubectl(t, "", "delete", "grpcroute", "-n", s.ns, "before")
+	s.programmed("web-v2", 10)
+	s.end(time.Now())
+}
+
+// The Gateway API's definitions are installed in the middle of a release, removed, and installed again. Routes of theirs are
+// seen as soon as they may be there; grayscale is not restarted for it.
+func TestGatewayAPIDefinitionsComeAndGo(t *testing.T) {
+	harness.RemoveGatewayAPI(t)
+	t.Cleanup(func() { harness.RemoveGatewayAPI(t) })
+	s := begin(t)
+	s.canary(10)
+	before := restarts(t)
+	for range 2 {
+		harness.InstallGatewayAPI(t)
+		s.meshRoute("HTTPRoute", s.ns, "after")
+		harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "HTTPRoute "+s.ns+"/after")
+		s.served(map[string]float64{"v1": 90, "v2": 10})
+		harness.RemoveGatewayAPI(t)
+		harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "True", "")
+	}
+	fault := time.Now()
+	s.weigh(30)
+	s.programmed("web-v2", 30)
+	s.served(map[string]float64{"v1": 70, "v2": 30})
+	if n := restarts(t) - before; n != 0 {
+		t.Errorf("grayscale was restarted %d times", n)
+	}
+	s.end(fault)
+}
+
+// meshRoute makes a route of somebody else with Service web as parent, to its neighbour.
+func (s story) meshRoute(kind, namespace, name string) {
+	s.t.Helper()
+	harness.Kubectl(s.t, harness.MeshRoute(kind, namespace, name, s.ns, "web", "other"), "apply", "-f", "-")
+}

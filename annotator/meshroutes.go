@@ -48,7 +48,7 @@ type meshRouteList struct {
 // DeepCopyObject copies the route.
 func (r *meshRoute) DeepCopyObject() runtime.Object {
 	out := &meshRoute{TypeMeta: r.TypeMeta}
-	r.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	r.DeepCopyInto(&out.ObjectMeta)
 	r.Spec.DeepCopyInto(&out.Spec)
 	return out
 }
@@ -56,7 +56,7 @@ func (r *meshRoute) DeepCopyObject() runtime.Object {
 // DeepCopyObject copies the list.
 func (l *meshRouteList) DeepCopyObject() runtime.Object {
 	out := &meshRouteList{TypeMeta: l.TypeMeta, Items: make([]meshRoute, len(l.Items))}
-	l.ListMeta.DeepCopyInto(&out.ListMeta)
+	l.DeepCopyInto(&out.ListMeta)
 	for i := range l.Items {
 		out.Items[i] = *l.Items[i].DeepCopyObject().(*meshRoute)
 	}

@@ -33,7 +33,7 @@ func TestTakenPortOfAnEnvoyIsNamed(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	take(t, said, base)
+	take(t, said, base, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	if err := cmd.Wait(); err == nil {
 		t.Error("a lab without its proxy ended well")
 	}
@@ -42,8 +42,8 @@ func TestTakenPortOfAnEnvoyIsNamed(t *testing.T) {
 	}
 }
 
-// take takes the port once the lab has begun, and reads what it says to its end.
-func take(t *testing.T, said io.Reader, port int) {
+// take takes the port once the lab has begun, and reads what it says to its end; a lab that comes up nonetheless is ended.
+func take(t *testing.T, said io.Reader, port int, end func()) {
 	t.Helper()
 	lines := bufio.NewScanner(said)
 	for lines.Scan() {
@@ -57,6 +57,7 @@ func take(t *testing.T, said io.Reader, port int) {
 			t.Cleanup(func() { _ = listener.Close() })
 		case strings.HasPrefix(line, "mesh-envoy "), strings.HasPrefix(line, "lab "):
 			t.Errorf("the lab said %q", line)
+			end()
 		}
 	}
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"time"
@@ -9,9 +10,13 @@ import (
 
 // The last octets of the lab's own loopback addresses 127.X.0.*; Pods start at 127.X.1.1.
 const (
-	ownLast  = 1 // the components, unless --base-port puts them on 127.0.0.1
-	meshLast = 2 // the mesh client's listeners of Service ports
+	ownLast   = 1 // the components, unless --base-port puts them on 127.0.0.1
+	meshLast  = 2 // the mesh client's listeners of Service ports
+	usageLast = 4 // the metrics API; 10.X.0.3 is the gateway's in the API
 )
+
+// usagePort is where the metrics API listens: its address is this lab's alone.
+const usagePort = 4443
 
 // serviceRange is the range of cluster IPs: nothing in a lab ever connects to one.
 const serviceRange = "172.30.0.0/16"
@@ -78,8 +83,12 @@ func (l *lab) startControllers() error {
 		"--kubeconfig="+l.dir.kubeconfigOf(controllers.name),
 		"--bind-address="+l.ports.host, "--secure-port="+strconv.Itoa(l.ports.controllers),
 		"--tls-cert-file="+l.dir.config("apiserver.crt"), "--tls-private-key-file="+l.dir.config("apiserver.key"),
-		"--controllers=deployment-controller,replicaset-controller,endpointslice-controller,namespace-controller,garbage-collector-controller,serviceaccount-controller",
+		"--controllers=deployment-controller,replicaset-controller,endpointslice-controller,namespace-controller,"+
+			"garbage-collector-controller,serviceaccount-controller,statefulset-controller,resourcequota-controller,horizontal-pod-autoscaler-controller",
 		"--use-service-account-credentials=true", "--leader-elect=false",
+		// A HorizontalPodAutoscaler acts within seconds instead of minutes.
+		"--horizontal-pod-autoscaler-sync-period=1s", "--horizontal-pod-autoscaler-downscale-stabilization=3s",
+		"--horizontal-pod-autoscaler-initial-readiness-delay=0s", "--horizontal-pod-autoscaler-cpu-initialization-period=0s",
 		// The client's own limits are off: a lab must not be slower than its API server.
 		"--kube-api-qps=1000", "--kube-api-burst=2000",
 		"--profiling=false", "--v=0")
@@ -88,7 +97,9 @@ func (l *lab) startControllers() error {
 func (l *lab) startPods() error {
 	return l.family.start("pods", l.dir.log("pods"), nil, l.self, "pods",
 		"--kubeconfig="+l.dir.kubeconfigOf(podRunner.name), "--dir="+string(l.dir), "--range="+strconv.Itoa(int(l.octet.number)),
-		"--listen="+l.ports.address(l.ports.pods), "--pod-grace="+l.options.PodGrace.String())
+		"--listen="+l.ports.address(l.ports.pods), "--pod-grace="+l.options.PodGrace.String(),
+		"--metrics="+net.JoinHostPort(l.octet.host(usageLast), strconv.Itoa(usagePort)),
+		"--tls-cert-file="+l.dir.config("apiserver.crt"), "--tls-private-key-file="+l.dir.config("apiserver.key"))
 }
 
 func (l *lab) startIstiod() error {

@@ -30,6 +30,8 @@ var (
 	accessObjects []byte
 	//go:embed objects/mesh.yaml.tmpl
 	meshObjects string
+	//go:embed objects/metrics.yaml.tmpl
+	metricsObjects string
 	//go:embed objects/mesh-config.yaml
 	meshConfig []byte
 	//go:embed objects/audit.yaml
@@ -81,18 +83,23 @@ func (a *applier) applyIstio(ctx context.Context, gatewayHost string, gatewayPor
 	if err := a.waitEstablished(ctx, len(crds)); err != nil {
 		return err
 	}
+	return a.applyTemplate(ctx, meshObjects, gatewayHost, gatewayPort)
+}
+
+// applyTemplate applies objects in which a host and a port are to be filled in.
+func (a *applier) applyTemplate(ctx context.Context, objects, host string, port int) error {
 	var text bytes.Buffer
-	if err := template.Must(template.New("mesh").Parse(meshObjects)).Execute(&text, struct {
+	if err := template.Must(template.New("objects").Parse(objects)).Execute(&text, struct {
 		Host string
 		Port int
-	}{gatewayHost, gatewayPort}); err != nil {
+	}{host, port}); err != nil {
 		return err
 	}
-	objects, err := decode(text.Bytes())
+	decoded, err := decode(text.Bytes())
 	if err != nil {
 		return err
 	}
-	return a.apply(ctx, objects)
+	return a.apply(ctx, decoded)
 }
 
 // apply writes objects that do not depend on each other, all at once.

@@ -184,6 +184,13 @@ func (l *lab) workloads(ctx context.Context, config *rest.Config) error {
 	if err := l.await(ctx, "pods", pods+"/healthz", pods); err != nil {
 		return err
 	}
+	applier, err := newApplier(config)
+	if err != nil {
+		return err
+	}
+	if err := applier.applyTemplate(ctx, metricsObjects, fmt.Sprintf("10.%d.0.%d", l.octet.number, usageLast), usagePort); err != nil {
+		return err
+	}
 	if err := waitForDefaultAccount(ctx, config); err != nil {
 		return fmt.Errorf("kube-controller-manager is not ready: %w: see %s", err, l.dir.log("kube-controller-manager"))
 	}

@@ -23,6 +23,8 @@ type options struct {
 	octet      int
 	listen     string
 	podGrace   time.Duration
+	// metrics is where the API server finds metrics.k8s.io; certificate and key are of its TLS.
+	metrics, certificate, key string
 }
 
 // Command is the hidden `lab pods`: it runs every Pod of one lab until SIGINT or SIGTERM. Once --listen answers, every Pod
@@ -49,7 +51,10 @@ func Command() *cobra.Command {
 	flags.IntVar(&o.octet, "range", 0, "X: Pods have addresses 10.X.a.b and listen on 127.X.a.b (1-255)")
 	flags.StringVar(&o.listen, "listen", "", "address of the counters API: GET /counts, POST /reset, GET /healthz")
 	flags.DurationVar(&o.podGrace, "pod-grace", 3*time.Second, "how long a deleted echo Pod goes on serving")
-	for _, name := range []string{"kubeconfig", "dir", "range", "listen"} {
+	flags.StringVar(&o.metrics, "metrics", "", "address of the metrics API, metrics.k8s.io")
+	flags.StringVar(&o.certificate, "tls-cert-file", "", "certificate of the metrics API")
+	flags.StringVar(&o.key, "tls-private-key-file", "", "its private key")
+	for _, name := range []string{"kubeconfig", "dir", "range", "listen", "metrics", "tls-cert-file", "tls-private-key-file"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // a flag of this function is misspelt in this function
 		}
@@ -74,14 +79,23 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("--listen %s: %w: choose a free port", o.listen, err)
 	}
+	metrics, err := net.Listen("tcp", o.metrics)
+	if err != nil {
+		return fmt.Errorf("--metrics %s: %w: choose a free port", o.metrics, err)
+	}
 	r := newRunner(client, cluster, o.dir, byte(o.octet), o.podGrace)
-	server := &http.Server{Handler: r.counters.handler(), ReadHeaderTimeout: requestTimeout}
-	defer func() { _ = server.Close() }() // it ends with the process either way
+	counts := &http.Server{Handler: r.counters.handler(), ReadHeaderTimeout: requestTimeout}
+	usage := &http.Server{Handler: r.metricsAPI(), ReadHeaderTimeout: requestTimeout}
+	defer func() { _, _ = counts.Close(), usage.Close() }() // they end with the process either way
 	return r.run(ctx, func() {
-		go func() {
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				slog.Error("counters API ended", "error", err)
-			}
-		}()
+		go ended("counters API", func() error { return counts.Serve(listener) })
+		go ended("metrics API", func() error { return usage.ServeTLS(metrics, o.certificate, o.key) })
 	})
+}
+
+// ended tells that a server has ended before the lab.
+func ended(name string, serve func() error) {
+	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+		slog.Error(name+" ended", "error", err)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -41,11 +42,13 @@ type counter struct {
 	mu     sync.Mutex
 	pod    *corev1.Pod
 	counts PodCounts
+	meter  meter
 }
 
 func (c *counter) request(mirrored bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.meter.total++
 	if mirrored {
 		c.counts.Mirrored++
 		return
@@ -65,7 +68,15 @@ func (c *counter) answered(code int) {
 func (c *counter) connection() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.meter.total++
 	c.counts.Connections++
+}
+
+// rate is how many requests the Pod got per second lately, and over which time; 0 until that is known.
+func (c *counter) rate(now time.Time) (perSecond float64, window time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.meter.read(now)
 }
 
 // follow makes pod the object whose name and labels describe the counts.
@@ -124,7 +135,7 @@ func (c *counters) of(pod *corev1.Pod) *counter {
 	if existing, found := c.pods[pod.UID]; found {
 		return existing
 	}
-	created := &counter{pod: pod}
+	created := &counter{pod: pod, meter: meter{since: time.Now()}}
 	c.pods[pod.UID] = created
 	return created
 }

@@ -55,6 +55,7 @@ type behaviour struct {
 	latency    time.Duration // LAB_LATENCY: added to every answer
 	errorRate  float64       // LAB_ERROR_RATE: 0..1, share of requests answered with 500
 	crashAfter time.Duration // LAB_CRASH: the container exits this long after each start; 0 never
+	cpu        time.Duration // LAB_CPU: what the metrics API says that each request takes of a processor
 }
 
 // parseBehaviour reads the LAB_* variables of env; an unreadable one is an error that says what may be written.
@@ -64,6 +65,7 @@ func parseBehaviour(env map[string]string) (behaviour, error) {
 		"LAB_READY_AFTER": &b.readyAfter,
 		"LAB_LATENCY":     &b.latency,
 		"LAB_CRASH":       &b.crashAfter,
+		"LAB_CPU":         &b.cpu,
 	} {
 		text, set := env[name]
 		if !set {

@@ -35,6 +35,8 @@ func trimDeployment(d *appsv1.Deployment) *appsv1.Deployment {
 			out.Status.Conditions = append(out.Status.Conditions, c)
 		case c.Type == appsv1.DeploymentProgressing: // its times and message change all the time
 			out.Status.Conditions = append(out.Status.Conditions, appsv1.DeploymentCondition{Type: c.Type, Status: c.Status, Reason: c.Reason})
+		case c.Type == appsv1.DeploymentReplicaFailure: // the pod in its message is another at every attempt
+			out.Status.Conditions = append(out.Status.Conditions, appsv1.DeploymentCondition{Type: c.Type, Status: c.Status, Message: cluster.WithoutPodName(c.Message)})
 		}
 	}
 	return out

@@ -19,6 +19,7 @@ func TestTrimmedDeploymentSaysTheSame(t *testing.T) {
 	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "app", Image: "app:1"}}
 	d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentAvailable, Message: "enough"},
 		{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Reason: "ProgressDeadlineExceeded", Message: "long"},
+		{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: `pods "web-5d8f-x7k2p" is forbidden: exceeded quota: few`},
 		{Type: "grayscale.dev/Programmed", Status: corev1.ConditionTrue, LastTransitionTime: metav1.Unix(5, 0)}}
 	d.ManagedFields = []metav1.ManagedFieldsEntry{
 		{Manager: "kubectl", Time: &metav1.Time{}, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:replicas":{}}}`)},
@@ -31,10 +32,10 @@ func TestTrimmedDeploymentSaysTheSame(t *testing.T) {
 	if !reflect.DeepEqual(d, whole) {
 		t.Error("trimming changed its input, which other readers of the same event have as well")
 	}
-	if len(out.Annotations) != 1 || len(out.ManagedFields) != 1 || len(out.Spec.Template.Spec.Containers) != 0 || len(out.Status.Conditions) != 2 {
+	if len(out.Annotations) != 1 || len(out.ManagedFields) != 1 || len(out.Spec.Template.Spec.Containers) != 0 || len(out.Status.Conditions) != 3 {
 		t.Errorf("kept more than is read: %+v", out)
 	}
-	if since := out.Status.Conditions[1].LastTransitionTime; since.Unix() != 5 {
+	if since := out.Status.Conditions[2].LastTransitionTime; since.Unix() != 5 {
 		t.Errorf("our condition lost its time: %s", since)
 	}
 }

@@ -160,6 +160,9 @@ func noReadyPods(s release.Service, c release.Candidate) string {
 	if c.Deployment.Replicas == 0 {
 		text += "; it has zero replicas"
 	}
+	if c.Deployment.ReplicaFailure != "" {
+		text += "; Kubernetes cannot create its pods: " + c.Deployment.ReplicaFailure
+	}
 	if c.Deployment.DeadlineExceeded {
 		text += "; its progressDeadlineSeconds have passed (see its condition Progressing and its pods' events)"
 	}

@@ -36,6 +36,8 @@ func Deployment(d *appsv1.Deployment) release.Deployment {
 		switch {
 		case c.Type == appsv1.DeploymentProgressing:
 			out.DeadlineExceeded = c.Status == corev1.ConditionFalse && c.Reason == "ProgressDeadlineExceeded"
+		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
+			out.ReplicaFailure = WithoutPodName(c.Message)
 		case strings.HasPrefix(string(c.Type), intent.Prefix):
 			out.Conditions = append(out.Conditions, release.Condition{
 				Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message})
@@ -43,6 +45,17 @@ func Deployment(d *appsv1.Deployment) release.Deployment {
 	}
 	slices.SortFunc(out.Conditions, func(a, b release.Condition) int { return strings.Compare(a.Type, b.Type) })
 	return out
+}
+
+// WithoutPodName is the message of a condition ReplicaFailure without what differs each time that Kubernetes tries again:
+// `pods "web-v2-5d8f-x7k2p" is forbidden: exceeded quota` becomes `pods are forbidden: exceeded quota`.
+func WithoutPodName(message string) string {
+	rest, named := strings.CutPrefix(message, `pods "`)
+	_, what, closed := strings.Cut(rest, `" is `)
+	if !named || !closed {
+		return message
+	}
+	return "pods are " + what
 }
 
 // Ours are the annotations with our prefix; nil where there are none.

@@ -26,10 +26,11 @@ func TestDeployment(t *testing.T) {
 		{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Reason: "ProgressDeadlineExceeded"},
 		{Type: "grayscale.dev/Accepted", Status: corev1.ConditionTrue, Reason: "Accepted", Message: "ok"},
 		{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue},
+		{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: `pods "web-5d8f-x7k2p" is forbidden: exceeded quota: few`},
 	}
 	want := release.Deployment{Name: "web", UID: "u", CreatedAt: time.Unix(5, 0), Annotations: map[string]string{"grayscale.dev/weight": "10"},
 		TemplateLabels: map[string]string{"app": "web", "version": "v1"}, Selector: map[string]string{"app": "web"}, Replicas: 3,
-		SpecPaused: true, Deleting: true, DeadlineExceeded: true, Conditions: []release.Condition{
+		SpecPaused: true, Deleting: true, DeadlineExceeded: true, ReplicaFailure: "pods are forbidden: exceeded quota: few", Conditions: []release.Condition{
 			{Type: "grayscale.dev/Accepted", Status: "True", Reason: "Accepted", Message: "ok"},
 			{Type: "grayscale.dev/Programmed", Status: "True", Reason: "Programmed", Message: "canary 10% of web"}}}
 	if got := Deployment(d); !reflect.DeepEqual(got, want) {

@@ -72,6 +72,9 @@ type Deployment struct {
 	LeavingSince time.Time `json:"leavingSince,omitzero"`
 	// DeadlineExceeded is the Deployment's condition Progressing=False with reason ProgressDeadlineExceeded.
 	DeadlineExceeded bool `json:"deadlineExceeded,omitempty"`
+	// ReplicaFailure is the message of the Deployment's condition ReplicaFailure, without the name of the pod that was refused:
+	// Kubernetes tries again with another name. Empty where pods can be created.
+	ReplicaFailure string `json:"replicaFailure,omitempty"`
 	// Pods are its pods by version label, sorted by Version.
 	Pods []Pods `json:"pods,omitempty"`
 	// Conditions are those of ours (intent.ConditionAccepted, intent.ConditionProgrammed) as they stand in its status.

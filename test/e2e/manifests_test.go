@@ -82,6 +82,7 @@ const (
 	canaryTCPPort = 6101
 	twoPortsPort  = 6102
 	tlsPort       = 6103
+	udpPort       = 6104
 )
 
 // ports is Service web with these ports, written name:number.

@@ -1,0 +1,65 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/test/harness"
+)
+
+const hashedByHost = `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata:
+  name: mine
+spec:
+  host: web
+  trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}
+`
+
+// Session affinity of the Service, and a user's consistent hash, choose among the pods of a version; the versions get their
+// weights nonetheless.
+func TestSessionAffinity(t *testing.T) {
+	s := newStory(t)
+	s.apply(all(strings.Replace(webService, "spec:\n", "spec:\n  sessionAffinity: ClientIP\n", 1), hashedByHost, web("web-v1")))
+	harness.WaitReady(t, s.ns, "web-v1")
+	load := s.load(s.url)
+
+	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	s.programmed("web-v2", "canary 30% of web")
+	s.served(split{"v1": 70, "v2": 30})
+
+	s.kubectl("delete", "destinationrule/mine") // in the middle, and back
+	s.served(split{"v1": 70, "v2": 30})
+	s.apply(hashedByHost)
+	s.annotate("web-v2", "weight=100")
+	s.programmed("web-v2", "canary 100% of web")
+	s.served(split{"v2": 100})
+	s.kubectl("delete", "deploy/web-v1")
+	s.onlyRule("mine")
+	s.served(split{"v2": 100})
+	load.AssertNoneLost(t)
+}
+
+// onlyRule waits until the namespace has no VirtualService, and this DestinationRule alone.
+func (s story) onlyRule(name string) {
+	s.t.Helper()
+	harness.Eventually(s.t, "only DestinationRule "+name+" is left", func() error {
+		services, err := harness.Istio().NetworkingV1().VirtualServices(s.ns).List(context.Background(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		rules, err := harness.Istio().NetworkingV1().DestinationRules(s.ns).List(context.Background(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		if len(services.Items) != 0 || len(rules.Items) != 1 || rules.Items[0].Name != name {
+			return fmt.Errorf("%d VirtualServices and %d DestinationRules are left", len(services.Items), len(rules.Items))
+		}
+		return nil
+	})
+}

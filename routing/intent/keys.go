@@ -127,10 +127,10 @@ var table = [...]Key{
 	{
 		Name:       KeyService,
 		Strategies: everywhere,
-		Syntax:     "a Service's name in the same namespace, of at most 63 lower-case letters, digits and dashes, with a letter or digit at both ends",
-		Why:        "these are the names that Kubernetes takes for Services, and staying in the namespace means that an annotation can never claim someone else's traffic",
+		Syntax:     "names of Services in the same namespace, with commas between them, each of at most 63 lower-case letters, digits and dashes, with a letter or digit at both ends",
+		Why:        "these are the names that Kubernetes takes for Services, and staying in the namespace means that an annotation can never claim someone else's traffic; at most 16 can be named, for they are decided together",
 		Default:    "the only Service whose selector matches the pod template",
-		Help:       "the Service that the Deployment is released behind",
+		Help:       "the Service that the Deployment is released behind, or several, which are all split alike; others that select its pods go to stable alone for as long as the release lasts",
 		Example:    "reviews",
 		Refused:    "reviews.shop",
 		Set:        setService,

@@ -42,6 +42,7 @@ func TestParseValid(t *testing.T) {
 		{"mirror of nothing", annotated("strategy", "mirror", "mirror-percent", "0"), Intent{Strategy: Mirror}},
 		{"mirror with a percentage", annotated("strategy", "mirror", "mirror-percent", "25"), Intent{Strategy: Mirror, MirrorPercent: 2500}},
 		{"a declared stable", annotated("service", "reviews", "version", "v1"), Intent{Service: "reviews", Version: "v1"}},
+		{"several Services", annotated("strategy", "canary", "service", "api, api-internal,2fa"), Intent{Strategy: Canary, Service: "api, api-internal, 2fa"}},
 		{"a Service may begin with a digit", annotated("service", "2fa"), Intent{Service: "2fa"}},
 		{"the longest names", annotated("strategy", "canary", "service", label63, "version", label63, "stable", name253),
 			Intent{Strategy: Canary, Service: label63, Version: label63, Stable: name253}},
@@ -139,6 +140,15 @@ var refused = []struct{ strategy, key, value, what, fix string }{
 	{"canary", "service", "??", "which cannot be a name in Kubernetes", "write the name as kubectl get shows it"},
 	{"canary", "service", strings.Repeat("r", 64), "which is 64 bytes long, more than 63", "write a shorter one"},
 	{"canary", "service", "", "which is empty", "write a name, or remove the annotation"},
+	{"canary", "service", " reviews", "which cannot be a name in Kubernetes", `write "reviews"`},
+	{"canary", "service", "api,", "which has a comma without a name beside it", `write "api"`},
+	{"canary", "service", "api,,api-internal", "which has a comma without a name beside it", `write "api, api-internal"`},
+	{"canary", "service", ",", "which has a comma without a name beside it", "write a name, or remove the annotation"},
+	{"canary", "service", "api, api-internal, api", `which names "api" twice`, `write "api, api-internal"`},
+	{"canary", "service", "api, Internal", `of which "Internal" cannot be a name in Kubernetes`, `write "api, internal"`},
+	{"canary", "service", "api, api.shop", `of which "api.shop" is none: only Services of the same namespace can be released`, `write "api"`},
+	{"canary", "service", "api, ??", `of which "??" cannot be a name in Kubernetes`, `write the name as kubectl get shows it in place of "??"`},
+	{"canary", "service", strings.Repeat("a,", 16) + "b", "which names 17 Services, more than 16", "name fewer"},
 	{"", "service", "reviews.shop", "but only Services of the same namespace can be released", `write "reviews"`},
 
 	{"canary", "stable", "shop/reviews-v1", "but only a Deployment of the same namespace can be stable", `write "reviews-v1"`},
@@ -336,6 +346,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Add("canary", "weight", "10", "service", "reviews")
+	f.Add("canary", "weight", "10", "service", "api, api-internal")
 	f.Add("mirror", "mirror-percent", "0.5", "\x00", "\u202e")
 	f.Add("blue-green", "active", "true", "held", "x")
 	f.Fuzz(func(t *testing.T, strategy, key1, value1, key2, value2 string) {
@@ -367,7 +378,12 @@ func checkIntent(t *testing.T, i Intent) {
 	if i.Weight < 0 || i.Weight > Hundred || i.MirrorPercent < 0 || i.MirrorPercent > Hundred || i.Share() < 0 || i.Share() > Hundred {
 		t.Fatalf("a percentage out of bounds: %+v", i)
 	}
-	if i.Service != "" && !isServiceName(i.Service) || i.Stable != "" && !isDeploymentName(i.Stable) || i.Version != "" && !isLabelValue(i.Version) {
+	for _, name := range Services(map[string]string{KeyService: i.Service}) {
+		if !isServiceName(name) {
+			t.Fatalf("a wrong name: %+v", i)
+		}
+	}
+	if i.Stable != "" && !isDeploymentName(i.Stable) || i.Version != "" && !isLabelValue(i.Version) {
 		t.Fatalf("a wrong name: %+v", i)
 	}
 }

@@ -2,6 +2,7 @@ package intent
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -56,12 +57,91 @@ func setBool(to *bool, value string) *Flaw {
 	return &Flaw{"which is neither of the two values", fix}
 }
 
-// setService takes every name that Kubernetes 1.37 takes for a Service: a DNS label that may begin with a digit.
-func setService(i *Intent, value string) *Flaw {
-	if isServiceName(value) {
-		i.Service = value
+// Services are those that the annotations name, in their order, each once, valid or not; none where they name none.
+func Services(annotations map[string]string) []string {
+	value := annotations[KeyService]
+	if value == "" {
 		return nil
 	}
+	var out []string
+	for _, name := range serviceNames(value) {
+		if name != "" && !slices.Contains(out, name) && len(out) < mostServices {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func serviceNames(value string) []string {
+	names := strings.Split(value, ",")
+	for n := range names {
+		names[n] = strings.Trim(names[n], " ")
+	}
+	return names
+}
+
+// mostServices is how many Services one Deployment may be released behind. All of them are decided together, each time that
+// anything of one changes.
+const mostServices = 16
+
+// setService takes names that Kubernetes takes for Services, with commas between them.
+func setService(i *Intent, value string) *Flaw {
+	names := serviceNames(value)
+	switch {
+	case len(names) == 1 && !isServiceName(value):
+		return serviceFlaw(value)
+	case len(names) > mostServices:
+		return &Flaw{fmt.Sprintf("which names %d Services, more than %d", len(names), mostServices), "name fewer"}
+	}
+	for n, name := range names {
+		switch {
+		case name == "":
+			return &Flaw{"which has a comma without a name beside it", withoutRepetition(names)}
+		case !isServiceName(name):
+			return entryFlaw(names, n)
+		case slices.Contains(names[:n], name):
+			return &Flaw{fmt.Sprintf("which names %q twice", name), withoutRepetition(names)}
+		}
+	}
+	i.Service = JoinServices(names)
+	return nil
+}
+
+// entryFlaw says what is wrong with one of several names, and proposes the whole list with that one mended.
+func entryFlaw(names []string, n int) *Flaw {
+	flaw := serviceFlaw(names[n])
+	what, ok := strings.CutPrefix(flaw.What, "which ")
+	if !ok {
+		what = "is none: " + strings.TrimPrefix(flaw.What, "but ")
+	}
+	fix := fmt.Sprintf("%s in place of %s", flaw.Fix, quote(names[n]))
+	if proposal, ok := strings.CutPrefix(flaw.Fix, `write "`); ok {
+		better := slices.Clone(names)
+		better[n] = strings.TrimSuffix(proposal, `"`)
+		fix = withoutRepetition(better)
+	}
+	return &Flaw{fmt.Sprintf("of which %s %s", quote(names[n]), what), fix}
+}
+
+// JoinServices lists names as messages do.
+func JoinServices(names []string) string { return strings.Join(names, ", ") }
+
+// withoutRepetition proposes the list with each of its valid names once.
+func withoutRepetition(names []string) string {
+	var once []string
+	for _, name := range names {
+		if isServiceName(name) && !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	if len(once) == 0 {
+		return "write a name, or remove the annotation"
+	}
+	return fmt.Sprintf("write %q", JoinServices(once))
+}
+
+// serviceFlaw says why a text is no name of a Service. Kubernetes 1.37 takes a DNS label that may begin with a digit.
+func serviceFlaw(value string) *Flaw {
 	if strings.ContainsAny(value, "./") {
 		// The name stands before the first dot of a host, or behind a namespace and a slash.
 		name, _, _ := strings.Cut(value[strings.LastIndexByte(value, '/')+1:], ".")

@@ -30,7 +30,7 @@ func TestNamesAreThoseOfKubernetes(t *testing.T) {
 // Whatever is proposed for a wrong name must be taken.
 func TestProposedNamesAreTaken(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		value := rapid.StringOfN(rapid.RuneFrom([]rune("aB2-_./ +é\n")), 0, 12, -1).Draw(t, "value")
+		value := rapid.StringOfN(rapid.RuneFrom([]rune("aB2-_./, +é\n")), 0, 12, -1).Draw(t, "value")
 		key := rapid.SampledFrom([]string{KeyService, KeyStable, KeyVersion}).Draw(t, "key")
 		flaw := keyOf(key).Set(&Intent{}, value)
 		if flaw == nil {

@@ -181,6 +181,9 @@ func outcomeOf(moved bool, err error) string {
 func (t *tally) note(key types.NamespacedName, f routing.Facts, d routing.Decision) {
 	var is share
 	for _, x := range f.Deployments {
+		if !f.Tells(x) {
+			continue // another of its Services counts it
+		}
 		if k, ok := stateOf(x, d); ok {
 			is.releases = append(is.releases, k)
 		}

@@ -114,6 +114,21 @@ func TestGaugesFollowWhatIsThere(t *testing.T) {
 	}
 }
 
+// A candidate of several Services is one release.
+func TestAReleaseOfSeveralServicesIsCountedOnce(t *testing.T) {
+	tally := fresh(t)
+	x := candidate("web-v2", "canary", "True", "True", "Programmed")
+	x.Annotations[intent.KeyService] = "web, web-internal"
+	web, internal := release.Service{Namespace: shop, Name: "web"}, release.Service{Namespace: shop, Name: "web-internal"}
+	for _, f := range []routing.Facts{{Service: web, Services: []release.Service{internal}}, {Service: internal, Services: []release.Service{web}}} {
+		f.Deployments = []release.Deployment{x}
+		tally.note(types.NamespacedName{Namespace: shop, Name: f.Service.Name}, f, routing.Decision{})
+	}
+	if got := sum(t, releases); got != 1 {
+		t.Errorf("%v releases are counted, want 1", got)
+	}
+}
+
 // Whatever users write, the number of series stays as it is at the start.
 func TestUsersMakeNoSeries(t *testing.T) {
 	tally := fresh(t)

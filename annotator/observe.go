@@ -24,9 +24,19 @@ type sight struct {
 	deployments map[string]*appsv1.Deployment
 }
 
-// observe gathers everything that the caches know about one Service, and since when. A key without a name stands for the
-// Deployments of the namespace that lead to no Service.
+// observe gathers everything that the caches know about one Service, and since when, and about its siblings, where it has some.
+// A key without a name stands for the Deployments of the namespace that lead to no Service.
 func (r *reconciler) observe(key types.NamespacedName) sight {
+	s := r.observeOne(key)
+	for _, sibling := range r.store.siblings(key) {
+		if _, there := r.store.service(sibling.Namespace, sibling.Name); there {
+			s.facts.Beside = append(s.facts.Beside, r.observeOne(sibling).facts)
+		}
+	}
+	return s
+}
+
+func (r *reconciler) observeOne(key types.NamespacedName) sight {
 	now := r.now().UTC()
 	s := r.store.gather(key, func(known []*corev1.Pod) map[types.UID]time.Time { return r.memory.watched(key, now, known) })
 	s.facts.Now = now
@@ -62,9 +72,7 @@ func (c *Caches) gather(key types.NamespacedName, watched func([]*corev1.Pod) ma
 		one.Pods = count(pods[name], s.facts.Service.Selector, ready)
 		s.facts.Deployments = append(s.facts.Deployments, one)
 	}
-	if s.facts.Service.Missing {
-		s.facts.Services = c.candidates(s.deployments)
-	}
+	s.facts.Services = c.others(key, s.deployments)
 	s.facts.Strays = c.strays(s)
 	routes := c.routes.Load()
 	s.facts.IstioMissing = routes == nil
@@ -92,8 +100,7 @@ func newer(a, b string) string {
 	return a
 }
 
-// behind are the Deployments that lead to the Service and those that concern us not (yet) but whose pods it selects,
-// sorted by name.
+// behind are the Deployments that name the Service and those whose pods it selects, sorted by name.
 func (c *Caches) behind(key types.NamespacedName, s release.Service) []*appsv1.Deployment {
 	found := map[string]*appsv1.Deployment{}
 	for _, d := range c.matching(byLabel, key.Namespace, s.Selector) {
@@ -104,23 +111,25 @@ func (c *Caches) behind(key types.NamespacedName, s release.Service) []*appsv1.D
 	}
 	if key.Name == "" {
 		for _, d := range c.deployments.under(byConcern, key.Namespace+"/") {
-			found[d.Name] = d
+			if c.homes(d)[0] == "" {
+				found[d.Name] = d
+			}
 		}
 	}
-	maps.DeleteFunc(found, func(_ string, d *appsv1.Deployment) bool { return concerns(d) && !c.leadsTo(d, key.Name) })
 	return slices.SortedFunc(maps.Values(found), func(a, b *appsv1.Deployment) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// candidates are the Services that the Deployments could be behind: what is said about their missing one is told from these.
-func (c *Caches) candidates(deployments map[string]*appsv1.Deployment) []release.Service {
+// others are the other Services that select the Deployments' pods or that these name, sorted by name.
+func (c *Caches) others(key types.NamespacedName, deployments map[string]*appsv1.Deployment) []release.Service {
 	found := map[string]*corev1.Service{}
 	for _, d := range deployments {
-		for _, svc := range c.selecting(d.Namespace, d.Spec.Template.Labels) {
-			found[svc.Name] = svc
+		for _, name := range c.homes(d) {
+			if svc, ok := c.service(key.Namespace, name); ok && name != key.Name {
+				found[name] = svc
+			}
 		}
 	}
-	sorted := slices.SortedFunc(maps.Values(found), func(a, b *corev1.Service) int { return strings.Compare(a.Name, b.Name) })
-	return plain(sorted)
+	return plain(slices.SortedFunc(maps.Values(found), func(a, b *corev1.Service) int { return strings.Compare(a.Name, b.Name) }))
 }
 
 // strays counts the pods that the Service selects and that none of its Deployments has.

@@ -32,8 +32,8 @@ func TestObserveGathersWhoIsBehindTheService(t *testing.T) {
 	s := world(t, service("web", app), service("web-headless", map[string]string{"release": "marked"}), service("bare", nil),
 		deployment("web", nil), deployment("web-v2", canary), named, marked, lost)
 	for name, want := range map[string]string{
-		"web":          "marked web web-v2", // stable may serve behind several Services
-		"web-headless": "marked",
+		"web":          "marked named web web-v2", // its pods get requests of all of them, whatever each names
+		"web-headless": "marked",                  // stable may serve behind several Services
 		"gone":         "named",
 		"":             "lost",
 		"bare":         "",
@@ -45,6 +45,38 @@ func TestObserveGathersWhoIsBehindTheService(t *testing.T) {
 		if missing := name == "" || name == "gone"; f.Service.Missing != missing {
 			t.Errorf("Service %q: missing is %v, want %v", name, f.Service.Missing, missing)
 		}
+	}
+}
+
+// A candidate is decided with what each of its Services says of it, and nobody else costs more than its own.
+func TestObserveGathersWhatIsBeside(t *testing.T) {
+	both := deployment("web-v2", map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/service": "web, gone"})
+	s := world(t, service("web", app), service("web-internal", app), service("cart", map[string]string{"app": "cart"}), deployment("web", nil), both,
+		virtualService("web-internal-grayscale", "web-internal.shop.svc.cluster.local"))
+	for name, want := range map[string][2]string{
+		"web":          {"web-internal", "web-internal"},
+		"web-internal": {"web", "web"},
+		"gone":         {"web web-internal", "web web-internal"},
+		"cart":         {"", ""},
+	} {
+		f := seenBy(t, s, name)
+		var others, beside []string
+		for _, o := range f.Services {
+			others = append(others, o.Name)
+		}
+		for _, b := range f.Beside {
+			beside = append(beside, b.Service.Name)
+			if b.Service.Name == "web-internal" && (b.VirtualService == nil || deploymentNames(b) != "web web-v2") {
+				t.Errorf("Service %q knows of %s: VirtualService %v, Deployments %q", name, b.Service.Name, b.VirtualService, deploymentNames(b))
+			}
+		}
+		if got := [2]string{strings.Join(others, " "), strings.Join(beside, " ")}; got != want {
+			t.Errorf("Service %q has others %q, facts beside of %q; want %q", name, got[0], got[1], want)
+		}
+	}
+	plain := world(t, service("web", app), service("web-internal", app), deployment("web", nil))
+	if f := seenBy(t, plain, "web"); len(f.Services) != 1 || len(f.Beside) != 0 {
+		t.Errorf("without a release: others %v, beside %v; want the name of the other one alone", f.Services, f.Beside)
 	}
 }
 

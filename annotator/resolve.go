@@ -1,6 +1,8 @@
 package annotator
 
 import (
+	"slices"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,33 +25,32 @@ func concerns(d *appsv1.Deployment) bool {
 	return false
 }
 
-func namedService(d *appsv1.Deployment) string { return d.Annotations[intent.KeyService] }
-
-// homes are the Services with which a Deployment that concerns us is decided: the one that a candidate or an explicit
-// annotation leads to, else all whose selector matches, for a stable version may serve behind several. The empty name
-// stands for nowhere: such a Deployment still gets told what is wrong.
+// homes are the Services with which a Deployment that concerns us is decided: those that it names, and all whose selector matches,
+// for each of them sends its pods requests. The empty name stands for nowhere: such a Deployment still gets told what is wrong.
 func (s *Caches) homes(d *appsv1.Deployment) []string {
-	if named := namedService(d); named != "" {
-		return []string{named}
-	}
-	behind := s.selecting(d.Namespace, d.Spec.Template.Labels)
-	if _, candidate := d.Annotations[intent.KeyStrategy]; candidate {
-		name, _ := release.ServiceOf(d.Namespace, cluster.Deployment(d), plain(behind))
-		return []string{name}
-	}
-	if len(behind) == 0 {
+	out := append(intent.Services(d.Annotations), names(s.selecting(d.Namespace, d.Spec.Template.Labels))...)
+	if len(out) == 0 {
 		return []string{""}
 	}
-	return names(behind)
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
-func (s *Caches) leadsTo(d *appsv1.Deployment, service string) bool {
-	for _, home := range s.homes(d) {
-		if home == service {
-			return true
+// siblings are the Services that are decided with what is seen of this one: those that Deployments behind it are behind as well.
+func (s *Caches) siblings(key types.NamespacedName) []types.NamespacedName {
+	deployments := s.deployments.under(byNaming, key.String())
+	if svc, ok := s.service(key.Namespace, key.Name); ok {
+		deployments = append(deployments, s.matching(byOurLabel, key.Namespace, svc.Spec.Selector)...)
+	}
+	var out []types.NamespacedName
+	for _, d := range deployments {
+		for _, home := range s.homes(d) {
+			if sibling := (types.NamespacedName{Namespace: key.Namespace, Name: home}); sibling != key && !slices.Contains(out, sibling) {
+				out = append(out, sibling)
+			}
 		}
 	}
-	return false
+	return out
 }
 
 // active reports whether a Service has something to decide: derived objects, or a Deployment that concerns us.
@@ -63,15 +64,7 @@ func (s *Caches) active(key types.NamespacedName) bool {
 		return true
 	}
 	svc, ok := s.service(key.Namespace, key.Name)
-	if !ok {
-		return false
-	}
-	for _, d := range s.matching(byOurLabel, key.Namespace, svc.Spec.Selector) {
-		if s.leadsTo(d, key.Name) {
-			return true
-		}
-	}
-	return false
+	return ok && len(s.matching(byOurLabel, key.Namespace, svc.Spec.Selector)) > 0
 }
 
 func plain(services []*corev1.Service) []release.Service {

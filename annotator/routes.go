@@ -31,6 +31,12 @@ func (a *acting) Confirm(which routing.Derived) error {
 	if which.OtherRules {
 		group.Go(a.sameRules)
 	}
+	for _, b := range f.Beside {
+		if slices.Contains(which.Beside, b.Service.Name) {
+			beside := types.NamespacedName{Namespace: a.key.Namespace, Name: istio.Name(b.Service.Name)}
+			group.Go(func() error { return a.same(beside, kindVirtualService, versionOf(b.VirtualService)) })
+		}
+	}
 	return group.Wait()
 }
 

@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 )
 
@@ -14,7 +15,7 @@ import (
 const (
 	byLabel     = "label"     // Deployments by each template label, pods by each label
 	byOurLabel  = "ourLabel"  // Deployments that concern us, by each template label
-	byNaming    = "naming"    // Deployments by the Service that an annotation names
+	byNaming    = "naming"    // Deployments by each Service that an annotation names
 	byConcern   = "concern"   // Deployments that concern us: by namespace, and under everywhere
 	byOwner     = "owner"     // pods by the Deployment whose ReplicaSet owns them
 	byNamespace = "namespace" // Services
@@ -36,10 +37,11 @@ var deploymentIndexes = indexes[*appsv1.Deployment]{
 		return labelKeys(d.Namespace, d.Spec.Template.Labels)
 	},
 	byNaming: func(d *appsv1.Deployment) []string {
-		if named := namedService(d); named != "" {
-			return []string{d.Namespace + "/" + named}
+		named := intent.Services(d.Annotations)
+		for i := range named {
+			named[i] = d.Namespace + "/" + named[i]
 		}
-		return nil
+		return named
 	},
 	byConcern: func(d *appsv1.Deployment) []string {
 		if !concerns(d) {

@@ -76,12 +76,13 @@ func (s *Caches) ofPod(p *corev1.Pod) []types.NamespacedName {
 	return s.ofLabels(p.Namespace, p.Labels)
 }
 
-// ofLabels are the Services with a release that select such pods. All others cost these few look-ups and nothing more.
+// ofLabels are the Services with a release that select such pods, and their siblings. All others cost these few look-ups and nothing
+// more.
 func (s *Caches) ofLabels(namespace string, labels map[string]string) []types.NamespacedName {
 	var out []types.NamespacedName
 	for _, svc := range s.selecting(namespace, labels) {
 		if key := client.ObjectKeyFromObject(svc); s.active(key) {
-			out = append(out, key)
+			out = append(append(out, key), s.siblings(key)...)
 		}
 	}
 	return out
@@ -106,18 +107,20 @@ func (s *Caches) ofService(svc *corev1.Service) []types.NamespacedName {
 	return out
 }
 
-// ofRoute: a derived object concerns its Service, another one the releases of the Services that it names.
+// ofRoute: a derived object concerns its Service, another one the releases of the Services that it names; either of them their
+// siblings as well, whose holds and conditions rest on it.
 func (s *Caches) ofRoute(o client.Object) []types.NamespacedName {
 	var out []types.NamespacedName
 	if service, derived := derivedFrom(o.GetName()); derived { // by its name alone: it may be somebody else's, for any host
-		out = append(out, types.NamespacedName{Namespace: o.GetNamespace(), Name: service})
+		key := types.NamespacedName{Namespace: o.GetNamespace(), Name: service}
+		out = append(append(out, key), s.siblings(key)...)
 	}
 	for _, host := range istio.HostKeys(o, s.domain) {
 		if strings.HasPrefix(host, "*") {
 			return append(out, s.all()...)
 		}
 		if key, ok := s.serviceOfHost(host); ok && s.active(key) && !slices.Contains(out, key) {
-			out = append(out, key)
+			out = append(append(out, key), s.siblings(key)...)
 		}
 	}
 	return out

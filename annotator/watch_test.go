@@ -47,16 +47,16 @@ func TestEventsLeadToTheirServices(t *testing.T) {
 		got  []types.NamespacedName
 		want string
 	}{
-		{"a candidate", s.ofDeployment(deployment("web-v2", canary)), "web"},
-		{"a stable without annotations", s.ofDeployment(deployment("web", nil)), "web"},
+		{"a candidate", s.ofDeployment(deployment("web-v2", canary)), "gone,web"},
+		{"a stable without annotations", s.ofDeployment(deployment("web", nil)), "gone,web"},
 		{"a Deployment naming a missing Service", s.ofDeployment(lost), "gone,web"},
 		{"a Deployment behind nothing", s.ofDeployment(nowhere), ""},
-		{"a pod of the release", s.ofPod(pod("p", "web", nil)), "web"},
+		{"a pod of the release", s.ofPod(pod("p", "web", nil)), "gone,web"},
 		{"the Service", s.ofService(service("web", app)), ",gone,web"},
 		{"a Service that is named but was missing", s.ofService(service("gone", map[string]string{"app": "gone"})), ",gone,web"},
 		{"a Service of nobody's", s.ofService(service("other", map[string]string{"app": "other"})), ""},
-		{"a derived VirtualService", s.ofRoute(virtualService("web-grayscale", "x")), "web"},
-		{"somebody's for the host", s.ofRoute(virtualService("theirs", "web.shop.svc.cluster.local")), "web"},
+		{"a derived VirtualService", s.ofRoute(virtualService("web-grayscale", "x")), "gone,web"},
+		{"somebody's for the host", s.ofRoute(virtualService("theirs", "web.shop.svc.cluster.local")), "gone,web"},
 		{"somebody's for every host", s.ofRoute(virtualService("wide", "*")), ",gone,old,web"},
 	} {
 		if got := keys(c.got); got != c.want {
@@ -65,6 +65,27 @@ func TestEventsLeadToTheirServices(t *testing.T) {
 	}
 	if got := s.ofDeployment(nowhere); len(got) != 1 || got[0].Namespace != shop {
 		t.Errorf("a Deployment behind nothing: enqueued %v, want its namespace's key without a name", got)
+	}
+}
+
+// What becomes of one Service of a candidate matters to its others: its hold, its conditions and its marks rest on all of them.
+func TestEventsLeadToSiblings(t *testing.T) {
+	v2 := deployment("web-v2", map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/service": "web"})
+	internal := map[string]string{"app": "web", "tier": "back"}
+	v2.Spec.Template.Labels["tier"] = "back"
+	worker := deployment("worker", nil)
+	worker.Spec.Template.Labels = internal
+	s := world(t, service("web", app), service("web-internal", internal), service("cart", map[string]string{"app": "cart"}), deployment("web", nil), v2, worker)
+	for what, got := range map[string][]types.NamespacedName{
+		"a derived VirtualService":   s.ofRoute(virtualService("web-internal-grayscale", "x")),
+		"somebody's for the host":    s.ofRoute(virtualService("theirs", "web-internal.shop.svc.cluster.local")),
+		"a pod that only one has":    s.ofPod(pod("p", "web", nil)),
+		"a stable that only one has": s.ofDeployment(deployment("web", nil)),
+		"a Service":                  s.ofService(service("web-internal", internal)),
+	} {
+		if got := strings.Trim(keys(got), ","); got != "web,web-internal" {
+			t.Errorf("%s: enqueued %q, want both", what, got)
+		}
 	}
 }
 

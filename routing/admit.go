@@ -49,14 +49,11 @@ func Admit(a Admission, s Settings) Verdict {
 		return Verdict{}
 	}
 	v := Verdict{Version: labelAtTheDoor(a)}
-	labelled := withLabel(a.New, v.Version)
-	service, _ := release.ServiceOf(a.Namespace, a.New, a.Services)
-	around := Facts{Service: release.Service{Namespace: a.Namespace, Name: service, Missing: true}}
-	if service != "" {
-		around = a.Around(service)
-	}
+	d := withLabel(a.New, v.Version)
+	d.Placed, d.CreatedAt = release.Place(a.Namespace, d, a.Services), youngest
+	parts := a.parts(d, s)
 	untouched := a.untouched()
-	for _, p := range a.problems(service, around, labelled, s) {
+	for _, p := range a.problems(d, parts, s) {
 		denies := p.Kind == intent.Invalid || p.Kind == intent.Conflict && p.Key != ""
 		if denies && !untouched {
 			v.Denied = append(v.Denied, p)
@@ -64,7 +61,7 @@ func Admit(a Admission, s Settings) Verdict {
 			v.Warnings = append(v.Warnings, p)
 		}
 	}
-	v.Hold = a.hold(around.pinned())
+	v.Hold = a.hold(d, parts)
 	return v
 }
 
@@ -108,11 +105,12 @@ func atCreation(a Admission) string {
 	if asked := n[intent.KeyVersion]; asked != "" {
 		return asked
 	}
-	service, _ := release.ServiceOf(a.Namespace, a.New, a.Services)
-	if service == "" {
-		return "" // the name would be another one once the Service is there; the controller labels it then
+	d := a.New
+	d.Placed = release.Place(a.Namespace, d, a.Services)
+	if len(d.Placed.Services) != 1 && n[intent.KeyService] == "" {
+		return "" // the name would be another one once the Service is there, or one is named; the controller labels it then
 	}
-	version, problems := release.VersionOf(a.Namespace, service, a.New)
+	version, problems := release.VersionOf(a.Namespace, d.Placed.Author, d)
 	if len(problems) > 0 {
 		return ""
 	}
@@ -145,27 +143,21 @@ func (a Admission) untouched() bool {
 	return maps.Equal(before, a.New.TemplateLabels)
 }
 
-// problems asks the engine itself what is wrong with the Deployment among those behind its Service.
-func (a Admission) problems(service string, around Facts, d release.Deployment, s Settings) []intent.Problem {
-	if around.Service.Missing || !release.Behind(around.Service, d) {
-		return unplaced(a.Namespace, service, d, a.Services)
-	}
-	st := around.state()
-	cast := around.with(d).cast(st, s)
-	for _, c := range cast.Candidates {
-		if c.Deployment.Name == d.Name {
-			return append(around.told(c, s), overlap(a.Namespace, c.Deployment, cast)...)
+// parts are the Services that the Deployment is behind, as they are once it is stored.
+func (a Admission) parts(d release.Deployment, s Settings) []part {
+	var out []part
+	for _, name := range slices.Concat(d.Placed.Services, d.Placed.Beside) {
+		if around := a.Around(name); !around.Service.Missing && release.Behind(around.Service, d) {
+			around = around.with(d)
+			out = append(out, part{around, around.cast(around.state(), s)})
 		}
 	}
-	_, problems := intent.Parse(release.Object(a.Namespace, d.Name), d.Annotations)
-	_, more := release.VersionOf(a.Namespace, service, d)
-	return slices.Concat(problems, more, stableVersionChanged(a, st))
+	return out
 }
 
-// with are the facts once the Deployment at the door is stored: the youngest, with the pods that it has by now.
+// with are the facts once the Deployment at the door is stored, with the pods that it has by now.
 func (f Facts) with(d release.Deployment) Facts {
-	d.CreatedAt = youngest
-	f.Deployments = slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool {
+	f.Deployments = slices.DeleteFunc(f.placed(), func(x release.Deployment) bool {
 		if x.Name == d.Name {
 			d.Pods = x.Pods
 		}
@@ -173,6 +165,38 @@ func (f Facts) with(d release.Deployment) Facts {
 	})
 	f.Deployments = append(f.Deployments, d)
 	return f
+}
+
+// problems asks the engine itself what is wrong with the Deployment among those behind its Services.
+func (a Admission) problems(d release.Deployment, parts []part, s Settings) []intent.Problem {
+	if len(parts) == 0 {
+		return unplaced(a.Namespace, d)
+	}
+	var changed, overlaps []intent.Problem
+	plays := false
+	for _, p := range parts {
+		c := candidate(p.cast, d.Name)
+		plays = plays || c != nil
+		if c != nil && !c.Beside {
+			overlaps = append(overlaps, overlap(a.Namespace, d, p.cast)...)
+		}
+		changed = append(changed, stableVersionChanged(a, p.facts.state())...)
+	}
+	if plays {
+		wrong, disturbing := told(d.Name, parts, s)
+		return slices.Concat(wrong, disturbing, unique(overlaps))
+	}
+	return append(unplaced(a.Namespace, d), unique(changed)...)
+}
+
+func unique(problems []intent.Problem) []intent.Problem {
+	var out []intent.Problem
+	for _, p := range problems {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // stableVersionChanged: the subset of a running release never changes its labels.
@@ -203,9 +227,13 @@ func overlap(namespace string, d release.Deployment, c release.Cast) []intent.Pr
 		Fix: "give each Deployment a selector of its own, for example with the label version"}}
 }
 
-// hold: a candidate gets no pods before its Service is pinned to stable. A Deployment that runs already is never held.
-func (a Admission) hold(pinned bool) bool {
-	if !release.IsCandidate(a.New) || pinned {
+// hold: a candidate gets no pods before every Service that would send it requests is pinned to stable. A Deployment that runs
+// already is never held.
+func (a Admission) hold(d release.Deployment, parts []part) bool {
+	open := func(p part) bool {
+		return !p.facts.pinned() && (d.Placed.In(p.facts.Service.Name) || p.facts.exposes(p.cast))
+	}
+	if !release.IsCandidate(a.New) || len(parts) > 0 && len(d.Placed.Problems) == 0 && !slices.ContainsFunc(parts, open) {
 		return false
 	}
 	if a.Old == nil {

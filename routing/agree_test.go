@@ -67,7 +67,7 @@ func decided(f routing.Facts, a routing.Admission, v routing.Verdict) (release.D
 		annotate(&stored, intent.KeyHeld, ptr("true"), routing.FieldManager)
 		stored.SpecPaused = true
 	}
-	if name, _ := release.ServiceOf(a.Namespace, stored, a.Services); name == "" {
+	if placed := release.Place(a.Namespace, stored, a.Services); placed.Author == "" {
 		f = routing.Facts{Now: f.Now, Service: release.Service{Namespace: a.Namespace, Missing: true}, Services: a.Services}
 	}
 	f.Deployments = slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return x.Name == stored.Name })

@@ -143,14 +143,6 @@ func (f Facts) Bypassed(vs *networkingv1.VirtualService, s Settings) (time.Durat
 	return longest, true
 }
 
-// told is what the owner of a candidate has to know: its problems, or else what others' objects do to the release.
-func (f Facts) told(c release.Candidate, s Settings) []intent.Problem {
-	if c.Blocked() {
-		return c.Problems
-	}
-	return slices.Concat(c.Problems, f.disturbances(s))
-}
-
 // disturbances are what others' objects do to a release that lasts. They keep no candidate in it from what it asks for: the
 // owner of another namespace must not be able to stop an abort.
 func (f Facts) disturbances(s Settings) []intent.Problem {

@@ -19,16 +19,37 @@ import (
 // is just another Facts.
 func Decide(f Facts, s Settings) Decision {
 	d := &deciding{facts: f, settings: s}
-	d.remember()
-	d.blind, d.coming = f.blind(s), f.blindTo(s)
-	if d.behind() {
+	for _, b := range f.Beside {
+		d.beside = append(d.beside, aside(b, s))
+	}
+	if d.begin(); d.late {
 		d.out.After = s.Settle // the watch brings what is missing, and an event with it
 		return d.out
 	}
-	d.leave()
-	if !f.Service.Missing {
-		d.cast = d.facts.cast(d.state, s)
+	d.step()
+	d.lift()
+	d.marks()
+	d.conditions()
+	d.confirm()
+	return d.out
+}
+
+// begin reads what is there, and tells who plays which part.
+func (d *deciding) begin() {
+	d.facts.Deployments = d.facts.placed()
+	d.remember()
+	d.blind, d.coming = d.facts.blind(d.settings), d.facts.blindTo(d.settings)
+	if d.late = d.behind() || slices.ContainsFunc(d.beside, func(b *deciding) bool { return b.late }); d.late {
+		return
 	}
+	d.leave()
+	if !d.facts.Service.Missing {
+		d.cast = d.facts.cast(d.successor(), d.settings)
+	}
+}
+
+// step makes the next step of the Service's routes.
+func (d *deciding) step() {
 	if d.over() {
 		d.retire()
 	} else if d.ready() {
@@ -36,11 +57,6 @@ func Decide(f Facts, s Settings) Decision {
 	} else {
 		d.keepBypasses()
 	}
-	d.liftAbandoned()
-	d.marks()
-	d.conditions()
-	d.confirm()
-	return d.out
 }
 
 // deciding holds what one call of Decide knows, step by step.
@@ -58,7 +74,12 @@ type deciding struct {
 	ended   bool
 	cast    release.Cast
 	traffic release.Traffic // what Envoy is asked to do after this decision
-	out     Decision
+	// members are those whose pods carry, or are to be given, their version's label.
+	members []release.Member
+	// beside is what is decided about Facts.Beside; aside says that this is such a one, late that these facts are too old.
+	beside      []*deciding
+	aside, late bool
+	out         Decision
 }
 
 // remember reads the state. Times that another clock put into the future count from now on where they are told anew; those of

@@ -98,6 +98,25 @@ func askedBy(c release.Candidate) string {
 	return ""
 }
 
+// announceLift tells that the pods of a candidate may start.
+func (d *deciding) announceLift(x release.Deployment) {
+	c := candidate(d.cast, x.Name)
+	if c == nil {
+		return // it is stable
+	}
+	var pinned []string
+	for _, p := range d.parts(x) {
+		if p.pinned {
+			pinned = append(pinned, p.facts.Service.Name)
+		}
+	}
+	subject := "Service " + intent.JoinServices(pinned) + " is"
+	if len(pinned) > 1 {
+		subject = "Services " + intent.JoinServices(pinned) + " are"
+	}
+	d.event(x.Name, eventNormal, "HoldLifted", fmt.Sprintf("%s pinned to stable %s: pods of version %s may start", subject, d.cast.Stable.Version, c.Version))
+}
+
 // announceProblem warns when the annotations have just stopped being accepted, or are refused for another reason.
 func (d *deciding) announceProblem(x release.Deployment, want []release.Condition) {
 	for _, c := range want {

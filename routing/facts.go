@@ -51,10 +51,20 @@ type Facts struct {
 	Leaving []string `json:"leaving,omitempty"`
 	// Strays are pods behind the Service, by version label, that belong to none of Deployments: those of a deleted one end so.
 	Strays []release.Pods `json:"strays,omitempty"`
-	// Services are the Services of the namespace, needed only where Service.Missing, to say what is wrong.
+	// Services are the other Services of the namespace that select pods of Deployments, or that these name.
 	Services []release.Service `json:"services,omitempty"`
+	// Beside are the facts about those of Services that select pods of one of Deployments that carries anything of ours, or that
+	// it names: what becomes of it there. They have none of their own.
+	Beside []Facts `json:"beside,omitempty"`
 	// IstioMissing is true while the API server does not serve networking.istio.io/v1.
 	IstioMissing bool `json:"istioMissing,omitempty"`
+}
+
+// Tells reports whether it is the decision about this Service that says what has become of the Deployment's annotations. Of several
+// Services that it is behind, one does.
+func (f Facts) Tells(x release.Deployment) bool {
+	f.Deployments = []release.Deployment{x}
+	return f.placed()[0].Placed.Author == f.Service.Name
 }
 
 // Derived names some of the objects that a decision rests on: the two derived ones, and the users' DestinationRules.
@@ -63,6 +73,13 @@ type Derived struct {
 	DestinationRule bool `json:"destinationRule,omitempty"`
 	// OtherRules are those of Facts.OtherDestinationRules in the namespaces of the Service, of the bypasses, and in the root.
 	OtherRules bool `json:"otherRules,omitempty"`
+	// Beside are those of Facts.Beside, by their Services' names, whose VirtualServices are meant as well.
+	Beside []string `json:"beside,omitempty"`
+}
+
+// IsZero reports whether it names none.
+func (d Derived) IsZero() bool {
+	return !d.VirtualService && !d.DestinationRule && !d.OtherRules && len(d.Beside) == 0
 }
 
 // Decision is what to do now, acted on in the order of Steps; an error stops it before the next one.

@@ -1,6 +1,8 @@
 package routing
 
 import (
+	"slices"
+
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/release"
 )
@@ -16,7 +18,9 @@ func (d *deciding) marks() {
 	for _, x := range d.facts.Deployments {
 		stable := x.Name == d.cast.Stable.Deployment
 		d.markVersion(x, stable)
-		d.markPromoted(x, stable)
+		if x.Placed.Author == d.facts.Service.Name {
+			d.markPromoted(x, stable)
+		}
 	}
 }
 
@@ -25,9 +29,10 @@ func (d *deciding) markVersion(x release.Deployment, stable bool) {
 	ours, version := marked && x.SetBy[intent.KeyVersion] == FieldManager, d.cast.Stable.Version
 	lasts := d.out.ApplyDestinationRule != nil || d.pinned && !d.over()
 	switch {
+	case d.yields(x):
 	case stable && lasts && !d.over() && (!marked || ours && mark != version):
 		d.annotate(x.Name, intent.KeyVersion, &version)
-	case ours && d.markOutlived(stable):
+	case ours && d.markOutlived(stable) && !d.stableBeside(x):
 		d.annotate(x.Name, intent.KeyVersion, nil)
 	}
 }
@@ -40,10 +45,17 @@ func (d *deciding) markOutlived(stable bool) bool {
 	return !stable && d.cast.Stable.Deployment != ""
 }
 
+// stableBeside: the Deployment is stable behind another Service, whose release lasts.
+func (d *deciding) stableBeside(x release.Deployment) bool {
+	return slices.ContainsFunc(d.beside, func(b *deciding) bool {
+		return b.cast.Stable.Deployment == x.Name && b.pinned
+	})
+}
+
 // toBeMarkedPromoted: the release is over, but the stable's annotations still say candidate.
 func (d *deciding) toBeMarkedPromoted() bool {
 	stable := d.cast.StableDeployment
-	return stable != nil && release.IsCandidate(*stable)
+	return stable != nil && release.IsCandidate(*stable) && stable.Placed.Author == d.facts.Service.Name
 }
 
 func (d *deciding) markPromoted(x release.Deployment, stable bool) {

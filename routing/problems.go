@@ -9,10 +9,23 @@ import (
 )
 
 // cast tells who plays which part behind the Service, and what is wrong with each candidate. Decide and Admit both ask here,
-// so that the webhook and the controller say the same wherever both know the same.
+// so that the webhook and the controller say the same wherever both know the same. The Deployments have been placed.
 func (f Facts) cast(st release.State, s Settings) release.Cast {
 	behind := slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
 	return release.Assign(f.Service, behind, st, f.around(st, s))
+}
+
+// placed are the Deployments, each with where it belongs.
+func (f Facts) placed() []release.Deployment {
+	known := f.Services
+	if !f.Service.Missing {
+		known = append([]release.Service{f.Service}, known...)
+	}
+	out := slices.Clone(f.Deployments)
+	for i := range out {
+		out[i].Placed = release.Place(f.Service.Namespace, out[i], known)
+	}
+	return out
 }
 
 // pinned: a VirtualService of ours is there, also one whose memory is damaged.
@@ -43,7 +56,8 @@ func (f Facts) around(st release.State, s Settings) release.Around {
 		if st.Follows(d.Name, version) {
 			others = slices.DeleteFunc(others, func(p intent.Problem) bool { return p.Reason != istio.ReasonNameTaken })
 		}
-		return append(istio.PortProblems(f.Service, d.Annotations[intent.KeyStrategy] == string(intent.Mirror)), others...)
+		mirror := d.Placed.In(f.Service.Name) && d.Annotations[intent.KeyStrategy] == string(intent.Mirror)
+		return append(istio.PortProblems(f.Service, mirror), others...)
 	}
 }
 
@@ -62,11 +76,9 @@ func istioMissing() intent.Problem {
 		Fix:     "install Istio's custom resource definitions; routes follow by themselves"}
 }
 
-// unplaced says what is wrong with an annotated Deployment that is behind no Service, so that nothing surrounds it. service is
-// the one that it leads to; empty where that is none or not plain. services are those that it could be behind.
-func unplaced(namespace, service string, d release.Deployment, services []release.Service) []intent.Problem {
+// unplaced says what is wrong with an annotated Deployment that is behind no Service, so that nothing surrounds it.
+func unplaced(namespace string, d release.Deployment) []intent.Problem {
 	_, problems := intent.Parse(release.Object(namespace, d.Name), d.Annotations)
-	_, more := release.VersionOf(namespace, service, d)
-	_, misplaced := release.ServiceOf(namespace, d, services)
-	return slices.Concat(problems, misplaced, more)
+	_, more := release.VersionOf(namespace, d.Placed.Author, d)
+	return slices.Concat(problems, d.Placed.Problems, more)
 }

@@ -28,27 +28,41 @@ func (d *deciding) route() {
 	} else {
 		d.keepBypasses()
 	}
-	if d.pinned && d.out.ApplyVirtualService == nil {
-		d.lift()
-	}
 }
 
 // label adopts stable and candidates: pods that lack the version label get it without a restart.
 func (d *deciding) label() {
-	members := []release.Member{}
 	if d.cast.StableDeployment != nil {
-		members = append(members, d.cast.Stable)
+		d.members = append(d.members, d.cast.Stable)
 	}
 	for _, c := range d.cast.Candidates {
 		if !c.Blocked() && c.Version != "" {
-			members = append(members, c.Member())
+			d.members = append(d.members, c.Member())
 		}
 	}
-	for _, m := range members {
-		if x := d.deployment(m.Deployment); !x.Deleting && unlabelled(*x, m.Version) {
+	for _, m := range d.members {
+		if x := d.deployment(m.Deployment); !x.Deleting && unlabelled(*x, m.Version) && !d.yields(*x) {
 			d.out.Label = append(d.out.Label, m)
 		}
 	}
+}
+
+// yields: another of the Deployment's Services comes first and looks after its label and marks, so that two never disagree.
+func (d *deciding) yields(x release.Deployment) bool {
+	for _, p := range d.parts(x) {
+		if p == d {
+			return false
+		}
+		if p.plays(x.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// plays: the Deployment is one whose label the release looks after.
+func (d *deciding) plays(deployment string) bool {
+	return slices.ContainsFunc(d.members, func(m release.Member) bool { return m.Deployment == deployment })
 }
 
 func unlabelled(x release.Deployment, version string) bool {
@@ -273,31 +287,46 @@ func (d *deciding) noteLeft(next *release.State) {
 	}
 }
 
-// lift ends the holds once the Service has been pinned long enough.
+// lift ends the holds of candidates whose pods are shielded, those that the owner gave up with the strategy, and adoptions that were
+// cut short and that nobody wants any more.
 func (d *deciding) lift() {
-	if pinned := latest(d.state.PinnedAt, d.facts.RoutesSince); !d.settled(pinned) {
-		d.waitFor(pinned)
-		return
-	}
-	for _, c := range d.cast.Candidates {
-		if release.IsHeld(c.Deployment) && !c.Blocked() {
-			d.out.Lift = append(d.out.Lift, c.Deployment.Name)
-			d.event(c.Deployment.Name, eventNormal, "HoldLifted",
-				fmt.Sprintf("Service %s is pinned to stable %s: pods of version %s may start", d.facts.Service.Name, d.cast.Stable.Version, c.Version))
+	for _, x := range d.facts.Deployments {
+		if x.Placed.Author != d.facts.Service.Name {
+			continue
+		}
+		switch {
+		case release.IsHeld(x) && !release.IsCandidate(x), release.IsBeingAdopted(x) && !d.adopts(x):
+			d.out.Lift = append(d.out.Lift, x.Name)
+		case release.IsHeld(x) && d.shielded(x):
+			d.out.Lift = append(d.out.Lift, x.Name)
+			d.announceLift(x)
 		}
 	}
 }
 
-// liftAbandoned: the owner took the strategy away while the Deployment was held, or an adoption was cut short that nobody
-// wants any more.
-func (d *deciding) liftAbandoned() {
-	for _, x := range d.facts.Deployments {
-		wanted := slices.ContainsFunc(d.out.Label, func(m release.Member) bool { return m.Deployment == x.Name })
-		forNobody := !release.IsCandidate(x) || x.Name == d.cast.Stable.Deployment
-		if release.IsHeld(x) && forNobody || release.IsBeingAdopted(x) && !wanted {
-			d.out.Lift = append(d.out.Lift, x.Name)
+// adopts: the Deployment is to be labelled, by whichever of its Services.
+func (d *deciding) adopts(x release.Deployment) bool {
+	return slices.ContainsFunc(d.parts(x), func(p *deciding) bool {
+		return slices.ContainsFunc(p.out.Label, func(m release.Member) bool { return m.Deployment == x.Name })
+	})
+}
+
+// shielded: every Service that selects the Deployment's pods sends them what they ask for and no more.
+func (d *deciding) shielded(x release.Deployment) bool {
+	all, relied := len(d.parts(x)) > 0, []string{}
+	for _, p := range d.parts(x) {
+		ok, until := p.shields(x.Name)
+		if all = all && ok; !ok && !until.IsZero() {
+			d.waitFor(until)
+		}
+		if p.aside && p.pinned {
+			relied = append(relied, p.facts.Service.Name)
 		}
 	}
+	if all {
+		d.out.Confirm.Beside = slices.Compact(slices.Sorted(slices.Values(append(relied, d.out.Confirm.Beside...))))
+	}
+	return all
 }
 
 // retire removes the derived objects: VirtualService, settle, DestinationRule. No trace stays.

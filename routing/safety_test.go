@@ -1,6 +1,7 @@
 package routing_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -210,7 +211,7 @@ func TestConfirm(t *testing.T) {
 	annotate(&f.Deployments[1], intent.KeyWeight, &weight, "user")
 	move := follow(t, &f)
 	confirmed := func(list []routing.Decision) bool {
-		return slices.ContainsFunc(list, func(d routing.Decision) bool { return d.Confirm != (routing.Derived{}) })
+		return slices.ContainsFunc(list, func(d routing.Decision) bool { return !d.Confirm.IsZero() })
 	}
 	if !confirmed(first) || !confirmed(pin) || confirmed(move) {
 		t.Errorf("confirmed: the first rule %v, the first routes %v, another weight %v; want true, true, false", confirmed(first), confirmed(pin), confirmed(move))
@@ -218,12 +219,12 @@ func TestConfirm(t *testing.T) {
 	f.Deployments[1].SpecPaused = true
 	f.Deployments[1].Annotations = map[string]string{intent.KeyStrategy: "canary", intent.KeyHeld: "true"}
 	f.Deployments[1].Pods = nil
-	if d := routing.Decide(f, twoSeconds); len(d.Lift) > 0 && d.Confirm != (routing.Derived{VirtualService: true, DestinationRule: true}) {
+	if d := routing.Decide(f, twoSeconds); len(d.Lift) > 0 && !reflect.DeepEqual(d.Confirm, routing.Derived{VirtualService: true, DestinationRule: true}) {
 		t.Error("a hold is lifted without a look whether the routes are there")
 	}
 	f = canaryServes(t)
 	f.Deployments, f.VirtualService = f.Deployments[:1], nil
-	if d := routing.Decide(f, twoSeconds); d.ApplyDestinationRule == nil || d.Confirm != (routing.Derived{VirtualService: true}) {
+	if d := routing.Decide(f, twoSeconds); d.ApplyDestinationRule == nil || !reflect.DeepEqual(d.Confirm, routing.Derived{VirtualService: true}) {
 		t.Error("the rule is marked as without routes, and nobody has looked whether there are none")
 	}
 }

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,9 +36,13 @@ const (
 	ReasonLeaving = "Leaving"
 )
 
-// conditions says for every Deployment what has become of its annotations, where that differs from what its status says.
+// conditions says for every Deployment what has become of its annotations, where that differs from what its status says. One of
+// several Services speaks for all of them.
 func (d *deciding) conditions() {
 	for _, x := range d.facts.Deployments {
+		if x.Annotations[intent.KeyStrategy] != "" && x.Placed.Author != d.facts.Service.Name {
+			continue
+		}
 		want := d.wanted(x)
 		if !slices.Equal(want, x.Conditions) {
 			d.out.Status = append(d.out.Status, Status{Deployment: x.Name, Conditions: want})
@@ -47,11 +52,10 @@ func (d *deciding) conditions() {
 }
 
 func (d *deciding) wanted(x release.Deployment) []release.Condition {
-	for _, c := range d.cast.Candidates {
-		if c.Deployment.Name == x.Name {
-			d.report(x.Name, d.facts.told(c, d.settings))
-			return []release.Condition{accepted(c.Problems), d.programmed(c)}
-		}
+	if candidate(d.cast, x.Name) != nil {
+		problems, disturbances := d.told(x)
+		d.report(x.Name, slices.Concat(problems, disturbances))
+		return []release.Condition{accepted(problems, d.pinnedBeside(x)), d.programmed(x)}
 	}
 	if x.Annotations[intent.KeyStrategy] == "" {
 		return nil
@@ -61,19 +65,29 @@ func (d *deciding) wanted(x release.Deployment) []release.Condition {
 		return []release.Condition{condition(intent.ConditionAccepted, statusTrue, ReasonStable, message),
 			condition(intent.ConditionProgrammed, statusTrue, ReasonStable, message)}
 	}
-	problems := d.unplaced(x)
+	problems := unplaced(d.facts.Service.Namespace, x)
 	d.report(x.Name, problems)
-	return []release.Condition{accepted(problems),
+	return []release.Condition{accepted(problems, nil),
 		condition(intent.ConditionProgrammed, statusFalse, ReasonNotAccepted, "no routes: the annotations are not accepted")}
 }
 
-// unplaced says why an annotated Deployment is behind no Service.
-func (d *deciding) unplaced(x release.Deployment) []intent.Problem {
-	services := d.facts.Services
-	if !d.facts.Service.Missing {
-		services = []release.Service{d.facts.Service}
+func (d *deciding) told(x release.Deployment) (problems, disturbances []intent.Problem) {
+	var parts []part
+	for _, p := range d.parts(x) {
+		parts = append(parts, part{p.facts, p.cast})
 	}
-	return unplaced(d.facts.Service.Namespace, d.facts.Service.Name, x, services)
+	return told(x.Name, parts, d.settings)
+}
+
+// pinnedBeside names the Services that send the candidate nothing, because it is not released behind them.
+func (d *deciding) pinnedBeside(x release.Deployment) []string {
+	var out []string
+	for _, p := range d.parts(x) {
+		if c := candidate(p.cast, x.Name); c != nil && c.Beside && p.facts.exposes(p.cast) {
+			out = append(out, p.facts.Service.Name)
+		}
+	}
+	return out
 }
 
 func (d *deciding) report(deployment string, problems []intent.Problem) {
@@ -90,10 +104,21 @@ func condition(kind, status, reason, message string) release.Condition {
 	return release.Condition{Type: kind, Status: status, Reason: reason, Message: message}
 }
 
-func accepted(problems []intent.Problem) release.Condition {
+// accepted says what is wrong with the annotations. Where nothing is, it says what follows for others: beside are the Services
+// that are pinned without being named, and problems that change nothing may be about others that cannot be.
+func accepted(problems []intent.Problem, beside []string) release.Condition {
 	blocking := release.Blocking(problems)
 	if len(blocking) == 0 {
-		return condition(intent.ConditionAccepted, statusTrue, reasonAccepted, "the annotations are valid")
+		text := "the annotations are valid"
+		if len(beside) > 0 {
+			text += "; " + alone(beside)
+		}
+		for _, p := range problems {
+			if p.Reason == istio.ReasonUnroutableService {
+				text += "; " + p.Message
+			}
+		}
+		return condition(intent.ConditionAccepted, statusTrue, reasonAccepted, text)
 	}
 	sentences := make([]string, len(blocking))
 	for i, p := range blocking {
@@ -102,48 +127,118 @@ func accepted(problems []intent.Problem) release.Condition {
 	return condition(intent.ConditionAccepted, statusFalse, blocking[0].Reason, strings.Join(sentences, ". "))
 }
 
-// programmed says whether Istio has the routes that the candidate asks for; when true, its message is the contract's.
-func (d *deciding) programmed(c release.Candidate) release.Condition {
-	no := func(reason, format string, args ...any) release.Condition {
-		return condition(intent.ConditionProgrammed, statusFalse, reason, fmt.Sprintf(format, args...))
+func alone(services []string) string {
+	if len(services) == 1 {
+		return fmt.Sprintf("Service %s, which %s does not name, goes to stable alone for as long as the release lasts", services[0], intent.KeyService)
 	}
-	service := d.facts.Service.Name
-	following := "no routes"
-	if c.Followed.Strategy != "" {
-		following = "routes stay at " + c.Followed.Describe(service)
-	}
-	writing := d.out.ApplyVirtualService != nil
-	switch {
-	case c.Blocked():
-		return no(ReasonNotAccepted, "%s: the annotations are not accepted", following)
-	case c.Asked.Paused && !sameRoutes(c.Asked, c.Followed):
-		return no(ReasonPaused, "%s while %s is \"true\"", following, intent.KeyPaused)
-	case !d.pinned && !writing:
-		return no(reasonPinning, "waiting until Service %s is pinned to stable version %s", service, d.cast.Stable.Version)
-	case release.IsHeld(c.Deployment):
-		return no(reasonPinning, "held at zero pods until the routes that pin Service %s to stable version %s have settled", service, d.cast.Stable.Version)
-	case c.Deployment.Ready(c.Version) == 0:
-		return no(ReasonNoReadyPods, "%s", noReadyPods(d.facts.Service, c))
-	case !c.Deployment.LeavingSince.IsZero():
-		return no(ReasonLeaving, "it is about to be deleted or scaled to zero: its traffic has gone, and comes back where neither happens within %s", leaveLimit)
-	case !d.serving(c):
-		return no(reasonSettling, "waiting until the endpoints of version %s have reached every Envoy", c.Version)
-	}
-	if reason, but := d.disturbed(); reason != "" {
-		return no(reason, "%s, but %s", c.Asked.Describe(service), but)
-	}
-	return condition(intent.ConditionProgrammed, statusTrue, reasonProgrammed, c.Asked.Describe(service))
+	return fmt.Sprintf("Services %s, which %s does not name, go to stable alone for as long as the release lasts", intent.JoinServices(services), intent.KeyService)
 }
 
-// disturbed says what keeps the routes from reaching every client; an empty reason where they do.
-func (d *deciding) disturbed() (reason, but string) {
-	problems := d.facts.disturbances(d.settings)
-	sentences := make([]string, len(problems))
-	for i, p := range problems {
-		sentences[i] = p.String()
+// programmed says whether Istio has the routes that the candidate asks for, of every Service that it is released behind; when true,
+// its message is the contract's.
+func (d *deciding) programmed(x release.Deployment) release.Condition {
+	var parts, named []*deciding
+	for _, p := range d.parts(x) {
+		if c := candidate(p.cast, x.Name); c != nil {
+			parts = append(parts, p)
+			if !c.Beside {
+				named = append(named, p)
+			}
+		}
 	}
-	if len(problems) > 0 {
-		return problems[0].Reason, strings.Join(sentences, ". ")
+	for _, p := range named {
+		if reason, message := p.stays(*candidate(p.cast, x.Name)); reason != "" {
+			return condition(intent.ConditionProgrammed, statusFalse, reason, message)
+		}
+	}
+	if reason, message := pinning(x, parts, named); reason != "" {
+		return condition(intent.ConditionProgrammed, statusFalse, reason, message)
+	}
+	for _, p := range named {
+		if reason, message := p.waits(*candidate(p.cast, x.Name)); reason != "" {
+			return condition(intent.ConditionProgrammed, statusFalse, reason, message)
+		}
+	}
+	asked := candidate(d.cast, x.Name).Asked.Describe(intent.JoinServices(x.Placed.Services))
+	for _, p := range parts {
+		if reason, but := p.disturbed(*candidate(p.cast, x.Name)); reason != "" {
+			return condition(intent.ConditionProgrammed, statusFalse, reason, asked+", but "+but)
+		}
+	}
+	return condition(intent.ConditionProgrammed, statusTrue, reasonProgrammed, asked)
+}
+
+// stays says why routes do not follow the annotations: they are not accepted, or their owner wants routes as they are.
+func (d *deciding) stays(c release.Candidate) (reason, message string) {
+	following := "no routes"
+	if c.Followed.Strategy != "" {
+		following = "routes stay at " + c.Followed.Describe(d.facts.Service.Name)
+	}
+	switch {
+	case c.Blocked():
+		return ReasonNotAccepted, following + ": the annotations are not accepted"
+	case c.Asked.Paused && !sameRoutes(c.Asked, c.Followed):
+		return ReasonPaused, fmt.Sprintf("%s while %s is \"true\"", following, intent.KeyPaused)
+	}
+	return "", ""
+}
+
+// pinning says what the candidate waits for until its Services are pinned to stable; no reason once they are. One that is held
+// waits for those as well that only select its pods.
+func pinning(x release.Deployment, parts, named []*deciding) (reason, message string) {
+	for _, p := range named {
+		if !p.pinned && (p.aside || p.out.ApplyVirtualService == nil) {
+			return reasonPinning, fmt.Sprintf("waiting until Service %s is pinned to stable version %s", p.facts.Service.Name, p.cast.Stable.Version)
+		}
+	}
+	if !release.IsHeld(x) {
+		return "", ""
+	}
+	wait := named[0]
+	for _, p := range slices.Backward(parts) {
+		if ok, _ := p.shields(x.Name); !ok {
+			wait = p
+		}
+	}
+	c := candidate(wait.cast, x.Name)
+	if reason, but := wait.disturbed(*c); reason != "" {
+		return reason, "held at zero pods: " + but
+	}
+	service := "Service " + wait.facts.Service.Name
+	if c.Beside {
+		service = unnamed(wait.facts.Service)
+	}
+	if wait.cast.Stable.Version == "" {
+		return reasonPinning, fmt.Sprintf("held at zero pods until %s is pinned to stable", service)
+	}
+	return reasonPinning, fmt.Sprintf("held at zero pods until the routes that pin %s to stable version %s have settled", service, wait.cast.Stable.Version)
+}
+
+// waits says what routes still wait for, that follow the annotations.
+func (d *deciding) waits(c release.Candidate) (reason, message string) {
+	switch {
+	case c.Deployment.Ready(c.Version) == 0:
+		return ReasonNoReadyPods, noReadyPods(d.facts.Service, c)
+	case !c.Deployment.LeavingSince.IsZero():
+		return ReasonLeaving, fmt.Sprintf("it is about to be deleted or scaled to zero: its traffic has gone, and comes back where neither happens within %s", leaveLimit)
+	case d.aside && d.out.ApplyVirtualService != nil:
+		return reasonSettling, fmt.Sprintf("waiting until the routes of Service %s are written", d.facts.Service.Name)
+	case !d.serving(c):
+		return reasonSettling, fmt.Sprintf("waiting until the endpoints of version %s have reached every Envoy", c.Version)
+	}
+	return "", ""
+}
+
+// disturbed says what keeps the routes from reaching every client, as it is told to a candidate; an empty reason where they do.
+func (d *deciding) disturbed(c release.Candidate) (reason, but string) {
+	var sentences []string
+	for _, problem := range d.facts.disturbances(d.settings) {
+		for _, p := range (part{d.facts, d.cast}).said(c, problem) {
+			reason, sentences = cmp.Or(reason, p.Reason), append(sentences, p.String())
+		}
+	}
+	if reason != "" {
+		return reason, strings.Join(sentences, ". ")
 	}
 	if past := d.pastSubsets(); past != "" {
 		return istio.ReasonRuleConflict, past

@@ -40,7 +40,7 @@ type Step func(Hands) error
 // error: no step is safe without those before it.
 func (d Decision) Steps() []Step {
 	var out []Step
-	if d.Confirm != (Derived{}) {
+	if !d.Confirm.IsZero() {
 		out = append(out, func(h Hands) error { return h.Confirm(d.Confirm) })
 	}
 	if d.ApplyDestinationRule != nil {
@@ -83,7 +83,7 @@ func (d Decision) Steps() []Step {
 // Routes is the part of the decision that moves traffic, for whoever cannot wait for the rest.
 func (d Decision) Routes() Decision {
 	routes := Decision{ApplyVirtualService: d.ApplyVirtualService, Events: d.Events}
-	routes.Confirm.DestinationRule = d.Confirm != (Derived{})
+	routes.Confirm.DestinationRule = !d.Confirm.IsZero()
 	routes.Confirm.OtherRules = d.Confirm.OtherRules
 	return routes
 }

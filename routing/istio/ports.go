@@ -2,6 +2,7 @@ package istio
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"grayscale.dev/grayscale/routing/intent"
@@ -73,6 +74,11 @@ func isWellKnownTCP(port int32) bool {
 func carriesRequests(k kind) bool { return k == http || k == sniffed }
 
 func carriesConnections(k kind) bool { return k == tcp || k == sniffed }
+
+// Routable reports whether Istio chooses pods for clients of the Service at all: it has a cluster IP and a TCP port.
+func Routable(s release.Service) bool {
+	return !s.ExternalName && !s.Headless && slices.ContainsFunc(s.Ports, func(p release.Port) bool { return kindOf(p) != unrouted })
+}
 
 // PortProblems says why the Service cannot be released behind, or not in the way that is asked; mirror is true where
 // copies of requests are. Each is pending: a Service that is applied later may mend it. A port whose protocol is not

@@ -17,6 +17,8 @@ type Candidate struct {
 	Asked, Followed intent.Intent
 	// Problems hold everything that is wrong with it, the blocking ones and the merely unused.
 	Problems []intent.Problem
+	// Beside: the Service selects its pods, but is none of those that it is released behind: it gets nothing there.
+	Beside bool
 }
 
 // Blocked reports whether something keeps the candidate from what it asks for.
@@ -62,7 +64,7 @@ func Assign(s Service, deployments []Deployment, st State, around Around) Cast {
 		}
 	}
 	for _, d := range byAge {
-		if d.Name == c.Stable.Deployment || !hasStrategy(d) || !IsCandidate(d) && c.Stable.Deployment == "" {
+		if d.Name == c.Stable.Deployment || !hasStrategy(d) || !IsCandidate(d) && (c.Stable.Deployment == "" || !d.Placed.In(s.Name)) {
 			continue
 		}
 		problems := slices.Concat(around(d, c.Stable), unresolved, versionTaken(s, d, byAge, c, st))
@@ -86,9 +88,13 @@ func older(a, b Deployment) int {
 func candidate(s Service, d Deployment, c Cast, st State, blocked []intent.Problem) Candidate {
 	asked, problems := intent.Parse(Object(s.Namespace, d.Name), d.Annotations)
 	version, more := VersionOf(s.Namespace, s.Name, d)
-	problems = slices.Concat(problems, more, blocked)
-	problems = append(problems, otherStable(s, asked, d, c)...)
-	out := Candidate{Deployment: d, Version: version, Asked: asked, Followed: asked, Problems: problems}
+	problems = slices.Concat(problems, d.Placed.Problems, more, blocked)
+	out := Candidate{Deployment: d, Version: version, Asked: asked, Followed: asked, Problems: problems, Beside: !d.Placed.In(s.Name)}
+	if out.Beside {
+		out.Followed = intent.Intent{Strategy: asked.Strategy}
+	} else {
+		out.Problems = append(out.Problems, otherStable(s, asked, d, c)...)
+	}
 	if out.Blocked() || asked.Paused {
 		out.Followed = lastGood(st, d.Name, version)
 	}

@@ -62,56 +62,101 @@ const Adopting = "adopt"
 // IsBeingAdopted reports whether an adoption of the Deployment has begun and not ended.
 func IsBeingAdopted(d Deployment) bool { return d.Annotations[intent.KeyHeld] == Adopting }
 
-// ServiceOf names the Service that a Deployment is released behind: the annotation's, else the only one whose
-// selector matches the pod template; empty where neither leads to one. services are those of the Deployment's
-// namespace. The problems are Pending: the Service may come yet. A name is given together with a problem where the
-// annotation names a Service that does not exist or does not select the pods.
-func ServiceOf(namespace string, d Deployment, services []Service) (string, []intent.Problem) {
-	if named := d.Annotations[intent.KeyService]; named != "" {
-		return named, namedService(namespace, named, d, services)
-	}
-	var found []string
-	for _, s := range services {
-		if Behind(s, d) && !s.ExternalName {
-			found = append(found, s.Name)
-		}
-	}
-	slices.Sort(found)
-	object := Object(namespace, d.Name)
-	switch len(found) {
-	case 0:
-		return "", []intent.Problem{{Kind: intent.Pending, Reason: ReasonNoService,
-			Message: fmt.Sprintf(noServiceSelectsMessage, namespace, object),
-			Fix:     fmt.Sprintf("create a Service whose selector matches the pod template's labels, or name one in %s", intent.KeyService)}}
-	case 1:
-		return found[0], nil
-	}
-	return "", []intent.Problem{{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonAmbiguousService,
-		Message: fmt.Sprintf("%d Services select the pods of %s: %s", len(found), object, enumerate(found)),
-		Fix:     fmt.Sprintf("set %s to the one to release behind", intent.KeyService)}}
+// Placed is where a Deployment belongs among the Services of its namespace. Every Service that selects its pods tells the same.
+type Placed struct {
+	// Services are those that it is released behind, or serves for: the annotation's in its order, else all that select its
+	// pods, sorted.
+	Services []string
+	// Beside are the others that select its pods, sorted.
+	Beside []string
+	// Author is the one whose decision writes its conditions, so that no two do; empty where none of Services is to be found.
+	Author string
+	// Problems are why it is not behind all of Services, or why these are too many. They are Pending: a Service may come or go.
+	Problems []intent.Problem
 }
 
-func namedService(namespace, named string, d Deployment, services []Service) []intent.Problem {
+// In reports whether the Deployment is released behind the Service or serves for it, and is not only selected by it.
+func (p Placed) In(service string) bool {
+	return p.Author == "" && len(p.Services) == 0 || slices.Contains(p.Services, service)
+}
+
+// Place tells where a Deployment belongs. services are those of its namespace that select its pods or that it names; others do
+// not matter.
+func Place(namespace string, d Deployment, services []Service) Placed {
+	var selecting []string
 	for _, s := range services {
-		if s.Name != named {
+		if Behind(s, d) && !s.ExternalName {
+			selecting = append(selecting, s.Name)
+		}
+	}
+	slices.Sort(selecting)
+	selecting = slices.Compact(selecting)
+	if named := intent.Services(d.Annotations); len(named) > 0 {
+		return placeNamed(namespace, named, selecting, d, services)
+	}
+	p := Placed{Services: selecting}
+	if len(selecting) > 0 {
+		p.Author = selecting[0]
+	}
+	object := Object(namespace, d.Name)
+	switch {
+	case len(selecting) == 0:
+		p.Problems = []intent.Problem{{Kind: intent.Pending, Reason: ReasonNoService,
+			Message: fmt.Sprintf(noServiceSelectsMessage, namespace, object),
+			Fix:     fmt.Sprintf("create a Service whose selector matches the pod template's labels, or name one in %s", intent.KeyService)}}
+	case len(selecting) > 1 && hasStrategy(d):
+		p.Problems = []intent.Problem{{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonAmbiguousService,
+			Message: fmt.Sprintf("%d Services select the pods of %s: %s", len(selecting), object, enumerate(selecting)),
+			Fix:     fmt.Sprintf("set %s to those to release behind; the others go to stable alone meanwhile", intent.KeyService)}}
+	}
+	return p
+}
+
+func placeNamed(namespace string, named, selecting []string, d Deployment, services []Service) Placed {
+	p := Placed{Services: named}
+	for _, name := range selecting {
+		if !slices.Contains(named, name) {
+			p.Beside = append(p.Beside, name)
+		}
+	}
+	for _, name := range named {
+		problem, exists := namedService(namespace, name, d, services)
+		if exists && p.Author == "" {
+			p.Author = name
+		}
+		if problem != nil {
+			p.Problems = append(p.Problems, *problem)
+		}
+	}
+	if p.Author == "" {
+		p.Author = named[0] // somebody has to say that none of them exists
+	}
+	return p
+}
+
+// namedService tells whether a Service that is named exists, and what is wrong with its name.
+func namedService(namespace, named string, d Deployment, services []Service) (problem *intent.Problem, exists bool) {
+	for _, s := range services {
+		if s.Name != named || s.Missing {
 			continue
 		}
 		if Behind(s, d) {
-			return nil
+			return nil, true
 		}
-		return []intent.Problem{{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonServiceMismatch,
+		return &intent.Problem{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonServiceMismatch,
 			Message: fmt.Sprintf("%s names Service %q in %s, whose selector %s does not match the pod template's labels",
 				Object(namespace, d.Name), named, intent.KeyService, selectorText(s.Selector)),
-			Fix: "add the missing labels to the pod template or name another Service"}}
+			Fix: "add the missing labels to the pod template or name another Service"}, true
 	}
-	return []intent.Problem{{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonNoService,
+	return &intent.Problem{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonNoService,
 		Message: fmt.Sprintf("%s names Service %q in %s, which does not exist in namespace %s",
 			Object(namespace, d.Name), named, intent.KeyService, namespace),
-		Fix: "create it or name an existing Service"}}
+		Fix: "create it or name an existing Service"}, false
 }
 
 // VersionOf is the value of the version label that the Deployment's pods have or are to get: the annotation, else
-// the pod template's label, else the Deployment's name without a leading "<service>-".
+// the pod template's label, else the Deployment's name without a leading "<service>-". service is the one that is asked for; of a
+// Deployment that has been placed it is the first of its own that the name begins with, so that all of them tell one version.
 func VersionOf(namespace, service string, d Deployment) (string, []intent.Problem) {
 	label, pinned := d.TemplateLabels[VersionLabel], d.Selector[VersionLabel]
 	if asked := d.Annotations[intent.KeyVersion]; asked != "" {
@@ -127,6 +172,12 @@ func VersionOf(namespace, service string, d Deployment) (string, []intent.Proble
 		return label, nil
 	}
 	version := strings.TrimPrefix(d.Name, service+"-")
+	for _, name := range slices.Concat(d.Placed.Services, d.Placed.Beside) {
+		if rest, ok := strings.CutPrefix(d.Name, name+"-"); ok {
+			version = rest
+			break
+		}
+	}
 	if service == "" && len(version) > maxLabelValue {
 		return "", nil // shorter without the Service's name, once that is known
 	}

@@ -93,25 +93,54 @@ func served(st State, version string) intent.Percent {
 
 // firstStable chooses the stable of a release that is about to begin: the one that a candidate names, the only live
 // Deployment without a strategy (or the only one of those that declares itself with service or version), one
-// that was promoted with its annotations kept, or a candidate that asks for everything and serves.
+// that was promoted with its annotations kept, or a candidate that asks for everything and serves. Those that are released
+// behind other Services come last.
 func firstStable(s Service, byAge []Deployment) (*Deployment, []intent.Problem) {
+	if !slices.ContainsFunc(byAge, func(d Deployment) bool { return IsCandidate(d) && d.Placed.In(s.Name) }) {
+		return stableBeside(s, byAge)
+	}
 	if named, problems := namedStable(s, byAge); named != nil || problems != nil {
 		return named, problems
 	}
-	plain := pick(byAge, func(d Deployment) bool { return !hasStrategy(d) && live(d) })
-	declared := pick(byAge, func(d Deployment) bool {
-		return !hasStrategy(d) && live(d) && (d.Annotations[intent.KeyVersion] != "" || d.Annotations[intent.KeyService] != "")
+	own := func(d Deployment) bool { return d.Placed.In(s.Name) }
+	declared := func(d Deployment) bool {
+		return own(d) && (d.Annotations[intent.KeyVersion] != "" || d.Annotations[intent.KeyService] != "")
+	}
+	if d, problems := amongPlain(s, byAge, own, declared); d != nil || problems[0].Reason != ReasonNoStable {
+		return d, problems
+	}
+	return amongPlain(s, byAge, func(Deployment) bool { return true }, func(Deployment) bool { return false })
+}
+
+// stableBeside chooses the stable of a Service that no candidate is released behind: nobody has said who serves there, so that
+// it has to be plain from all that are there, or from what they say of this very Service.
+func stableBeside(s Service, byAge []Deployment) (*Deployment, []intent.Problem) {
+	d, problems := amongPlain(s, byAge, func(Deployment) bool { return true }, func(d Deployment) bool {
+		return slices.Contains(intent.Services(d.Annotations), s.Name)
 	})
-	promoted := pick(byAge, func(d Deployment) bool { return hasStrategy(d) && !IsCandidate(d) && live(d) })
+	for i := range problems {
+		if problems[i].Reason == ReasonAmbiguousStable {
+			problems[i].Key = intent.KeyService
+			problems[i].Fix = fmt.Sprintf("name %q in %s on the one that serves it", s.Name, intent.KeyService)
+		}
+	}
+	return d, problems
+}
+
+// amongPlain chooses among those that it is given by which: declared settles it where several have no strategy.
+func amongPlain(s Service, byAge []Deployment, which, declared func(Deployment) bool) (*Deployment, []intent.Problem) {
+	plain := pick(byAge, func(d Deployment) bool { return which(d) && IsPlain(d) })
+	said := slices.DeleteFunc(slices.Clone(plain), func(d *Deployment) bool { return !declared(*d) })
+	promoted := pick(byAge, func(d Deployment) bool { return which(d) && hasStrategy(d) && !IsCandidate(d) && live(d) })
 	whole := pick(byAge, func(d Deployment) bool {
 		asked, problems := intent.Parse("", d.Annotations)
-		return IsCandidate(d) && !IsHeld(d) && intent.Usable(problems) && asked.Share() == intent.Hundred && anyReady(d)
+		return which(d) && IsCandidate(d) && !IsHeld(d) && intent.Usable(problems) && asked.Share() == intent.Hundred && anyReady(d)
 	})
 	switch {
 	case len(plain) == 1:
 		return plain[0], nil
-	case len(declared) == 1:
-		return declared[0], nil
+	case len(said) == 1:
+		return said[0], nil
 	case len(plain) > 1:
 		return nil, []intent.Problem{ambiguousStable(s, plain)}
 	case len(promoted) > 0:
@@ -124,10 +153,13 @@ func firstStable(s Service, byAge []Deployment) (*Deployment, []intent.Problem) 
 		Fix:     "apply the Deployment that serves today, without a strategy annotation"}}
 }
 
+// IsPlain reports whether the Deployment has no strategy, and has pods or is to have some.
+func IsPlain(d Deployment) bool { return !hasStrategy(d) && live(d) }
+
 func namedStable(s Service, byAge []Deployment) (*Deployment, []intent.Problem) {
 	for _, c := range byAge {
 		name := c.Annotations[intent.KeyStable]
-		if !IsCandidate(c) || name == "" {
+		if !IsCandidate(c) || name == "" || !c.Placed.In(s.Name) {
 			continue
 		}
 		for i := range byAge {

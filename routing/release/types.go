@@ -79,6 +79,8 @@ type Deployment struct {
 	Pods []Pods `json:"pods,omitempty"`
 	// Conditions are those of ours (intent.ConditionAccepted, intent.ConditionProgrammed) as they stand in its status.
 	Conditions []Condition `json:"conditions,omitempty"`
+	// Placed is where it belongs, once that has been told by Place; it is no fact.
+	Placed Placed `json:"-"`
 }
 
 // Condition is one condition of ours on a Deployment, without times: act adds them.

@@ -110,11 +110,11 @@ func (d *deciding) announceLift(x release.Deployment) {
 			pinned = append(pinned, p.facts.Service.Name)
 		}
 	}
-	subject := "Service " + intent.JoinServices(pinned) + " is"
+	text := fmt.Sprintf("Service %s is pinned to stable %s", d.facts.Service.Name, d.cast.Stable.Version)
 	if len(pinned) > 1 {
-		subject = "Services " + intent.JoinServices(pinned) + " are"
+		text = fmt.Sprintf("Services %s are pinned to stable", intent.JoinServices(pinned))
 	}
-	d.event(x.Name, eventNormal, "HoldLifted", fmt.Sprintf("%s pinned to stable %s: pods of version %s may start", subject, d.cast.Stable.Version, c.Version))
+	d.event(x.Name, eventNormal, "HoldLifted", fmt.Sprintf("%s: pods of version %s may start", text, c.Version))
 }
 
 // announceProblem warns when the annotations have just stopped being accepted, or are refused for another reason.

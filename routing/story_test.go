@@ -39,6 +39,8 @@ type step struct {
 	// Rules replaces the users' DestinationRules; Coming are those that the API server asks about in this step alone.
 	Rules  *[]*networkingv1.DestinationRule `json:"rules,omitempty"`
 	Coming []*networkingv1.DestinationRule  `json:"coming,omitempty"`
+	// Foreign are other people's VirtualServices, by the Service whose host they name; they replace those before.
+	Foreign map[string][]*networkingv1.VirtualService `json:"foreign,omitempty"`
 
 	Unroute bool             `json:"unroute,omitempty"`
 	Edit    []release.Weight `json:"edit,omitempty"`
@@ -50,19 +52,24 @@ type step struct {
 
 // chapter is a golden test's output for one step: the decisions, one after the other, until nothing is left to do now.
 type chapter struct {
-	Do        string             `json:"do"`
-	Decisions []routing.Decision `json:"decisions"`
+	Do        string  `json:"do"`
+	Decisions []entry `json:"decisions"`
 }
 
 const mostDecisions = 12 // a step that takes more goes round in circles
 
 func tell(t *testing.T, s story) []chapter {
 	t.Helper()
-	f := s.Facts
+	w := newTown(s.Facts, s.Settings)
 	var out []chapter
 	for _, st := range s.Steps {
-		st.happen(&f)
-		out = append(out, chapter{st.Do, decideAll(t, st.Do, &f, s.Settings)})
+		st.happen(&w.facts[0])
+		for n := range w.facts {
+			if foreign, ok := st.Foreign[w.facts[n].Service.Name]; ok {
+				w.facts[n].OtherVirtualServices = foreign
+			}
+		}
+		out = append(out, chapter{st.Do, w.decideAll(t, st.Do)})
 	}
 	return out
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,10 +24,12 @@ type lab struct {
 	Kubeconfig string `json:"kubeconfig"`
 	MeshProxy  string `json:"meshProxy"`
 	MeshHost   string `json:"meshHost"`
-	Gateway    string `json:"gateway"`
-	EnvoyAdmin string `json:"envoyAdmin"`
-	Pods       string `json:"pods"`
-	client     *http.Client
+	// MeshLowPorts is added on MeshHost to ports under 1024.
+	MeshLowPorts int    `json:"meshLowPorts"`
+	Gateway      string `json:"gateway"`
+	EnvoyAdmin   string `json:"envoyAdmin"`
+	Pods         string `json:"pods"`
+	client       *http.Client
 }
 
 // up starts a lab with grayscale installed; what the lab prints is the progress that the user sees.
@@ -48,12 +49,25 @@ func up(ctx context.Context, root, dir string, port int) (*lab, error) {
 	if err := json.Unmarshal(raw, l); err != nil {
 		return nil, fmt.Errorf("lab.json: %w", err)
 	}
-	proxy, err := url.Parse(l.MeshProxy)
-	if err != nil {
-		return nil, fmt.Errorf("lab.json: meshProxy: %w", err)
-	}
-	l.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{Proxy: http.ProxyURL(proxy), MaxIdleConnsPerHost: 16}}
+	l.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: l.dial, MaxIdleConnsPerHost: 16}}
 	return l, nil
+}
+
+// dial opens a connection to a Service as an application does whose traffic its sidecar captures: to the sidecar's listener for
+// the Service's port.
+func (l *lab) dial(ctx context.Context, network, service string) (net.Conn, error) {
+	_, text, err := net.SplitHostPort(service)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, err
+	}
+	if port < 1024 {
+		port += l.MeshLowPorts
+	}
+	return (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, network, net.JoinHostPort(l.MeshHost, strconv.Itoa(port)))
 }
 
 func (l *lab) bin(name string) string { return filepath.Join(l.root, "bin", name) }

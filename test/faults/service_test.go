@@ -87,12 +87,16 @@ func (s story) noRoutes() error {
 	return fmt.Errorf("VirtualService: %v; DestinationRule: %v", routes, rule)
 }
 
+// renamedPort belongs to one test alone: where Envoy sniffs a port of one Service, it takes the requests of all for it, for the
+// sidecar has one listener per port for all namespaces.
+const renamedPort = 6201
+
 // A port of the Service is renamed, to another name for HTTP and to one that says nothing about the protocol. Kubernetes' own
 // EndpointSlices follow a moment later, and where istiod pushes in between, as it does on a busy machine, Envoy has no endpoint for
 // that port, with or without a release. Slices that know the next name already take that out of what is measured.
 func TestServicePortRenamed(t *testing.T) {
 	t.Parallel()
-	s := begin(t)
+	s := beginOn(t, renamedPort)
 	s.canary(10)
 	for _, name := range []string{"http-web", "web"} {
 		s.endpointsToo(name)

@@ -33,6 +33,7 @@ var ctx = context.Background()
 type story struct {
 	t       *testing.T
 	ns, url string
+	port    int // of Service web
 	history *harness.History
 	load    *harness.Load
 	before  int // writes until everything stood
@@ -41,7 +42,13 @@ type story struct {
 // begin sets the scene, and starts the load on Service web.
 func begin(t *testing.T) story {
 	t.Helper()
-	s := scene(t)
+	return beginOn(t, 80)
+}
+
+// beginOn is begin with another port for Service web.
+func beginOn(t *testing.T, port int) story {
+	t.Helper()
+	s := sceneOn(t, port)
 	s.load = s.startLoad("web")
 	return s
 }
@@ -49,9 +56,14 @@ func begin(t *testing.T) story {
 // scene is begin without the load.
 func scene(t *testing.T) story {
 	t.Helper()
+	return sceneOn(t, 80)
+}
+
+func sceneOn(t *testing.T, port int) story {
+	t.Helper()
 	ns := harness.Namespace(t)
 	harness.WaitMesh(t, ns)
-	s := story{t: t, ns: ns, url: harness.URL(ns, "web", 80), history: harness.Record(t, ns)}
+	s := story{t: t, ns: ns, url: harness.URL(ns, "web", port), port: port, history: harness.Record(t, ns)}
 	for _, service := range []string{"web", "other"} {
 		s.service(service)
 	}
@@ -74,13 +86,21 @@ func (s story) must(err error) {
 
 func (s story) service(name string) {
 	s.t.Helper()
-	_, err := harness.Kube().CoreV1().Services(s.ns).Create(ctx, harness.Service(name), metav1.CreateOptions{})
+	port := harness.Port{Name: "http", Number: int32(s.portOf(name))}
+	_, err := harness.Kube().CoreV1().Services(s.ns).Create(ctx, harness.Service(name, port), metav1.CreateOptions{})
 	s.must(err)
+}
+
+func (s story) portOf(service string) int {
+	if service == "web" {
+		return s.port
+	}
+	return 80
 }
 
 func (s story) startLoad(service string) *harness.Load {
 	s.t.Helper()
-	url := harness.URL(s.ns, service, 80)
+	url := harness.URL(s.ns, service, s.portOf(service))
 	harness.WaitServed(s.t, url)
 	return harness.StartLoad(s.t, url, loadRate)
 }

@@ -85,7 +85,7 @@ const (
 	udpPort       = 6104
 )
 
-// ports is Service web with these ports, written name:number.
+// webWith is Service web with these ports, written name:number.
 func webWith(ports ...string) string {
 	var list strings.Builder
 	for _, p := range ports {

@@ -23,6 +23,8 @@ type memory struct {
 // remembered is one Service's.
 type remembered struct {
 	derived byKind[sighting]
+	// others are the users' DestinationRules for its host, together.
+	others sighting
 	// ready is since when each pod has been seen ready.
 	ready []readiness
 }
@@ -66,11 +68,21 @@ func (m *memory) vouch(service types.NamespacedName, kind, version string) {
 func (m *memory) since(service types.NamespacedName, kind, version string, now time.Time) time.Time {
 	m.lock.Lock()
 	defer m.lock.Unlock()
-	known := m.of(service).derived.of(kind)
-	if known.version != version {
-		*known = sighting{version, now}
+	return m.of(service).derived.of(kind).asOf(version, now)
+}
+
+// othersSince is when the users' DestinationRules were first seen as they are, told by the versions of all.
+func (m *memory) othersSince(service types.NamespacedName, versions string, now time.Time) time.Time {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	return m.of(service).others.asOf(versions, now)
+}
+
+func (s *sighting) asOf(version string, now time.Time) time.Time {
+	if s.version != version {
+		*s = sighting{version, now}
 	}
-	return known.since
+	return s.since
 }
 
 // watched is since when each of the pods has been seen ready under its version label; others are forgotten.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -43,6 +44,7 @@ func (r *reconciler) observeOne(key types.NamespacedName) sight {
 	if !s.facts.IstioMissing && !s.facts.Service.Missing {
 		s.facts.RoutesSince = r.since(key, kindVirtualService, versionOf(s.facts.VirtualService), now)
 		s.facts.RuleSince = r.since(key, kindDestinationRule, versionOf(s.facts.DestinationRule), now)
+		s.facts.OtherRulesSince = r.memory.othersSince(key, versionsOf(s.facts.OtherDestinationRules), now)
 	}
 	return s
 }
@@ -90,6 +92,15 @@ func (r *reconciler) since(key types.NamespacedName, kind, version string, now t
 		return now.Add(time.Until(back))
 	}
 	return known
+}
+
+// versionsOf tells one set of rules from another.
+func versionsOf(rules []*networkingv1.DestinationRule) string {
+	var out strings.Builder
+	for _, o := range rules {
+		out.WriteString(string(o.UID) + "@" + o.ResourceVersion + " ")
+	}
+	return out.String()
 }
 
 // newer is the later of two resourceVersions.

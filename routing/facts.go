@@ -27,10 +27,12 @@ type Facts struct {
 	// RoutesSince and RuleSince are when the process that decides first saw the VirtualService and the DestinationRule as they
 	// are now, but for what it wrote itself without delay: the times in them may have been told by another clock, or long
 	// before they were written. They lie ahead where the mesh may learn of it later than that process did. Zero means long ago.
-	RoutesSince time.Time            `json:"routesSince,omitzero"`
-	RuleSince   time.Time            `json:"ruleSince,omitzero"`
-	Service     release.Service      `json:"service"`
-	Deployments []release.Deployment `json:"deployments,omitempty"`
+	RoutesSince time.Time `json:"routesSince,omitzero"`
+	RuleSince   time.Time `json:"ruleSince,omitzero"`
+	// OtherRulesSince is when that process first saw OtherDestinationRules as they are now; zero means long ago.
+	OtherRulesSince time.Time            `json:"otherRulesSince,omitzero"`
+	Service         release.Service      `json:"service"`
+	Deployments     []release.Deployment `json:"deployments,omitempty"`
 	// Seen is how far the watch that brought the Deployments had come, Newest the latest of their own resourceVersions;
 	// empty where they are not known.
 	Seen   string `json:"seen,omitempty"`

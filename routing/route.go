@@ -177,12 +177,16 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// mayPin: the first VirtualService waits until no ready pod of stable would be left out of its subset, and until stable
+// mayPin: the first VirtualService waits until the users' rules that there are have settled, until no ready pod of stable would be left out of its subset, and until stable
 // serves, where anybody does: plain balancing finds the others.
 func (d *deciding) mayPin() bool {
 	stable, version := d.cast.StableDeployment, d.cast.Stable.Version
 	if d.pinned || stable == nil {
 		return d.pinned
+	}
+	if !d.settled(d.facts.OtherRulesSince) { // a rule that hid our subsets from clients may have gone a moment ago
+		d.waitFor(d.facts.OtherRulesSince)
+		return false
 	}
 	if slices.ContainsFunc(stable.Pods, func(p release.Pods) bool { return p.Ready > 0 && p.Version != version }) {
 		return false

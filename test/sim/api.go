@@ -4,6 +4,9 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 var (
@@ -59,7 +62,10 @@ func (a *api) create(by string, o object) error {
 		return errExists
 	}
 	a.uid++
-	id.uid, id.created = a.uid, a.w.now
+	id.uid = a.uid
+	if id.created == 0 { // else the door was asked about it, by which time it has its age
+		id.created = a.w.now
+	}
 	a.stamp(o)
 	a.tables[id.kind] = append(a.tables[id.kind], o)
 	a.tellAll(by, nil, change{object: o})
@@ -113,6 +119,7 @@ func (a *api) stamp(o object) {
 		o.spec.ResourceVersion = strconv.FormatInt(a.version, 10)
 	case *destinationRule:
 		o.spec.ResourceVersion = strconv.FormatInt(a.version, 10)
+		o.spec.CreationTimestamp = metav1.NewTime(begin.Add(o.created.Truncate(time.Second)))
 	}
 }
 

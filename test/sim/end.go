@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"grayscale.dev/grayscale/routing/intent"
@@ -52,6 +53,9 @@ func (j *judge) final() {
 	}
 	if routed && exists {
 		j.finalRoutes(vs, state)
+		if ruled {
+			j.finalForeign(vs.spec)
+		}
 	}
 }
 
@@ -109,7 +113,7 @@ func (j *judge) plainlyRight(d *deployment, state release.State, routed bool) bo
 		}
 	}
 	return routed && candidates == 1 && intent.Usable(problems) && state.Stable.Version != versionOf(d) &&
-		(d.annotations[intent.KeyStable] == "" || d.annotations[intent.KeyStable] == state.Stable.Deployment)
+		!j.hidden() && (d.annotations[intent.KeyStable] == "" || d.annotations[intent.KeyStable] == state.Stable.Deployment)
 }
 
 func versionOf(d *deployment) string {
@@ -138,6 +142,10 @@ func (j *judge) finalCandidate(d *deployment, state release.State) {
 	case ready == 0 || d.replicas == 0:
 		if got != 0 && j.othersServe(d) || programmed.Status != "False" || programmed.Reason != "NoReadyPods" {
 			j.w.fail("d", "%s has no ready pod, gets %s, and has condition %v", d.name, got, programmed)
+		}
+	case j.blindAnywhere():
+		if programmed.Reason != istio.ReasonRuleConflict || !strings.HasPrefix(programmed.Message, asked.Describe(service)+", but ") {
+			j.w.fail("d", "clients lack the subsets of %s, which has condition %v", d.name, programmed)
 		}
 	case programmed.Status != "True" || programmed.Message != asked.Describe(service):
 		j.w.fail("d", "%s asks for %q, and has condition %v", d.name, asked.Describe(service), programmed)
@@ -181,7 +189,7 @@ func (j *judge) finalRoutes(vs *virtualService, state release.State) {
 		may := d.name == state.Stable.Deployment || conditionOf(d, intent.ConditionAccepted).Status == "True" && (gone || asked.Share() > 0)
 		serving = serving || d.app == app && d.replicas > 0 && may && j.supply[istio.SubsetName(versionOf(d))].ready > 0
 	}
-	for _, r := range routesOf(vs.spec) {
+	for _, r := range splitOf(vs.spec) {
 		if j.supply[r.subset].ready == 0 && serving && !r.copies {
 			w.fail("d", "routes lead to %s, which has no ready pod", r.subset)
 		}

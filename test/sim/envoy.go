@@ -8,16 +8,18 @@ import (
 // envoy applies a push in parts: clusters first, then, in any order, endpoints and routes. A new cluster is usable only
 // once its endpoints have come, for which routes do not wait; a cluster that is no longer named is dropped at once.
 type envoy struct {
-	w        *world
-	name     string
-	active   []cluster
-	warming  []string
-	plain    []string
-	routes   []route
-	host     bool
-	applying bool
-	serial   int     // of the latest push that has come
-	next     *config // the latest push that waits; istiod merges those in between
+	w    *world
+	name string
+	// namespace is that of its clients.
+	namespace string
+	active    []cluster
+	warming   []string
+	plain     []string
+	routes    []route
+	host      bool
+	applying  bool
+	serial    int     // of the latest push that has come
+	next      *config // the latest push that waits; istiod merges those in between
 }
 
 func (e *envoy) push(c *config) {

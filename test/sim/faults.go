@@ -42,6 +42,8 @@ func (w *world) do(a Act) {
 		w.users.deleteService(a)
 	case editRoutes, loseRoutes, loseRule, touchRoutes, storm:
 		w.meddle(a)
+	case hide, reveal:
+		w.foreign(a)
 	default:
 		w.fault(a)
 	}
@@ -149,6 +151,9 @@ func (w *world) loseIstio(d time.Duration) {
 		return
 	}
 	w.loseDerived(kubectl)
+	for name := range foreignRules {
+		_ = w.api.remove(kubectl, destinationRules, name, 0)
+	}
 	w.api.served = false
 	w.wakeAll()
 	w.after(d, func() {

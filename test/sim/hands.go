@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -119,8 +120,30 @@ func (h *hands) Confirm(which routing.Derived) error {
 		which.DestinationRule && (ruled != (rule != nil) || ruled && dr.version != rule.version) {
 		return errConflict
 	}
+	if which.OtherRules && !slices.Equal(versionsOf(liveRules(a)), versionsOf(h.facts.OtherDestinationRules)) {
+		return errNotYet
+	}
 	h.confirmed = h.r.w.now
 	return nil
+}
+
+func liveRules(a *api) []*networkingv1.DestinationRule {
+	var out []*networkingv1.DestinationRule
+	for _, o := range a.list(destinationRules) {
+		if dr := o.(*destinationRule); dr.name != istio.Name(service) {
+			out = append(out, dr.spec)
+		}
+	}
+	return out
+}
+
+func versionsOf(list []*networkingv1.DestinationRule) []string {
+	var out []string
+	for _, dr := range list {
+		out = append(out, dr.ResourceVersion)
+	}
+	slices.Sort(out)
+	return out
 }
 
 // ApplyDestinationRule writes the whole rule.

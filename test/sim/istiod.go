@@ -49,7 +49,7 @@ type cluster struct {
 	pods []string
 }
 
-// route sends a share of the requests or connections, or copies of them, to a subset.
+// route sends a share of the requests or connections, or copies of them, to a subset; to the whole Service where that is empty.
 type route struct {
 	subset string
 	weight float64
@@ -77,27 +77,28 @@ func (i *istiod) debounce() {
 		return
 	}
 	i.first = -1
-	c := i.config()
+	i.serial++
 	for _, e := range i.w.envoys {
+		c := i.config(e.namespace)
 		i.w.after(i.w.between(time.Millisecond, pushMost), func() { e.push(c) })
 	}
 }
 
-func (i *istiod) config() *config {
-	i.serial++
+// config is what the clients of a namespace get.
+func (i *istiod) config(client string) *config {
 	c := &config{serial: i.serial}
 	_, c.host = get[*kubeService](i.cache.tables[services], service)
 	slice, ok := get[*endpointSlice](i.cache.tables[endpointSlices], service)
 	if ok {
 		c.plain = slice.pods
 	}
-	if dr, ok := get[*destinationRule](i.cache.tables[destinationRules], istio.Name(service)); ok {
+	if dr, ok := get[*destinationRule](i.cache.tables[destinationRules], istio.Name(service)); ok && seesOurs(i.cache.tables[destinationRules], client) {
 		for _, s := range dr.spec.Spec.Subsets {
 			c.clusters = append(c.clusters, cluster{s.GetName(), i.labelled(c.plain, s.GetLabels()[release.VersionLabel])})
 		}
 	}
 	if vs, ok := get[*virtualService](i.cache.tables[virtualServices], istio.Name(service)); ok {
-		c.routes = routesOf(vs.spec)
+		c.routes = routesFor(vs.spec, client)
 	}
 	return c
 }

@@ -29,8 +29,11 @@ type judge struct {
 	shielded     map[int64]bool    // candidates (by uid) that were held at the door: no request without a route
 	tampered     bool              // somebody else took the DestinationRule away, and it is not back
 	repaired     time.Duration
-	edited       bool // somebody else edited the routes, and they are not put back
-	restored     time.Duration
+	// surprised are the namespaces of clients from whom a rule took the subsets without the door being asked, and when the routes led them
+	// past these; negative while they do not.
+	surprised map[string]time.Duration
+	edited    bool // somebody else edited the routes, and they are not put back
+	restored  time.Duration
 }
 
 // basis is the state of a Deployment's annotations that routes were made from.
@@ -80,7 +83,11 @@ func (j *judge) wrote(by string, before object, c change) {
 	case *virtualService:
 		j.routes(by, before, o, c.gone)
 	case *destinationRule:
-		j.rule(by, o, c.gone)
+		if o.name == istio.Name(service) {
+			j.rule(by, o, c.gone)
+		} else {
+			j.w.note("somebody has DestinationRule %s %v: %t", o.name, o.spec.Spec.ExportTo, !c.gone)
+		}
 	}
 }
 
@@ -128,6 +135,8 @@ func (j *judge) routes(by string, before object, vs *virtualService, gone bool) 
 		return
 	}
 	j.w.note("%s writes routes %v", by, routesOf(vs.spec))
+	j.pinnedBeside(old)
+	j.led(vs.spec)
 	if j.deciding == nil {
 		j.edited = true
 		return
@@ -196,6 +205,9 @@ func (j *judge) asksFor(vs *networkingv1.VirtualService, old *virtualService) {
 	if old != nil {
 		before, _ = istio.ReadState(old.spec)
 	}
+	if fmt.Sprint(st.Traffic) == fmt.Sprint(before.Traffic) {
+		return // judged when it was first written
+	}
 	view := j.deciding.facts
 	if _, announced := st.Leaving[st.Stable.Deployment]; announced {
 		return
@@ -263,7 +275,7 @@ func (j *judge) reference(vs *networkingv1.VirtualService) {
 	for name, r := range j.routed {
 		next[name] = routed{began: r.began, ended: r.ended, choice: r.choice}
 	}
-	for _, r := range routesOf(vs) {
+	for _, r := range splitOf(vs) {
 		if was := j.routed[r.subset]; was.now {
 			next[r.subset] = was
 		} else {

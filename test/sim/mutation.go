@@ -4,6 +4,9 @@ import (
 	"slices"
 	"time"
 
+	"istio.io/api/networking/v1alpha3"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
@@ -24,6 +27,7 @@ type mutation struct {
 	adoption    func(*release.Adoption)
 	unconfirmed bool // nothing is read past the cache
 	late        bool // what was confirmed is taken to hold for ever
+	noPrecede   bool // nobody waits with a rule of somebody else's
 	noHold      bool
 	noDrain     bool // an end does not wait for its traffic to go
 	oneLook     bool // nor does it look again, once it has waited, whether the traffic has come back
@@ -138,6 +142,13 @@ var mutations = []mutation{
 	{name: "leave-rule", rule: "a release leaves no trace", decision: func(_ routing.Facts, d *routing.Decision) { d.DeleteDestinationRule = false }},
 	{name: "no-drain", rule: "a deletion waits until its traffic has gone", noDrain: true},
 	{name: "one-look", rule: "a deletion waits again where its traffic has come back meanwhile", acts: 6115409, oneLook: true},
+	{name: "no-precede", rule: "a rule that takes subsets from clients waits until these are led past them", noPrecede: true},
+	{name: "no-bypass", rule: "clients whose proxies lack the subsets are led past these", decision: func(_ routing.Facts, d *routing.Decision) {
+		if vs := d.ApplyVirtualService; vs != nil {
+			withoutBypass(vs)
+		}
+	}},
+	{name: "bypass-ends-early", rule: "clients are led past the subsets until every Envoy knows these again", facts: endBypasses},
 	{name: "scale", rule: "spec.replicas is never written", scaling: true},
 }
 
@@ -181,6 +192,30 @@ func ageState(f *routing.Facts) {
 		eachTime(f, func(sub *release.Subsets) map[string]time.Time { return sub.Going })
 	}
 	f.RoutesSince, f.RuleSince = time.Time{}, time.Time{}
+	f.VirtualService = f.VirtualService.DeepCopy()
+	istio.Remember(f.VirtualService, st)
+}
+
+// withoutBypass takes the routes to the whole Service away.
+func withoutBypass(vs *networkingv1.VirtualService) {
+	whole := func(d *v1alpha3.Destination) bool { return d.GetSubset() == "" }
+	vs.Spec.Http = slices.DeleteFunc(vs.Spec.Http, func(r *v1alpha3.HTTPRoute) bool { return whole(r.Route[0].Destination) })
+	vs.Spec.Tcp = slices.DeleteFunc(vs.Spec.Tcp, func(r *v1alpha3.TCPRoute) bool { return whole(r.Route[0].Destination) })
+}
+
+// endBypasses has every rule that went look as if it had gone long ago.
+func endBypasses(f *routing.Facts) {
+	if f.VirtualService == nil {
+		return
+	}
+	st, ok := istio.ReadState(f.VirtualService)
+	if !ok || len(st.Bypasses) == 0 {
+		return
+	}
+	for i := range st.Bypasses {
+		st.Bypasses[i].Gone = f.Now.Add(-longAgo)
+	}
+	f.RoutesSince = time.Time{}
 	f.VirtualService = f.VirtualService.DeepCopy()
 	istio.Remember(f.VirtualService, st)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"grayscale.dev/grayscale/routing"
@@ -66,6 +67,11 @@ func (r *replica) gather() (routing.Facts, view) {
 	if dr, ok := get[*destinationRule](r.cache.tables[destinationRules], istio.Name(service)); ok {
 		v.destinationRule, f.DestinationRule = dr, dr.spec
 	}
+	f.OtherDestinationRules = r.rules(istio.Name(service))
+	if versions := strings.Join(versionsOf(f.OtherDestinationRules), " "); versions != r.others {
+		r.others, r.othersSince = versions, r.w.now
+	}
+	f.OtherRulesSince = begin.Add(r.othersSince + r.clock)
 	return f, v
 }
 

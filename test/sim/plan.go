@@ -2,7 +2,9 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"grayscale.dev/grayscale/routing/intent"
@@ -63,6 +65,8 @@ const (
 	editRoutes  deed = "edit VirtualService"
 	loseRoutes  deed = "delete VirtualService"
 	loseRule    deed = "delete DestinationRule"
+	hide        deed = "somebody's DestinationRule"
+	reveal      deed = "without somebody's DestinationRule"
 	touchRoutes deed = "touch VirtualService"
 	storm       deed = "touch VirtualService 100 times a second"
 
@@ -104,7 +108,26 @@ func Draw(seed uint64) Plan {
 		gaps := []time.Duration{20 * time.Millisecond, 200 * time.Millisecond, time.Second, 3 * time.Second, 3 * time.Second, 10 * time.Second}
 		at += time.Duration(rng.Int64N(int64(gaps[rng.IntN(len(gaps))])))
 	}
+	p.Acts = append(p.Acts, foreignActs(seed, at)...)
 	return p
+}
+
+// foreignActs are what others do with DestinationRules of their own, in one plan of three, at any time of it.
+func foreignActs(seed uint64, end time.Duration) []Act {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	if rng.IntN(3) > 0 {
+		return nil
+	}
+	var out []Act
+	names := slices.Sorted(maps.Keys(foreignRules))
+	for range 1 + rng.IntN(8) {
+		a := Act{At: time.Duration(rng.Int64N(int64(end + time.Second))), Do: hide, Key: names[rng.IntN(len(names))]}
+		out = append(out, a)
+		if rng.IntN(4) > 0 {
+			out = append(out, Act{At: a.At + time.Duration(rng.Int64N(int64(20*time.Second))), Do: reveal, Key: a.Key})
+		}
+	}
+	return out
 }
 
 // drawing draws the acts of one plan. In an unruly one leaders change, stand still and see little, while users hardly do

@@ -10,15 +10,18 @@ import (
 
 // replica is one process of grayscale: it answers at the door, watches, and, while it leads, decides and acts.
 type replica struct {
-	w       *world
-	name    string
-	born    int // how many processes this replica has been
-	cache   *cache
-	clock   time.Duration        // how far its clock is ahead; one process keeps one clock, which never jumps
-	since   [kinds]time.Duration // when the process saw the derived objects as they are; see routing.Facts.RoutesSince
-	vouched [kinds]int64         // the versions of those that it wrote itself, in time, or has reckoned with
-	seen    map[string]time.Duration
-	echoes  map[echo]expected
+	w     *world
+	name  string
+	born  int // how many processes this replica has been
+	cache *cache
+	clock time.Duration        // how far its clock is ahead; one process keeps one clock, which never jumps
+	since [kinds]time.Duration // when the process saw the derived objects as they are; see routing.Facts.RoutesSince
+	// others are the versions of the users' rules, othersSince when the process saw them so.
+	others      string
+	othersSince time.Duration
+	vouched     [kinds]int64 // the versions of those that it wrote itself, in time, or has reckoned with
+	seen        map[string]time.Duration
+	echoes      map[echo]expected
 
 	alive, leading bool
 	busy, again    bool
@@ -75,6 +78,7 @@ func (r *replica) start() {
 	r.born++
 	r.alive, r.leading, r.busy, r.again, r.due, r.waiting = true, false, false, false, 0, false
 	r.crash, r.halt, r.stopped, r.vouched = crash{}, halt{}, 0, [kinds]int64{}
+	r.others, r.othersSince = "", r.w.now
 	r.since[virtualServices], r.since[destinationRules] = r.w.now, r.w.now
 	r.seen, r.echoes = map[string]time.Duration{}, map[echo]expected{}
 	r.cache = r.w.subscribe(grayscaleLag, r.changed, deployments, pods, services, virtualServices, destinationRules)

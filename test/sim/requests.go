@@ -18,7 +18,8 @@ func (j *judge) requests(e *envoy) {
 	for _, r := range e.routes {
 		c := e.cluster(r.subset)
 		switch {
-		case c == nil && j.exemptNC():
+		case r.subset == "": // the whole Service, which every Envoy knows
+		case c == nil && (j.exemptNC() || j.exemptSurprise(e.namespace)):
 		case c == nil:
 			j.w.fail("c", "503 NC: %s routes to subset %s, which it does not know (it knows %v, and waits for the endpoints of %v)", e.name, r.subset, e.active, e.warming)
 		case len(c.pods) == 0 && !r.copies && !j.exemptUH(r.subset):

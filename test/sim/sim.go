@@ -86,7 +86,7 @@ func play(p Plan, m mutation, tell bool) *world {
 	w.api = &api{w: w, served: true}
 	w.workload, w.kubelet, w.slicer, w.istiod = newWorkload(w), &kubelet{w: w}, newSlicer(w), newIstiod(w)
 	for i := range p.Envoys {
-		w.envoys = append(w.envoys, &envoy{w: w, name: fmt.Sprintf("envoy-%d", i)})
+		w.envoys = append(w.envoys, &envoy{w: w, name: fmt.Sprintf("envoy-%d", i), namespace: clientsNamespaces[i]})
 	}
 	w.users = &users{w: w, manifests: map[string]manifest{}}
 	w.users.bystanders()

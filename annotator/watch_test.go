@@ -57,6 +57,7 @@ func TestEventsLeadToTheirServices(t *testing.T) {
 		{"a Service of nobody's", s.ofService(service("other", map[string]string{"app": "other"})), ""},
 		{"a derived VirtualService", s.ofRoute(virtualService("web-grayscale", "x")), "gone,web"},
 		{"somebody's for the host", s.ofRoute(virtualService("theirs", "web.shop.svc.cluster.local")), "gone,web"},
+		{"somebody's for the host, named like a derived one", s.ofRoute(virtualService("mine-grayscale", "web.shop.svc.cluster.local")), "gone,mine,web"},
 		{"somebody's for every host", s.ofRoute(virtualService("wide", "*")), ",gone,old,web"},
 	} {
 		if got := keys(c.got); got != c.want {

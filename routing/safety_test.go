@@ -112,6 +112,57 @@ func TestAnothersClock(t *testing.T) {
 	}
 }
 
+// TestAnothersClockAndABypass: clients get the subsets again once this process has seen for long enough that nothing takes them,
+// whatever the clock said of who wrote that down; and an announced rule counts from when this one saw the announcement.
+func TestAnothersClockAndABypass(t *testing.T) {
+	theirs := &networkingv1.DestinationRule{}
+	theirs.Namespace, theirs.Name, theirs.Spec.Host = "bank", "theirs", "reviews.shop.svc.cluster.local"
+	led := func(f routing.Facts) bool { return len(f.VirtualService.Spec.Http) == 2 }
+	for _, skew := range []time.Duration{-time.Hour, time.Hour} {
+		for announced, lasts := range map[bool]time.Duration{false: twoSeconds.Settle, true: 15*time.Second + twoSeconds.Settle} {
+			f := canaryServes(t)
+			if announced {
+				f.ComingDestinationRules = []*networkingv1.DestinationRule{theirs}
+				follow(t, &f)
+				f.ComingDestinationRules = nil
+			} else {
+				f.OtherDestinationRules = []*networkingv1.DestinationRule{theirs}
+				follow(t, &f)
+				f.OtherDestinationRules = nil
+				follow(t, &f)
+			}
+			pass(&f, skew)
+			f.RoutesSince, f.RuleSince = f.Now, f.Now
+			begun := f.Now
+			for led(f) && f.Now.Sub(begun) < time.Minute {
+				follow(t, &f)
+				if led(f) {
+					pass(&f, 100*time.Millisecond)
+				}
+			}
+			if got := f.Now.Sub(begun); got < lasts || got > lasts+twoSeconds.Settle {
+				t.Errorf("announced %t, with a clock that is %s ahead: the bypass lasts %s, want %s", announced, skew, got, lasts)
+			}
+		}
+	}
+}
+
+// TestBypassWithoutAnybodyToServe: a rule that comes while nobody serves is met all the same.
+func TestBypassWithoutAnybodyToServe(t *testing.T) {
+	f := canaryServes(t)
+	for i := range f.Deployments {
+		f.Deployments[i].Pods = nil
+	}
+	follow(t, &f)
+	theirs := &networkingv1.DestinationRule{}
+	theirs.Namespace, theirs.Name, theirs.Spec.Host = "bank", "theirs", "reviews.shop.svc.cluster.local"
+	f.OtherDestinationRules = []*networkingv1.DestinationRule{theirs}
+	follow(t, &f)
+	if len(f.VirtualService.Spec.Http) != 2 {
+		t.Errorf("nobody is led past the subsets: %v", f.VirtualService.Spec.Http)
+	}
+}
+
 // TestAnothersClockAtTheEnd: the rule goes in time, even if who saw the routes gone had a clock an hour ahead.
 func TestAnothersClockAtTheEnd(t *testing.T) {
 	f := canaryServes(t)

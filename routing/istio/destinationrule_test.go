@@ -138,6 +138,31 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
+// TestExportToIsNeverPrivate: ours is for all namespaces, whatever a rule says that comes in the middle of a release; and it
+// follows a rule with which it would not be merged.
+func TestExportToIsNeverPrivate(t *testing.T) {
+	ours := age(istio.DestinationRule(service(), domain, subsetsOf("v1"), nil, root, nil), 10)
+	for _, c := range []struct {
+		what   string
+		others []*networkingv1.DestinationRule
+		want   []string
+	}{
+		{"private", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "."), 20)}, nil},
+		{"private and older", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "."), 5)}, nil},
+		{"for one namespace", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "bank"), 20)}, nil},
+		{"literally another", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "*"), 20)}, []string{"*"}},
+		{"two that differ: the younger's hides nothing", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "*"), 5), age(rule("shop/b", fqdn, 0), 20)}, nil},
+	} {
+		if got := istio.DestinationRule(service(), domain, subsetsOf("v1"), c.others, root, ours).Spec.ExportTo; !slices.Equal(got, c.want) {
+			t.Errorf("%s: exportTo %q, want %q", c.what, got, c.want)
+		}
+	}
+	ours.Spec.ExportTo = []string{"."} // as an older grayscale copied it
+	if got := istio.DestinationRule(service(), domain, subsetsOf("v1"), []*networkingv1.DestinationRule{rule("shop/a", fqdn, 0, ".")}, root, ours).Spec.ExportTo; len(got) > 0 {
+		t.Errorf("a private exportTo stays: %q", got)
+	}
+}
+
 func TestCarriedPolicyIsACopy(t *testing.T) {
 	theirs := rule(root+"/all", "*.local", 77)
 	before := proto.CloneOf(&theirs.Spec)

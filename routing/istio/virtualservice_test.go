@@ -140,7 +140,8 @@ func ports(rt *rapid.T) []release.Port {
 func TestReadTraffic(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s, want := service(ports(rt)...), traffic(rt)
-		st := release.State{Traffic: want, PinnedAt: time.Unix(1700000000, 123456789), Stable: release.Member{Deployment: "reviews-v1", Version: want.Weights[0].Version}}
+		bypasses := [][]release.Bypass{nil, {{}}, {{Clients: release.Clients{Namespace: "bank", Labels: map[string]string{"a": "b"}}}}}
+		st := release.State{Bypasses: rapid.SampledFrom(bypasses).Draw(rt, "bypasses"), Traffic: want, PinnedAt: time.Unix(1700000000, 123456789), Stable: release.Member{Deployment: "reviews-v1", Version: want.Weights[0].Version}}
 		vs := istio.VirtualService(s, domain, want, st, nil)
 		for _, r := range vs.Spec.Http {
 			var sum int32

@@ -6,7 +6,7 @@ import "fmt"
 
 // exemptNC: a route to a cluster that an Envoy does not know is never exempt, but where somebody else deleted the
 // DestinationRule (or Istio's definitions, or the Service, and with them the rule) under the routes. That ends once
-// the rule was written again and has had time to be served.
+// the rule was written again and has had time to be served. exemptSurprise tells the other case.
 func (j *judge) exemptNC() bool {
 	return j.tampered || j.repaired > 0 && j.w.now <= j.repaired+slowest
 }

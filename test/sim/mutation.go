@@ -213,7 +213,9 @@ func endBypasses(f *routing.Facts) {
 		return
 	}
 	for i := range st.Bypasses {
-		st.Bypasses[i].Gone = f.Now.Add(-longAgo)
+		if b := &st.Bypasses[i]; !b.Gone.IsZero() {
+			b.Gone = b.Gone.Add(-longAgo)
+		}
 	}
 	f.RoutesSince = time.Time{}
 	f.VirtualService = f.VirtualService.DeepCopy()

@@ -35,7 +35,8 @@ func (c *Controller) precede(ctx context.Context, before, after *networkingv1.De
 		why: func(routing.Facts) []string {
 			return []string{fmt.Sprintf("DestinationRule %s is about to take the subsets from some clients", name)}
 		},
-		pause: c.r.untilBypassed,
+		pause:   c.r.untilBypassed,
+		confirm: routing.Derived{VirtualService: true, DestinationRule: true},
 		wait: func(f routing.Facts, vs *networkingv1.VirtualService) time.Duration {
 			wait, _ := f.Bypassed(vs, c.r.settings)
 			return max(0, wait)

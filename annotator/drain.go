@@ -84,6 +84,8 @@ type question struct {
 	why func(routing.Facts) []string
 	// pause is how long it takes until there may be routes to write, where there are none now; zero where nothing is waited for.
 	pause func(routing.Facts, routing.Decision) time.Duration
+	// confirm is what the answer rests on where nothing is written: it has to be read past the caches.
+	confirm routing.Derived
 	// wait is how long it takes until the routes have reached every Envoy.
 	wait func(routing.Facts, *networkingv1.VirtualService) time.Duration
 }
@@ -110,6 +112,12 @@ func (r *reconciler) move(ctx context.Context, key types.NamespacedName, q quest
 			}
 		} else {
 			pause = q.pause(seen.facts, decision)
+			if err := r.confirmed(ctx, key, seen, q); err != nil {
+				if !waits(err) {
+					return moved, 0, err
+				}
+				pause = shortest
+			}
 		}
 		if pause == 0 {
 			return moved, q.wait(seen.facts, left), nil
@@ -118,6 +126,14 @@ func (r *reconciler) move(ctx context.Context, key types.NamespacedName, q quest
 			return moved, 0, err
 		}
 	}
+}
+
+// confirmed fails where a question's answer would rest on what the caches alone say.
+func (r *reconciler) confirmed(ctx context.Context, key types.NamespacedName, seen sight, q question) error {
+	if q.confirm == (routing.Derived{}) {
+		return nil
+	}
+	return r.acting(ctx, key, seen).Confirm(q.confirm)
 }
 
 func sleep(ctx context.Context, wait time.Duration) error {

@@ -132,6 +132,9 @@ func (f Facts) Bypassed(vs *networkingv1.VirtualService, s Settings) (time.Durat
 	if vs == nil || !istio.Ours(vs) {
 		return 0, true
 	}
+	if f.DestinationRule == nil {
+		return 0, false // nobody can tell whom a rule hides it from
+	}
 	st, _ := istio.ReadState(vs)
 	for _, c := range f.blindTo(s) {
 		i := slices.IndexFunc(st.Bypasses, func(b release.Bypass) bool { return b.Key() == c.Key() })

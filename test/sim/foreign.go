@@ -43,7 +43,10 @@ func (w *world) foreign(a Act) {
 			Namespace: ns, Name: name, CreationTimestamp: metav1.NewTime(begin.Add(w.now.Truncate(time.Second)))}}}
 		next.spec.Spec.Host, next.spec.Spec.ExportTo = istio.Host((&kubeService{identity: identity{name: service}}).seen(), domain), foreignRules[a.Key]
 	}
+	stored := w.foreignWrites
 	store := func(asked bool) {
+		asked = asked && stored == w.foreignWrites // of two at once, each is answered as if there were only the one
+		w.foreignWrites++
 		switch _, still := get[*destinationRule](w.api.list(destinationRules), a.Key); {
 		case next == nil:
 			_ = w.api.remove(kubectl, destinationRules, a.Key, 0)
@@ -100,6 +103,8 @@ func (w *world) precede(r *replica, name string, next *destinationRule, until ti
 	}
 	wait, led := facts.Bypassed(routes, settings)
 	switch {
+	case d.ApplyVirtualService == nil && newHands(r, facts, d, view).Confirm(routing.Derived{VirtualService: true, DestinationRule: true}) != nil:
+		again(shortest)
 	case d.DeleteVirtualService:
 		again(shortest)
 	case (facts.VirtualService == nil && facts.DestinationRule != nil || !led) && d.After > 0:

@@ -53,6 +53,8 @@ type world struct {
 	users    *users
 	judge    *judge
 
+	foreignWrites int // of other people's DestinationRules
+
 	webhookOff bool
 	quiet      bool          // the last act is over: nobody but controllers does anything any more
 	calm       time.Duration // when that was

@@ -82,8 +82,12 @@ func trimPod(p *corev1.Pod) *corev1.Pod {
 }
 
 func trimService(s *corev1.Service) *corev1.Service {
-	return &corev1.Service{ObjectMeta: identity(&s.ObjectMeta), Spec: corev1.ServiceSpec{
+	out := &corev1.Service{ObjectMeta: identity(&s.ObjectMeta), Spec: corev1.ServiceSpec{
 		Selector: s.Spec.Selector, Ports: s.Spec.Ports, Type: s.Spec.Type, ClusterIP: s.Spec.ClusterIP}}
+	if to, exported := s.Annotations[cluster.ExportTo]; exported {
+		out.Annotations = map[string]string{cluster.ExportTo: to}
+	}
+	return out
 }
 
 // trimVirtualService keeps whole what bears a name of ours, for it is compared with what is wanted; of others only whom

@@ -40,6 +40,19 @@ func TestTrimmedDeploymentSaysTheSame(t *testing.T) {
 	}
 }
 
+func TestTrimmedServiceSaysTheSame(t *testing.T) {
+	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1",
+		Annotations: map[string]string{cluster.ExportTo: "bank", "kubectl.kubernetes.io/last-applied-configuration": "{...}"}},
+		Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Name: "http", Port: 80}}, ClusterIP: "10.0.0.1"}}
+	out := trimService(s)
+	if got, want := cluster.Service(out), cluster.Service(s); !reflect.DeepEqual(got, want) || len(got.ExportTo) != 1 {
+		t.Errorf("trimmed it is %+v, whole %+v", got, want)
+	}
+	if len(out.Annotations) != 1 {
+		t.Errorf("kept more than is read: %+v", out)
+	}
+}
+
 func TestTrimLeavesTombstones(t *testing.T) {
 	tomb := toolscache.DeletedFinalStateUnknown{Key: "shop/web"}
 	if got, err := trimDefinition(tomb); err != nil || got != any(tomb) {

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"istio.io/api/annotation"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"grayscale.dev/grayscale/routing"
@@ -132,6 +134,7 @@ func Service(s *corev1.Service) release.Service {
 		Headless:     s.Spec.ClusterIP == corev1.ClusterIPNone,
 		ExternalName: s.Spec.Type == corev1.ServiceTypeExternalName,
 		Deleting:     s.DeletionTimestamp != nil,
+		ExportTo:     exportTo(s),
 	}
 	for _, p := range s.Spec.Ports {
 		port := release.Port{Name: p.Name, Number: p.Port, Protocol: string(p.Protocol)}
@@ -165,4 +168,36 @@ func MeshRoute(kind string, meta *metav1.ObjectMeta, parents []gatewayv1.ParentR
 // IsService reports whether a parentRef is to a Service; without group and kind it is to a Gateway.
 func IsService(p gatewayv1.ParentReference) bool {
 	return p.Kind != nil && *p.Kind == "Service" && p.Group != nil && *p.Group == ""
+}
+
+// ExportTo is the annotation by which a Service is shown to some namespaces alone.
+var ExportTo = annotation.NetworkingExportTo.Name
+
+const (
+	toAll  = "*"
+	toNone = "~"
+)
+
+// exportTo reads the annotation as istiod does (istio pilot/pkg/model/push_context.go, initServiceRegistry), and gives it in the
+// form that Istio allows in a VirtualService: each namespace once, by a name that a namespace may have.
+func exportTo(s *corev1.Service) []string {
+	if s.Annotations[ExportTo] == "" {
+		return nil
+	}
+	var out []string
+	for _, to := range strings.Split(s.Annotations[ExportTo], ",") {
+		switch to = strings.TrimSpace(to); {
+		case to == toAll:
+			return nil
+		case to == s.Namespace || to == ".":
+			out = append(out, ".")
+		case to == toNone || len(validation.IsDNS1123Label(to)) == 0:
+			out = append(out, to)
+		}
+	}
+	if len(out) == 0 || slices.Contains(out, toNone) {
+		return []string{toNone}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }

@@ -88,3 +88,16 @@ func TestService(t *testing.T) {
 		t.Errorf("an ExternalName Service is %+v", got)
 	}
 }
+
+func TestServiceExportTo(t *testing.T) {
+	for annotation, want := range map[string][]string{
+		"": nil, "*": nil, "bank, *": nil, "~, *": nil, ".": {"."}, "shop": {"."}, "shop,.": {"."}, " bank , .,bank": {".", "bank"},
+		"~": {"~"}, "~, bank": {"~"}, "No_Namespace": {"~"}, "No_Namespace, bank": {"bank"}, ",": {"~"},
+	} {
+		s := &corev1.Service{}
+		s.Namespace, s.Annotations = "shop", map[string]string{"networking.istio.io/exportTo": annotation}
+		if got := Service(s).ExportTo; !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %q, want %q", annotation, got, want)
+		}
+	}
+}

@@ -64,7 +64,10 @@ func examples() map[string]example {
 		return []*networkingv1.DestinationRule{age(dr, 2)}
 	}
 	two := []release.Port{web, {Name: "tcp-x", Number: 9000}}
+	private := service(web, release.Port{Name: "tcp-x", Number: 9000})
+	private.ExportTo = []string{".", "bank"}
 	return map[string]example{
+		"exported":           {About: "a Service for the clients of some namespaces", Service: private},
 		"bypass/namespace":   {About: "a rule in a client's namespace, all kinds of ports", Service: service(append(two, release.Port{Name: "web", Number: 8080})...), Hides: hides("bank/theirs", `{host: `+fqdn+`, exportTo: ["."]}`)},
 		"bypass/http":        {About: "a rule in a client's namespace, HTTP", Service: service(web), Hides: hides("bank/theirs", `{host: "*.local"}`)},
 		"bypass/tcp":         {About: "a rule in a client's namespace, TCP", Service: service(two[1]), Hides: hides("bank/theirs", `{host: `+fqdn+`}`)},

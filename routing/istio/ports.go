@@ -93,6 +93,9 @@ func PortProblems(s release.Service, mirror bool) []intent.Problem {
 	case s.Headless:
 		return pending("", ReasonUnroutableService, s, "is headless: its clients choose a pod by themselves, and Envoy keeps to that choice",
 			"release behind a Service with a cluster IP")
+	case slices.Contains(s.ExportTo, "~"):
+		return pending("", ReasonUnroutableService, s, "is shown to no client of the mesh: so says its annotation networking.istio.io/exportTo",
+			"remove that annotation, or name the namespaces of its clients in it")
 	}
 	has := map[kind]bool{}
 	for _, p := range s.Ports {

@@ -80,6 +80,8 @@ func TestPortProblems(t *testing.T) {
 			want: "Service shop/reviews declares port 443 (https) as TLS, which Istio can only route by server name: clients that use another name would bypass the mesh; set appProtocol: tcp on that port; TLS between client and pod stays as it is"},
 		{name: "headless", service: release.Service{Namespace: "shop", Name: "reviews", Headless: true, Ports: []release.Port{web}},
 			want: "Service shop/reviews is headless: its clients choose a pod by themselves, and Envoy keeps to that choice; release behind a Service with a cluster IP"},
+		{name: "exported to nobody", service: release.Service{Namespace: "shop", Name: "reviews", ExportTo: []string{"~"}, Ports: []release.Port{web}},
+			want: "Service shop/reviews is shown to no client of the mesh: so says its annotation networking.istio.io/exportTo; remove that annotation, or name the namespaces of its clients in it"},
 		{name: "external", service: release.Service{Namespace: "shop", Name: "reviews", ExternalName: true},
 			want: "Service shop/reviews is of type ExternalName: clients leave the cluster, and no pods serve it; release behind a Service with a selector and a cluster IP"},
 	} {

@@ -30,6 +30,7 @@ func VirtualService(s release.Service, domain string, t release.Traffic, st rele
 	}
 	vs.Spec.Hosts = []string{Host(s, domain)}
 	vs.Spec.Gateways = []string{mesh}
+	vs.Spec.ExportTo = slices.Clone(s.ExportTo) // clients who do not know the Service would be led to subsets that they lack
 	for _, p := range s.Ports {
 		k, to := kindOf(p), target{Host(s, domain), uint32(p.Number)}
 		if carriesRequests(k) {

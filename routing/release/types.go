@@ -27,6 +27,9 @@ type Service struct {
 	UID       string            `json:"uid,omitempty"`
 	Selector  map[string]string `json:"selector,omitempty"`
 	Ports     []Port            `json:"ports,omitempty"`
+	// ExportTo are the namespaces to whose clients Istio shows the Service ("." is its own), as its annotation says: empty for
+	// all, "~" alone for none.
+	ExportTo []string `json:"exportTo,omitempty"`
 	// Headless, ExternalName: such Services have no cluster IP that routes apply to.
 	Headless     bool `json:"headless,omitempty"`
 	ExternalName bool `json:"externalName,omitempty"`

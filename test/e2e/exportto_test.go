@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,14 +19,28 @@ func TestServiceExportTo(t *testing.T) {
 	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
 	s.programmed("web-v2", "canary 30% of web")
 	s.served(split{"v1": 70, "v2": 30})
+	s.routesExportedTo(".", "default")
 
 	// Exported to all in the middle of a release.
 	s.apply(exported("*"))
+	s.routesExportedTo()
 	s.served(split{"v1": 70, "v2": 30})
 	s.annotate("web-v2", "weight=100")
 	s.programmed("web-v2", "canary 100% of web")
 	s.served(split{"v2": 100})
 	load.AssertNoneLost(t)
+}
+
+// routesExportedTo waits until the derived routes are shown to the clients to whom the Service is: others would be led to
+// subsets that they lack.
+func (s story) routesExportedTo(namespaces ...string) {
+	s.t.Helper()
+	harness.Eventually(s.t, "the routes are exported as the Service is", func() error {
+		if got := s.virtualService("web").Spec.ExportTo; !slices.Equal(got, namespaces) {
+			return fmt.Errorf("they are exported to %q", got)
+		}
+		return nil
+	})
 }
 
 func exported(to string) string {

@@ -22,7 +22,7 @@ func TestUsageFollowsRequests(t *testing.T) {
 	for range 100 {
 		counter.request(false)
 	}
-	counter.reset() // the counters' API has its own life
+	counter.reset()                                                             // the counters' API has its own life
 	for _, after := range []time.Duration{10 * time.Second, 11 * time.Second} { // the second look is within the window
 		used, known := r.usage(pod, began.Add(after))
 		if cpu := used.Containers[0].Usage.Cpu().MilliValue(); !known || cpu != 50 {

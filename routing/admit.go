@@ -170,7 +170,7 @@ func (f Facts) with(d release.Deployment) Facts {
 // problems asks the engine itself what is wrong with the Deployment among those behind its Services.
 func (a Admission) problems(d release.Deployment, parts []part, s Settings) []intent.Problem {
 	if len(parts) == 0 {
-		return unplaced(a.Namespace, d)
+		return alone(a.Namespace, d)
 	}
 	var changed, overlaps []intent.Problem
 	plays := false
@@ -183,10 +183,10 @@ func (a Admission) problems(d release.Deployment, parts []part, s Settings) []in
 		changed = append(changed, stableVersionChanged(a, p.facts.state())...)
 	}
 	if plays {
-		wrong, disturbing := told(d.Name, parts, s)
+		wrong, disturbing := told(a.Namespace, d, parts, s)
 		return slices.Concat(wrong, disturbing, unique(overlaps))
 	}
-	return append(unplaced(a.Namespace, d), unique(changed)...)
+	return append(alone(a.Namespace, d), unique(changed)...)
 }
 
 func unique(problems []intent.Problem) []intent.Problem {

@@ -14,6 +14,7 @@ import (
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -32,16 +33,20 @@ func TestDoorAndControllerAgree(t *testing.T) {
 func agree(rt *rapid.T, f routing.Facts) {
 	f.Deployments = slices.Clone(f.Deployments)
 	asked := candidateIn(rt, f)
-	a := routing.Admission{Namespace: "shop", New: asked, Services: f.Services, Around: func(string) routing.Facts { return f }}
-	if !f.Service.Missing {
-		a.Services = []release.Service{f.Service}
+	a := routing.Admission{Namespace: "shop", New: asked, Services: f.Services}
+	for _, b := range f.Beside {
+		a.Services = append(a.Services, b.Service)
 	}
+	if !f.Service.Missing {
+		a.Services = append(a.Services, f.Service)
+	}
+	a.Around = func(service string) routing.Facts { return about(f, service) }
 	if i := slices.IndexFunc(f.Deployments, func(x release.Deployment) bool { return x.Name == asked.Name }); i >= 0 {
 		a.Old, a.TemplateChanged = &f.Deployments[i], rapid.Bool().Draw(rt, "another image")
 	}
 	v := routing.Admit(a, twoSeconds)
 	stored, d := decided(f, a, v)
-	if isStable(d, stored) {
+	if isStable(d, stored) || serves(f, stored.Name) {
 		return
 	}
 	said, says := sentences(slices.Concat(v.Denied, v.Warnings)), sentences(d.Problems[asked.Name])
@@ -67,12 +72,39 @@ func decided(f routing.Facts, a routing.Admission, v routing.Verdict) (release.D
 		annotate(&stored, intent.KeyHeld, ptr("true"), routing.FieldManager)
 		stored.SpecPaused = true
 	}
-	if placed := release.Place(a.Namespace, stored, a.Services); placed.Author == "" {
-		f = routing.Facts{Now: f.Now, Service: release.Service{Namespace: a.Namespace, Missing: true}, Services: a.Services}
+	with := func(f routing.Facts) routing.Facts {
+		f.Deployments = slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return x.Name == stored.Name })
+		f.Deployments = append(f.Deployments, stored)
+		return f
 	}
-	f.Deployments = slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return x.Name == stored.Name })
-	f.Deployments = append(f.Deployments, stored)
+	f = with(about(f, release.Place(a.Namespace, stored, a.Services).Author))
+	for i := range f.Beside {
+		f.Beside[i] = with(f.Beside[i])
+	}
 	return stored, routing.Decide(f, twoSeconds)
+}
+
+// about is what is known of one of the Services of the facts, with the others beside it.
+func about(f routing.Facts, service string) routing.Facts {
+	all := append([]routing.Facts{f}, f.Beside...)
+	i := slices.IndexFunc(all, func(f routing.Facts) bool { return f.Service.Name == service })
+	out := routing.Facts{Now: f.Now, Service: release.Service{Namespace: "shop", Name: service, Missing: true}, IstioMissing: f.IstioMissing}
+	if i >= 0 {
+		out = all[i]
+	}
+	out.Services, out.Beside = nil, nil
+	for n, b := range all {
+		if n != i && !b.Service.Missing {
+			b.Beside, b.Services = nil, nil
+			for o, other := range all {
+				if o != n && !other.Service.Missing {
+					b.Services = append(b.Services, other.Service)
+				}
+			}
+			out.Services, out.Beside = append(out.Services, b.Service), append(out.Beside, b)
+		}
+	}
+	return out
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -86,6 +118,17 @@ func isStable(d routing.Decision, x release.Deployment) bool {
 		}
 	}
 	return slices.ContainsFunc(conditions, func(c release.Condition) bool { return c.Reason == routing.ReasonStable })
+}
+
+// serves: a release remembers the Deployment as its stable.
+func serves(f routing.Facts, name string) bool {
+	return slices.ContainsFunc(append([]routing.Facts{f}, f.Beside...), func(f routing.Facts) bool {
+		if f.VirtualService == nil {
+			return false
+		}
+		st, _ := istio.ReadState(f.VirtualService)
+		return st.Stable.Deployment == name
+	})
 }
 
 // sentences are the reasons and messages of blocking problems, sorted.
@@ -126,6 +169,9 @@ func factsIn(rt *rapid.T) routing.Facts {
 	}
 	f.OtherVirtualServices = rapid.SliceOfNDistinct(rapid.SampledFrom(virtualServices()), 0, 2, (*networkingv1.VirtualService).GetName).Draw(rt, "VirtualServices")
 	f.OtherDestinationRules = rapid.SliceOfNDistinct(rapid.SampledFrom(destinationRules()), 0, 2, (*networkingv1.DestinationRule).GetName).Draw(rt, "DestinationRules")
+	if rare(rt, 2, "a second Service") {
+		f.Beside = []routing.Facts{secondIn(rt, f)}
+	}
 	switch {
 	case rare(rt, 10, "no Istio"):
 		f.IstioMissing = true
@@ -135,6 +181,21 @@ func factsIn(rt *rapid.T) routing.Facts {
 		return f
 	}
 	f.VirtualService, f.DestinationRule, f.OtherVirtualServices, f.OtherDestinationRules = nil, nil, nil, nil
+	return f
+}
+
+// secondIn is another Service with the same selector, before its routes or under them.
+func secondIn(rt *rapid.T, f routing.Facts) routing.Facts {
+	f.Service = reviews()
+	f.Service.Name, f.Service.Headless = "reviews-internal", rare(rt, 10, "the second is headless")
+	if rapid.Bool().Draw(rt, "TLS in the second") {
+		f.Service.Ports = []release.Port{{Name: "https", Number: 443}}
+	}
+	f.VirtualService, f.DestinationRule, f.OtherDestinationRules, f.OtherVirtualServices = nil, nil, nil, nil
+	if rare(rt, 3, "somebody routes the second") {
+		f.OtherVirtualServices = []*networkingv1.VirtualService{{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "second"},
+			Spec: v1alpha3.VirtualService{Hosts: []string{"reviews-internal"}}}}
+	}
 	return f
 }
 
@@ -185,8 +246,8 @@ func deploymentIn(rt *rapid.T, name string, age int) release.Deployment {
 	sometimes(intent.KeyVersion, d.Annotations, "v1", "v2", "v3")
 	sometimes(intent.KeyStable, d.Annotations, "reviews-v1", "reviews-v2", "ratings")
 	sometimes(intent.KeyPaused, d.Annotations, "true")
-	if rare(rt, 6, "names the Service") {
-		d.Annotations[intent.KeyService] = "reviews"
+	if rare(rt, 4, "names a Service") {
+		d.Annotations[intent.KeyService] = rapid.SampledFrom([]string{"reviews", "reviews-internal", "reviews, reviews-internal", "reviews, gone"}).Draw(rt, "its name")
 	}
 	if rare(rt, 10, "elsewhere") {
 		d.TemplateLabels["app"] = "ratings"

@@ -106,10 +106,11 @@ func (d *deciding) successor() release.State {
 
 // told is what the owner of a candidate has to know: what is wrong with it, each thing once, and what others' objects do to its
 // release, of each of its Services. Of those that only select its pods it is what keeps them from being pinned.
-func told(deployment string, parts []part, s Settings) (problems, disturbances []intent.Problem) {
-	var raw []intent.Problem
+func told(namespace string, x release.Deployment, parts []part, s Settings) (problems, disturbances []intent.Problem) {
+	problems = alone(namespace, x)
+	raw := slices.Clone(problems)
 	for _, p := range parts {
-		c := candidate(p.cast, deployment)
+		c := candidate(p.cast, x.Name)
 		if c == nil {
 			continue
 		}

@@ -76,8 +76,8 @@ func istioMissing() intent.Problem {
 		Fix:     "install Istio's custom resource definitions; routes follow by themselves"}
 }
 
-// unplaced says what is wrong with an annotated Deployment that is behind no Service, so that nothing surrounds it.
-func unplaced(namespace string, d release.Deployment) []intent.Problem {
+// alone says what is wrong with an annotated Deployment whatever surrounds it.
+func alone(namespace string, d release.Deployment) []intent.Problem {
 	_, problems := intent.Parse(release.Object(namespace, d.Name), d.Annotations)
 	_, more := release.VersionOf(namespace, d.Placed.Author, d)
 	return slices.Concat(problems, d.Placed.Problems, more)

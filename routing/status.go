@@ -52,11 +52,6 @@ func (d *deciding) conditions() {
 }
 
 func (d *deciding) wanted(x release.Deployment) []release.Condition {
-	if candidate(d.cast, x.Name) != nil {
-		problems, disturbances := d.told(x)
-		d.report(x.Name, slices.Concat(problems, disturbances))
-		return []release.Condition{accepted(problems, d.pinnedBeside(x)), d.programmed(x)}
-	}
 	if x.Annotations[intent.KeyStrategy] == "" {
 		return nil
 	}
@@ -65,10 +60,9 @@ func (d *deciding) wanted(x release.Deployment) []release.Condition {
 		return []release.Condition{condition(intent.ConditionAccepted, statusTrue, ReasonStable, message),
 			condition(intent.ConditionProgrammed, statusTrue, ReasonStable, message)}
 	}
-	problems := unplaced(d.facts.Service.Namespace, x)
-	d.report(x.Name, problems)
-	return []release.Condition{accepted(problems, nil),
-		condition(intent.ConditionProgrammed, statusFalse, ReasonNotAccepted, "no routes: the annotations are not accepted")}
+	problems, disturbances := d.told(x)
+	d.report(x.Name, slices.Concat(problems, disturbances))
+	return []release.Condition{accepted(problems, d.pinnedBeside(x)), d.programmed(x)}
 }
 
 func (d *deciding) told(x release.Deployment) (problems, disturbances []intent.Problem) {
@@ -76,7 +70,7 @@ func (d *deciding) told(x release.Deployment) (problems, disturbances []intent.P
 	for _, p := range d.parts(x) {
 		parts = append(parts, part{p.facts, p.cast})
 	}
-	return told(x.Name, parts, d.settings)
+	return told(d.facts.Service.Namespace, x, parts, d.settings)
 }
 
 // pinnedBeside names the Services that send the candidate nothing, because it is not released behind them.
@@ -111,7 +105,7 @@ func accepted(problems []intent.Problem, beside []string) release.Condition {
 	if len(blocking) == 0 {
 		text := "the annotations are valid"
 		if len(beside) > 0 {
-			text += "; " + alone(beside)
+			text += "; " + toStable(beside)
 		}
 		for _, p := range problems {
 			if p.Reason == istio.ReasonUnroutableService {
@@ -127,7 +121,7 @@ func accepted(problems []intent.Problem, beside []string) release.Condition {
 	return condition(intent.ConditionAccepted, statusFalse, blocking[0].Reason, strings.Join(sentences, ". "))
 }
 
-func alone(services []string) string {
+func toStable(services []string) string {
 	if len(services) == 1 {
 		return fmt.Sprintf("Service %s, which %s does not name, goes to stable alone for as long as the release lasts", services[0], intent.KeyService)
 	}
@@ -137,6 +131,9 @@ func alone(services []string) string {
 // programmed says whether Istio has the routes that the candidate asks for, of every Service that it is released behind; when true,
 // its message is the contract's.
 func (d *deciding) programmed(x release.Deployment) release.Condition {
+	if candidate(d.cast, x.Name) == nil {
+		return condition(intent.ConditionProgrammed, statusFalse, ReasonNotAccepted, "no routes: the annotations are not accepted")
+	}
 	var parts, named []*deciding
 	for _, p := range d.parts(x) {
 		if c := candidate(p.cast, x.Name); c != nil {

@@ -70,7 +70,7 @@ func (d *deciding) announceShare(c release.Candidate, before, next release.State
 	}
 	name := c.Deployment.Name
 	if c.Deployment.Ready(c.Version) == 0 {
-		d.event(name, eventWarning, ReasonNoReadyPods, noReadyPods(d.facts.Service, c))
+		d.event(name, eventWarning, ReasonNoReadyPods, d.noReadyPods(c))
 		return
 	}
 	d.event(name, eventNormal, "Routed", fmt.Sprintf("%s (was %s, is %s)%s", c.Followed.Describe(d.facts.Service.Name), was, is, askedBy(c)))
@@ -117,10 +117,13 @@ func (d *deciding) announceLift(x release.Deployment) {
 	d.event(x.Name, eventNormal, "HoldLifted", fmt.Sprintf("%s: pods of version %s may start", text, c.Version))
 }
 
-// announceProblem warns when the annotations have just stopped being accepted, or are refused for another reason.
+// announceProblem warns when the annotations have just stopped being accepted, or are refused for another reason, and when
+// traffic fails because nobody is ready to take it.
 func (d *deciding) announceProblem(x release.Deployment, want []release.Condition) {
 	for _, c := range want {
-		if c.Type == intent.ConditionAccepted && c.Status == statusFalse && !slices.Contains(x.Conditions, c) {
+		refused := c.Type == intent.ConditionAccepted && c.Status == statusFalse
+		fails := c.Type == intent.ConditionProgrammed && c.Reason == ReasonNoReadyPods && d.unserved()
+		if (refused || fails) && !slices.Contains(x.Conditions, c) {
 			d.event(x.Name, eventWarning, c.Reason, c.Message)
 		}
 	}

@@ -28,7 +28,7 @@ const (
 	ReasonStable = "Stable"
 	// ReasonNotAccepted is that of routes that do not follow annotations that are not accepted.
 	ReasonNotAccepted = "NotAccepted"
-	// ReasonNoReadyPods is that of a candidate that gets no traffic because no pod of it could take any.
+	// ReasonNoReadyPods is that of a candidate without ready pods: it gets no traffic, but where nobody else may take it.
 	ReasonNoReadyPods = "NoReadyPods"
 	// ReasonPaused is that of a release whose owner wants its routes to stay as they are.
 	ReasonPaused = "Paused"
@@ -61,6 +61,11 @@ func (d *deciding) wanted(x release.Deployment) []release.Condition {
 			condition(intent.ConditionProgrammed, statusTrue, ReasonStable, message)}
 	}
 	problems, disturbances := d.told(x)
+	for _, p := range d.parts(x) {
+		if c := candidate(p.cast, x.Name); c != nil && !c.Beside {
+			problems = append(problems, p.idle(*c)...)
+		}
+	}
 	d.report(x.Name, slices.Concat(problems, disturbances))
 	return []release.Condition{accepted(problems, d.pinnedBeside(x)), d.programmed(x)}
 }
@@ -99,7 +104,7 @@ func condition(kind, status, reason, message string) release.Condition {
 }
 
 // accepted says what is wrong with the annotations. Where nothing is, it says what follows for others: beside are the Services
-// that are pinned without being named, and problems that change nothing may be about others that cannot be.
+// that are pinned without being named; and all that changes nothing.
 func accepted(problems []intent.Problem, beside []string) release.Condition {
 	blocking := release.Blocking(problems)
 	if len(blocking) == 0 {
@@ -107,18 +112,21 @@ func accepted(problems []intent.Problem, beside []string) release.Condition {
 		if len(beside) > 0 {
 			text += "; " + toStable(beside)
 		}
-		for _, p := range problems {
-			if p.Reason == istio.ReasonUnroutableService {
-				text += "; " + p.Message
-			}
-		}
-		return condition(intent.ConditionAccepted, statusTrue, reasonAccepted, text)
+		return condition(intent.ConditionAccepted, statusTrue, reasonAccepted, sentences(text, problems))
 	}
-	sentences := make([]string, len(blocking))
-	for i, p := range blocking {
-		sentences[i] = p.String()
+	return condition(intent.ConditionAccepted, statusFalse, blocking[0].Reason, sentences("", blocking))
+}
+
+// sentences are all that there is to say, one after the other.
+func sentences(first string, problems []intent.Problem) string {
+	var out []string
+	if first != "" {
+		out = append(out, first)
 	}
-	return condition(intent.ConditionAccepted, statusFalse, blocking[0].Reason, strings.Join(sentences, ". "))
+	for _, p := range problems {
+		out = append(out, p.String())
+	}
+	return strings.Join(out, ". ")
 }
 
 func toStable(services []string) string {
@@ -215,11 +223,13 @@ func pinning(x release.Deployment, parts, named []*deciding) (reason, message st
 func (d *deciding) waits(c release.Candidate) (reason, message string) {
 	switch {
 	case c.Deployment.Ready(c.Version) == 0:
-		return ReasonNoReadyPods, noReadyPods(d.facts.Service, c)
+		return ReasonNoReadyPods, d.noReadyPods(c)
 	case !c.Deployment.LeavingSince.IsZero():
-		return ReasonLeaving, fmt.Sprintf("it is about to be deleted or scaled to zero: its traffic has gone, and comes back where neither happens within %s", leaveLimit)
+		return ReasonLeaving, d.leavingText(c)
 	case d.aside && d.out.ApplyVirtualService != nil:
 		return reasonSettling, fmt.Sprintf("waiting until the routes of Service %s are written", d.facts.Service.Name)
+	case !d.serving(c) && d.unserved():
+		return ReasonNoReadyPods, fmt.Sprintf("routes stay as they are, and the traffic of Service %s fails: %s", d.facts.Service.Name, d.stableLacks())
 	case !d.serving(c):
 		return reasonSettling, fmt.Sprintf("waiting until the endpoints of version %s have reached every Envoy", c.Version)
 	}
@@ -247,32 +257,10 @@ func sameRoutes(a, b intent.Intent) bool {
 	return a.Strategy == b.Strategy && a.Share() == b.Share() && a.MirrorPercent == b.MirrorPercent
 }
 
-func noReadyPods(s release.Service, c release.Candidate) string {
-	text := fmt.Sprintf("no pod of %s is ready as version %s: it gets no traffic of Service %s", release.Object(s.Namespace, c.Deployment.Name), c.Version, s.Name)
-	if c.Deployment.Replicas == 0 {
-		text += "; it has zero replicas"
-	}
-	if c.Deployment.ReplicaFailure != "" {
-		text += "; Kubernetes cannot create its pods: " + c.Deployment.ReplicaFailure
-	}
-	if c.Deployment.DeadlineExceeded {
-		text += "; its progressDeadlineSeconds have passed (see its condition Progressing and its pods' events)"
-	}
-	return text
-}
-
 // serving: the traffic that this decision leaves behind gives the candidate what it asks for.
 func (d *deciding) serving(c release.Candidate) bool {
-	find := func(list []release.Weight) intent.Percent {
-		for _, w := range list {
-			if w.Version == c.Version {
-				return w.Share
-			}
-		}
-		return 0
-	}
 	if c.Asked.Strategy == intent.Mirror {
-		return find(d.traffic.Mirrors) == c.Asked.MirrorPercent
+		return weightOf(d.traffic.Mirrors, c.Version) == c.Asked.MirrorPercent
 	}
-	return find(d.traffic.Weights) >= c.Asked.Share()
+	return weightOf(d.traffic.Weights, c.Version) >= c.Asked.Share()
 }

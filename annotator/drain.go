@@ -130,7 +130,7 @@ func (r *reconciler) move(ctx context.Context, key types.NamespacedName, q quest
 
 // confirmed fails where a question's answer would rest on what the caches alone say.
 func (r *reconciler) confirmed(ctx context.Context, key types.NamespacedName, seen sight, q question) error {
-	if q.confirm == (routing.Derived{}) {
+	if q.confirm.IsZero() {
 		return nil
 	}
 	return r.acting(ctx, key, seen).Confirm(q.confirm)

@@ -42,8 +42,8 @@ func (f Facts) state() release.State {
 
 // around gives each candidate the problems that it has with its Service, with Istio, and with other people's Istio objects:
 // those that its own strategy and its own version have, and no other candidate's. Objects that turn up for the host of a release
-// that lasts disturb it, and keep only those out that are not in it yet: the owner of another namespace must not be able to stop
-// an abort.
+// that lasts disturb it, and keep only those out that are not in it yet or have no pods yet: the owner of another namespace must not
+// be able to stop an abort.
 func (f Facts) around(st release.State, s Settings) release.Around {
 	if f.IstioMissing {
 		return func(release.Deployment, release.Member) []intent.Problem { return []intent.Problem{istioMissing()} }
@@ -53,7 +53,7 @@ func (f Facts) around(st release.State, s Settings) release.Around {
 		version, _ := release.VersionOf(f.Service.Namespace, f.Service.Name, d)
 		others := slices.Concat(hosts,
 			istio.RuleProblems(f.Service, s.ClusterDomain, f.OtherDestinationRules, s.RootNamespace, version, stable.Version))
-		if st.Follows(d.Name, version) {
+		if st.Follows(d.Name, version) && !release.IsHeld(d) {
 			others = slices.DeleteFunc(others, func(p intent.Problem) bool { return p.Reason != istio.ReasonNameTaken })
 		}
 		mirror := d.Placed.In(f.Service.Name) && d.Annotations[intent.KeyStrategy] == string(intent.Mirror)

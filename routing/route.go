@@ -199,9 +199,11 @@ func (d *deciding) mayPin() bool {
 
 // confirm asks for a look past the caches where what is written of one derived object rests on what the other says. What is
 // written first needs none: the resourceVersion that it was decided from guards it, and everything after it. A bypass ends
-// where the users' rules let it, which are looked at past the caches as well.
+// where the users' rules let it, and ours is merged with others, which are looked at past the caches as well.
 func (d *deciding) confirm() {
-	d.out.Confirm.OtherRules = d.ended && d.out.ApplyVirtualService != nil
+	dr, before := d.out.ApplyDestinationRule, d.facts.DestinationRule
+	merges := dr != nil && before != nil && !slices.Equal(dr.Spec.ExportTo, before.Spec.ExportTo)
+	d.out.Confirm.OtherRules = merges || d.ended && d.out.ApplyVirtualService != nil
 	if d.crossing() {
 		d.out.Confirm.DestinationRule = d.out.ApplyDestinationRule == nil
 		d.out.Confirm.VirtualService = d.out.ApplyDestinationRule != nil || d.out.ApplyVirtualService == nil

@@ -32,7 +32,12 @@ func DestinationRule(s release.Service, domain string, sub release.Subsets, othe
 	n := neighboursOf(s, domain, others, root)
 	if len(n.merged) > 0 {
 		dr.Spec.ExportTo = exportTo(s, domain, dr, current, n.merged, others, root)
-	} else if policy := n.displacedPolicy(); policy != nil {
+		return dr
+	}
+	if current != nil && isPublic(current.Spec.ExportTo) {
+		dr.Spec.ExportTo = slices.Clone(current.Spec.ExportTo) // it means the same, and a rule that comes again is merged at once
+	}
+	if policy := n.displacedPolicy(); policy != nil {
 		dr.Spec.TrafficPolicy = proto.CloneOf(policy)
 	}
 	return dr

@@ -25,7 +25,7 @@ func (c Clients) Key() string {
 	return out.String()
 }
 
-// Everybody: these are all clients that there are.
+// Everybody reports whether these are all clients that there are.
 func (c Clients) Everybody() bool { return c.Namespace == "" && len(c.Labels) == 0 }
 
 // Bypass leads clients past the subsets, to the whole Service: their proxies lack these, or may soon. They lose the split,

@@ -206,7 +206,7 @@ func (j *judge) foreign(asked bool) {
 	vs, routed := get[*virtualService](j.w.api.list(virtualServices), istio.Name(service))
 	for _, e := range j.w.envoys {
 		blind := !seesOurs(j.w.api.list(destinationRules), e.namespace)
-		if blind && !(asked && routed) {
+		if blind && (!asked || !routed) {
 			j.surprise(e.namespace)
 		}
 	}
@@ -264,7 +264,7 @@ func (j *judge) finalForeign(vs *networkingv1.VirtualService) {
 	for _, client := range clientsNamespaces {
 		blind := !seesOurs(j.w.api.list(destinationRules), client)
 		past := slices.ContainsFunc(routesFor(vs, client), func(r route) bool { return r.subset == "" })
-		if blind != past && !(past && j.everybody()) {
+		if blind != past && (blind || !j.everybody()) {
 			j.w.fail("d", "clients in namespace %s: they lack the subsets: %t, they are led past them: %t", client, blind, past)
 		}
 	}

@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +22,7 @@ const (
 	mutate   = "mutate.grayscale.dev"
 	validate = "validate.grayscale.dev"
 	drain    = "drain.grayscale.dev"
+	precede  = "precede.grayscale.dev"
 )
 
 // calls counts how often the API server has asked each of the webhooks, by its own metrics.
@@ -130,6 +133,31 @@ func TestOwnWritesCostNoCall(t *testing.T) {
 	harness.WaitProgrammed(t, d.ns, "web-v2", "canary 20% of web")
 	if got, want := since(t, before), counted(1, 2, 0); got != want {
 		t.Errorf("another weight: %s", got)
+	}
+}
+
+// A DestinationRule for a host outside of the cluster costs no call, nor does a change that is none; and
+// one for a Service without a release is answered at once.
+func TestOtherRulesCostNoCall(t *testing.T) {
+	d, ctx := newDoor(t), context.Background()
+	rules := harness.Istio().NetworkingV1().DestinationRules(d.ns)
+	before := calls(t)[precede]
+	for name, host := range map[string]string{"outside": "api.example.com", "inside": "nobody"} {
+		dr := &networkingv1.DestinationRule{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		dr.Spec.Host = host
+		if _, err := rules.Create(ctx, dr, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := rules.Patch(ctx, name, types.MergePatchType, []byte(`{"metadata":{"labels":{"team":"shop"}}}`), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := calls(t)[precede] - before; got != 1 {
+		t.Errorf("%d calls, want one, for the rule about a Service", got)
+	}
+	begun := time.Now()
+	if err := rules.Delete(ctx, "inside", metav1.DeleteOptions{}); err != nil || time.Since(begun) > time.Second {
+		t.Errorf("the deletion took %s: %v", time.Since(begun), err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package annotator
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -75,7 +76,8 @@ func (c *Caches) gather(key types.NamespacedName, watched func([]*corev1.Pod) ma
 		s.facts.Deployments = append(s.facts.Deployments, one)
 	}
 	s.facts.Services = c.others(key, s.deployments)
-	s.facts.Strays = c.strays(s)
+	strays := c.strays(s)
+	s.facts.Strays, s.facts.Workloads = count(strays, s.facts.Service.Selector, nil), workloads(strays)
 	routes := c.routes.Load()
 	s.facts.IstioMissing = routes == nil
 	if routes != nil && !s.facts.Service.Missing {
@@ -143,11 +145,11 @@ func (c *Caches) others(key types.NamespacedName, deployments map[string]*appsv1
 	return plain(slices.SortedFunc(maps.Values(found), func(a, b *corev1.Service) int { return strings.Compare(a.Name, b.Name) }))
 }
 
-// strays counts the pods that the Service selects and that none of its Deployments has.
-func (c *Caches) strays(s sight) []release.Pods {
+// strays are the pods that the Service selects and that none of its Deployments has.
+func (c *Caches) strays(s sight) []*corev1.Pod {
 	service := s.facts.Service
 	pods := c.podsSelected(service.Namespace, service.Selector)
-	pods = slices.DeleteFunc(pods, func(p *corev1.Pod) bool {
+	return slices.DeleteFunc(pods, func(p *corev1.Pod) bool {
 		for _, d := range s.deployments {
 			if ownerKey(p) == cutName(d.Name) && (d.Spec.Selector == nil || matches(d.Spec.Selector.MatchLabels, p.Labels)) {
 				return true
@@ -155,16 +157,38 @@ func (c *Caches) strays(s sight) []release.Pods {
 		}
 		return false
 	})
-	return count(pods, service.Selector, nil)
 }
 
-// count sums pods up by version label, sorted by version. Those that have ended for good (an evicted pod stays until
-// it is collected) are no pods of a release any more. watched is since when each has been seen ready; long ago where it is
+// workloads are the owners of pods that no Deployment has or had, sorted.
+func workloads(pods []*corev1.Pod) []routing.Workload {
+	var out []routing.Workload
+	for _, p := range pods {
+		if over(p) || p.DeletionTimestamp != nil || ownerKey(p) != "" {
+			continue
+		}
+		w := routing.Workload{Kind: "Pod", Name: p.Name, Version: p.Labels[release.VersionLabel]}
+		if len(p.OwnerReferences) > 0 {
+			w.Kind, w.Name = p.OwnerReferences[0].Kind, p.OwnerReferences[0].Name
+		}
+		out = append(out, w)
+	}
+	slices.SortFunc(out, func(a, b routing.Workload) int {
+		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name), strings.Compare(a.Version, b.Version))
+	})
+	return slices.Compact(out)
+}
+
+// over: the pod has ended for good; an evicted one stays until it is collected.
+func over(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+// count sums pods up by version label, sorted by version. Those that have ended are no pods of a release any more. watched is since when each has been seen ready; long ago where it is
 // not in it.
 func count(pods []*corev1.Pod, selector map[string]string, watched map[types.UID]time.Time) []release.Pods {
 	sums := map[string]release.Pods{}
 	for _, p := range pods {
-		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		if over(p) {
 			continue
 		}
 		sum := sums[p.Labels[release.VersionLabel]]

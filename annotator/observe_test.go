@@ -174,3 +174,23 @@ func TestFactsForTheDoor(t *testing.T) {
 		t.Error("a namespace is read that grayscale does not look after")
 	}
 }
+
+// TestObserveNamesOtherWorkloads: owners of pods that are no Deployments, once for each version, and none of those that end.
+func TestObserveNamesOtherWorkloads(t *testing.T) {
+	owned := func(kind, owner, name, version string) *corev1.Pod {
+		p := pod(name, owner, map[string]string{"version": version})
+		delete(p.Labels, "pod-template-hash")
+		p.OwnerReferences[0].Kind, p.OwnerReferences[0].Name = kind, owner
+		return p
+	}
+	bare, ending, done := owned("", "", "bare", ""), owned("Job", "ending", "ending-1", ""), owned("Job", "done", "done-1", "")
+	bare.OwnerReferences = nil
+	ending.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
+	done.Status.Phase = corev1.PodSucceeded
+	s := world(t, service("web", app), deployment("web", nil), pod("one", "web", nil), pod("of-a-deleted-one", "gone", nil), bare, ending, done,
+		owned("StatefulSet", "db", "db-0", "v1"), owned("StatefulSet", "db", "db-1", "v1"), owned("Job", "import", "import-x", ""))
+	want := []routing.Workload{{Kind: "Job", Name: "import"}, {Kind: "Pod", Name: "bare"}, {Kind: "StatefulSet", Name: "db", Version: "v1"}}
+	if diff := cmp.Diff(want, seenBy(t, s, "web").Workloads); diff != "" {
+		t.Error(diff)
+	}
+}

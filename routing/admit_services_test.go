@@ -85,7 +85,7 @@ func TestAdmitHoldsForEveryService(t *testing.T) {
 		{"the other one has a TLS port", "api", second(twoServices().pin("api"), func(f *routing.Facts) { f.Service.Ports[0].Name = "https" }), true,
 			"Service api-internal, which grayscale.dev/service does not name, cannot be pinned to stable: Service shop/api-internal declares port 80 (https) as TLS"},
 		{"somebody routes the other one", "api", second(twoServices().pin("api"), func(f *routing.Facts) { f.OtherVirtualServices = []*networkingv1.VirtualService{theirs} }), true,
-			"Service api-internal, which grayscale.dev/service does not name, cannot be pinned to stable: VirtualService shop/theirs routes host api-internal.shop.svc.cluster.local in the mesh already; remove that host"},
+			"Service api-internal, which grayscale.dev/service does not name, cannot be pinned to stable: VirtualService shop/theirs routes host api-internal.shop.svc.cluster.local in the mesh already, by its host \"api-internal\"; remove host"},
 	} {
 		v := c.town.admit(c.named)
 		if v.Hold != c.hold || len(v.Denied) > 0 {

@@ -183,6 +183,26 @@ func TestAdmitProblems(t *testing.T) {
 			a.Services = nil
 			return a
 		}, false, "no Service of namespace shop selects"},
+		{"a Service outside of the cluster is named", func() visit {
+			return naming(release.Service{Namespace: "shop", Name: "web", ExternalName: true})
+		}, false, `"web" in grayscale.dev/service, which is of type ExternalName: its clients leave the cluster, and no pods serve it; name a Service with a selector`},
+		{"a Service without a selector is named", func() visit {
+			return naming(release.Service{Namespace: "shop", Name: "web"})
+		}, false, `"web" in grayscale.dev/service, which has no selector: its endpoints are somebody else's, and no pod is known to be behind it; give the Service a selector`},
+		{"a Service is named that selects others", func() visit {
+			return naming(release.Service{Namespace: "shop", Name: "web", Selector: map[string]string{"app": "reviews", "tier": "web"}})
+		}, false, `whose selector app=reviews,tier=web does not match the pod template's labels; give the pod template tier=web, or name another Service`},
+		{"all for one, while another has a part", func() visit {
+			a := door(plain("reviews-v3", nil, map[string]string{intent.KeyStrategy: "blue-green", intent.KeyActive: "true"}))
+			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-v2", v2, canary("60")))
+			return a
+		}, true, `leave it 40%; set grayscale.dev/active to "false"`},
+		{"another Deployment and a StatefulSet are left out", func() visit {
+			a := door(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1"}))
+			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-old", nil, nil))
+			a.Facts.Workloads = []routing.Workload{{Kind: "StatefulSet", Name: "reviews-db"}}
+			return a
+		}, false, "selects pods of Deployment shop/reviews-old, StatefulSet shop/reviews-db as well, which get none of its traffic"},
 		{"selectors overlap", func() visit {
 			d := plain("reviews-v2", nil, canary("5"))
 			d.Selector = map[string]string{"app": "reviews"}
@@ -204,6 +224,14 @@ func TestAdmitProblems(t *testing.T) {
 			}
 		})
 	}
+}
+
+// naming is an admission of a candidate that names a Service.
+func naming(s release.Service) visit {
+	a := door(plain("reviews-v2", nil, map[string]string{intent.KeyStrategy: "canary", intent.KeyService: s.Name}))
+	a.Services = append(a.Services, s)
+	a.Facts = routing.Facts{Service: s}
+	return a
 }
 
 func mentions(problems []intent.Problem, text string) bool {

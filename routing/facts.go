@@ -53,6 +53,9 @@ type Facts struct {
 	Leaving []string `json:"leaving,omitempty"`
 	// Strays are pods behind the Service, by version label, that belong to none of Deployments: those of a deleted one end so.
 	Strays []release.Pods `json:"strays,omitempty"`
+	// Workloads have pods behind the Service too, and are no Deployments: StatefulSets, Jobs and other owners of pods, and pods
+	// without one; once for each version label.
+	Workloads []Workload `json:"workloads,omitempty"`
 	// Services are the other Services of the namespace that select pods of Deployments, or that these name.
 	Services []release.Service `json:"services,omitempty"`
 	// Beside are the facts about those of Services that select pods of one of Deployments that carries anything of ours, or that
@@ -60,6 +63,13 @@ type Facts struct {
 	Beside []Facts `json:"beside,omitempty"`
 	// IstioMissing is true while the API server does not serve networking.istio.io/v1.
 	IstioMissing bool `json:"istioMissing,omitempty"`
+}
+
+// Workload is an owner of pods that is no Deployment, or a pod that has none.
+type Workload struct {
+	Kind    string `json:"kind"`
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"` // the pods' version label
 }
 
 // Tells reports whether it is the decision about this Service that says what has become of the Deployment's annotations. Of several

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"fmt"
 	"slices"
 
 	"grayscale.dev/grayscale/routing/intent"
@@ -12,7 +13,47 @@ import (
 // so that the webhook and the controller say the same wherever both know the same. The Deployments have been placed.
 func (f Facts) cast(st release.State, s Settings) release.Cast {
 	behind := slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
-	return release.Assign(f.Service, behind, st, f.around(st, s))
+	c := release.Assign(f.Service, behind, st, f.around(st, s))
+	if left := f.leftOut(c, behind); left != nil {
+		for i := range c.Candidates {
+			c.Candidates[i].Problems = append(c.Candidates[i].Problems, *left)
+		}
+	}
+	return c
+}
+
+// leftOut names those whose pods the Service selects, and which get nothing of its traffic while a release lasts: they are
+// neither stable nor candidates, have never been, and have no version label of those.
+func (f Facts) leftOut(c release.Cast, behind []release.Deployment) *intent.Problem {
+	if c.Stable.Deployment == "" {
+		return nil
+	}
+	inSubset := func(version string) bool {
+		return version == c.Stable.Version ||
+			version != "" && slices.ContainsFunc(c.Candidates, func(x release.Candidate) bool { return x.Version == version })
+	}
+	member := func(name string) bool {
+		return name == c.Stable.Deployment || slices.ContainsFunc(c.Left, func(m release.Member) bool { return m.Deployment == name })
+	}
+	var names []string
+	for _, d := range behind {
+		_, annotated := d.Annotations[intent.KeyStrategy]
+		if alive := d.Replicas > 0 && !d.Deleting; alive && !annotated && !member(d.Name) && !inSubset(d.TemplateLabels[release.VersionLabel]) {
+			names = append(names, release.Object(f.Service.Namespace, d.Name))
+		}
+	}
+	for _, w := range f.Workloads {
+		if name := w.Kind + " " + f.Service.Namespace + "/" + w.Name; !inSubset(w.Version) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &intent.Problem{Kind: intent.Unused, Reason: release.ReasonLeftOut,
+		Message: fmt.Sprintf("Service %s/%s selects pods of %s as well, which get none of its traffic while the release lasts",
+			f.Service.Namespace, f.Service.Name, release.Enumerate(names)),
+		Fix: "give those pods labels that the Service does not select, or stable's version label where they serve the same"}
 }
 
 // placed are the Deployments, each with where it belongs.

@@ -17,7 +17,7 @@ func Reasons() []string {
 		intent.ReasonInvalidValue, intent.ReasonUnknownKey, intent.ReasonReservedKey, intent.ReasonUnusedKey,
 		release.ReasonNoService, release.ReasonAmbiguousService, release.ReasonServiceMismatch, release.ReasonNoStable,
 		release.ReasonAmbiguousStable, release.ReasonStableConflict, release.ReasonVersionConflict, release.ReasonVersionMismatch,
-		release.ReasonInvalidVersion, release.ReasonWeightConflict, release.ReasonSelectorsOverlap,
+		release.ReasonInvalidVersion, release.ReasonWeightConflict, release.ReasonSelectorsOverlap, release.ReasonLeftOut,
 		istio.ReasonUnroutableService, istio.ReasonNoRoutablePort, istio.ReasonTLSPort, istio.ReasonMirrorNeedsHTTP,
 		istio.ReasonHostConflict, istio.ReasonRuleConflict, istio.ReasonNameTaken,
 	}

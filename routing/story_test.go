@@ -34,6 +34,7 @@ type step struct {
 	Label    map[string]string             `json:"label,omitempty"` // of the pod template
 	Ready    map[string]int                `json:"ready,omitempty"`
 	ReadyFor metav1.Duration               `json:"readyFor,omitempty"`
+	Pause    []string                      `json:"pause,omitempty"` // by their user
 	Delete   []string                      `json:"delete,omitempty"`
 	Leaving  []string                      `json:"leaving,omitempty"` // the API server asks about their end
 	// Rules replaces the users' DestinationRules; Coming are those that the API server asks about in this step alone.
@@ -114,6 +115,9 @@ func (s step) happen(f *routing.Facts) {
 		d := deployment(f, name)
 		d.TemplateLabels = maps.Clone(d.TemplateLabels)
 		d.TemplateLabels[release.VersionLabel] = version
+	}
+	for _, name := range s.Pause {
+		deployment(f, name).SpecPaused = true
 	}
 	for name, n := range s.Ready {
 		d := deployment(f, name)

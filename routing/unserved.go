@@ -33,6 +33,9 @@ func (d *deciding) noReadyPods(c release.Candidate) string {
 	if c.Deployment.Replicas == 0 {
 		text += "; it has zero replicas"
 	}
+	if pausedByUser(c.Deployment) {
+		text += "; " + resume(s.Namespace, c.Deployment)
+	}
 	if c.Deployment.ReplicaFailure != "" {
 		text += "; Kubernetes cannot create its pods: " + c.Deployment.ReplicaFailure
 	}
@@ -60,7 +63,21 @@ func (d *deciding) stableLacks() string {
 	case x.Deleting:
 		return fmt.Sprintf("stable %s is being deleted", name)
 	}
-	return fmt.Sprintf("no pod of stable %s is ready as version %s", name, d.cast.Stable.Version)
+	text := fmt.Sprintf("no pod of stable %s is ready as version %s", name, d.cast.Stable.Version)
+	if x := *d.cast.StableDeployment; pausedByUser(x) {
+		text += "; " + resume(d.facts.Service.Namespace, x)
+	}
+	return text
+}
+
+// pausedByUser: not by the webhook, nor for an adoption.
+func pausedByUser(x release.Deployment) bool {
+	return x.SpecPaused && !release.IsHeld(x) && !release.IsBeingAdopted(x)
+}
+
+func resume(namespace string, x release.Deployment) string {
+	return fmt.Sprintf("%s has spec.paused: true, which grayscale did not set: kubectl -n %s rollout resume deployment/%s",
+		release.Object(namespace, x.Name), namespace, x.Name)
 }
 
 // idle tells the owner of a candidate that could serve, and gets no traffic, that stable's fails.

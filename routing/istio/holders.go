@@ -3,6 +3,7 @@ package istio
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
@@ -34,12 +35,10 @@ func HostProblems(s release.Service, domain string, others []*networkingv1.Virtu
 		switch {
 		case named && !Ours(o) && len(out) == 0:
 			out = append(out, nameTaken("VirtualService", s))
-		case named || !inMesh(o) || slices.Contains(o.Spec.ExportTo, "~") || !holdsHost(o, Host(s, domain), domain):
+		case named || !inMesh(o) || slices.Contains(o.Spec.ExportTo, "~") || listedHost(o, Host(s, domain), domain) == "":
 		case ours != nil && Ours(ours) && isPublic(o.Spec.ExportTo) && byAge(ours, o) < 0:
 		default:
-			out = append(out, intent.Problem{Kind: intent.Conflict, Reason: ReasonHostConflict,
-				Message: fmt.Sprintf("VirtualService %s/%s routes host %s in the mesh already", o.Namespace, o.Name, Host(s, domain)),
-				Fix:     "remove that host from it, or the gateway mesh; grayscale never edits it"})
+			out = append(out, hostConflict(o, Host(s, domain), domain))
 		}
 	}
 	return append(out, meshRouteProblems(s, routes, ours)...)
@@ -55,8 +54,32 @@ func inMesh(vs *networkingv1.VirtualService) bool {
 	return len(vs.Spec.Gateways) == 0 || slices.Contains(vs.Spec.Gateways, mesh)
 }
 
-func holdsHost(vs *networkingv1.VirtualService, fqdn, domain string) bool {
-	return slices.ContainsFunc(HostKeys(vs, domain), func(h string) bool { return covers(h, fqdn) })
+// hostConflict names the host as the VirtualService lists it: that is what its owner finds there.
+func hostConflict(o *networkingv1.VirtualService, fqdn, domain string) intent.Problem {
+	listed, by := listedHost(o, fqdn, domain), ""
+	if listed != fqdn {
+		by = fmt.Sprintf(", by its host %q", listed)
+	}
+	fix := fmt.Sprintf("remove host %q from it", listed)
+	if strings.HasPrefix(listed, "*") {
+		fix = fmt.Sprintf("list the hosts that it needs in place of %q in it", listed)
+	}
+	if len(o.Spec.Gateways) > 0 {
+		fix += ", or the gateway mesh"
+	}
+	return intent.Problem{Kind: intent.Conflict, Reason: ReasonHostConflict,
+		Message: fmt.Sprintf("VirtualService %s/%s routes host %s in the mesh already%s", o.Namespace, o.Name, fqdn, by),
+		Fix:     fix + "; grayscale never edits it"}
+}
+
+// listedHost is the first of a VirtualService's hosts that takes in the FQDN; empty where none does.
+func listedHost(vs *networkingv1.VirtualService, fqdn, domain string) string {
+	for _, h := range vs.Spec.Hosts {
+		if slices.ContainsFunc(routeHosts(h, vs.Namespace, domain), func(key string) bool { return covers(key, fqdn) }) {
+			return h
+		}
+	}
+	return ""
 }
 
 // RuleProblems names the users' DestinationRules beside which ours would not apply to every client of the Service, or
@@ -84,8 +107,11 @@ func (n neighbours) conflict(o *networkingv1.DestinationRule, version, stable st
 		return "has a workloadSelector: the clients that it selects would not know the subsets of the release",
 			"remove the workloadSelector, or the rule"
 	case slices.Contains(n.local, o):
-		return fmt.Sprintf("hides every other rule for it from clients in namespace %s: they would not know the subsets of the release", o.Namespace),
-			"move it to the Service's namespace"
+		fix = "move it to the Service's namespace"
+		if strings.HasPrefix(o.Spec.Host, "*") {
+			fix = "name the hosts that it needs in place of the wildcard"
+		}
+		return fmt.Sprintf("hides every other rule for it from clients in namespace %s: they would not know the subsets of the release", o.Namespace), fix
 	case slices.Contains(n.merged, o):
 		if what, fix = exportConflict(o, n.merged[0]); what != "" {
 			return what, fix

@@ -158,7 +158,7 @@ func resolveWeights(s Service, candidates []Candidate, st State) {
 	for i := range candidates {
 		c := &candidates[i]
 		if ask := c.Followed.Share(); sum+ask > intent.Hundred {
-			c.Problems = append(c.Problems, weightConflict(s, c.Deployment.Name, ask, intent.Hundred-sum))
+			c.Problems = append(c.Problems, weightConflict(s, *c, intent.Hundred-sum))
 			c.Followed = lastGood(st, c.Deployment.Name, c.Version)
 			if sum+c.Followed.Share() > intent.Hundred {
 				c.Followed = intent.Intent{}
@@ -168,11 +168,15 @@ func resolveWeights(s Service, candidates []Candidate, st State) {
 	}
 }
 
-func weightConflict(s Service, name string, ask, rest intent.Percent) intent.Problem {
-	return intent.Problem{Key: intent.KeyWeight, Kind: intent.Conflict, Reason: ReasonWeightConflict,
+func weightConflict(s Service, c Candidate, rest intent.Percent) intent.Problem {
+	p := intent.Problem{Key: intent.KeyWeight, Kind: intent.Conflict, Reason: ReasonWeightConflict,
 		Message: fmt.Sprintf("%s asks for %s of Service %s, but older candidates leave it %s",
-			Object(s.Namespace, name), ask, s.Name, rest),
+			Object(s.Namespace, c.Deployment.Name), c.Followed.Share(), s.Name, rest),
 		Fix: "lower one of the weights, so that all candidates' together are at most 100"}
+	if c.Followed.Strategy == intent.BlueGreen {
+		p.Key, p.Fix = intent.KeyActive, fmt.Sprintf(`set %s to "false", or take the older candidates' shares away first`, intent.KeyActive)
+	}
+	return p
 }
 
 // leftMembers: whoever the state remembers beside today's stable and candidates, as long as it exists.

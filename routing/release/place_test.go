@@ -77,7 +77,7 @@ func TestPlaceNamesTheWrongOne(t *testing.T) {
 		said = append(said, problem.String())
 	}
 	want := []string{`Deployment shop/api-v2 names Service "gone" in grayscale.dev/service, which does not exist in namespace shop; create it or name an existing Service`,
-		`Deployment shop/api-v2 names Service "cart" in grayscale.dev/service, whose selector app=cart does not match the pod template's labels; add the missing labels to the pod template or name another Service`}
+		`Deployment shop/api-v2 names Service "cart" in grayscale.dev/service, whose selector app=cart does not match the pod template's labels; give the pod template app=cart, or name another Service`}
 	if !slices.Equal(said, want) {
 		t.Errorf("said %q\nwant %q", said, want)
 	}

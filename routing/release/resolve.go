@@ -2,6 +2,7 @@ package release
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ const (
 	ReasonInvalidVersion    = "InvalidVersion"
 	ReasonWeightConflict    = "WeightConflict"
 	ReasonSelectorsOverlap  = "SelectorsOverlap"
+	ReasonLeftOut           = "LeftOut"
 	maxLabelValue           = 63 // k8s.io/apimachinery/pkg/util/validation.LabelValueMaxLength
 	maxNamesInOneSentence   = 5
 	noServiceSelectsMessage = "no Service of namespace %s selects the pods of %s"
@@ -106,7 +108,7 @@ func Place(namespace string, d Deployment, services []Service) Placed {
 			Fix:     fmt.Sprintf("create a Service whose selector matches the pod template's labels, or name one in %s", intent.KeyService)}}
 	case len(selecting) > 1 && hasStrategy(d):
 		p.Problems = []intent.Problem{{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonAmbiguousService,
-			Message: fmt.Sprintf("%d Services select the pods of %s: %s", len(selecting), object, enumerate(selecting)),
+			Message: fmt.Sprintf("%d Services select the pods of %s: %s", len(selecting), object, Enumerate(selecting)),
 			Fix:     fmt.Sprintf("set %s to those to release behind; the others go to stable alone meanwhile", intent.KeyService)}}
 	}
 	return p
@@ -143,15 +145,29 @@ func namedService(namespace, named string, d Deployment, services []Service) (pr
 		if Behind(s, d) {
 			return nil, true
 		}
+		what, fix := mismatch(s, d)
 		return &intent.Problem{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonServiceMismatch,
-			Message: fmt.Sprintf("%s names Service %q in %s, whose selector %s does not match the pod template's labels",
-				Object(namespace, d.Name), named, intent.KeyService, selectorText(s.Selector)),
-			Fix: "add the missing labels to the pod template or name another Service"}, true
+			Message: fmt.Sprintf("%s names Service %q in %s, %s", Object(namespace, d.Name), named, intent.KeyService, what), Fix: fix}, true
 	}
 	return &intent.Problem{Key: intent.KeyService, Kind: intent.Pending, Reason: ReasonNoService,
 		Message: fmt.Sprintf("%s names Service %q in %s, which does not exist in namespace %s",
 			Object(namespace, d.Name), named, intent.KeyService, namespace),
 		Fix: "create it or name an existing Service"}, false
+}
+
+// mismatch says why the Deployment's pods are not behind a Service, and what to do about it.
+func mismatch(s Service, d Deployment) (what, fix string) {
+	switch {
+	case s.ExternalName:
+		return "which is of type ExternalName: its clients leave the cluster, and no pods serve it", "name a Service with a selector and a cluster IP"
+	case len(s.Selector) == 0:
+		return "which has no selector: its endpoints are somebody else's, and no pod is known to be behind it",
+			"give the Service a selector that matches the pod template's labels, or name another Service"
+	}
+	missing := maps.Clone(s.Selector)
+	maps.DeleteFunc(missing, func(k, v string) bool { return matches(map[string]string{k: v}, d.TemplateLabels) })
+	return fmt.Sprintf("whose selector %s does not match the pod template's labels", selectorText(s.Selector)),
+		fmt.Sprintf("give the pod template %s, or name another Service", selectorText(missing))
 }
 
 // VersionOf is the value of the version label that the Deployment's pods have or are to get: the annotation, else
@@ -211,9 +227,6 @@ func selectorPinsVersion(namespace string, d Deployment, asked, pinned string) i
 func Object(namespace, name string) string { return "Deployment " + namespace + "/" + name }
 
 func selectorText(selector map[string]string) string {
-	if len(selector) == 0 {
-		return "(none)"
-	}
 	parts := make([]string, 0, len(selector))
 	for k, v := range selector {
 		parts = append(parts, k+"="+v)
@@ -222,8 +235,8 @@ func selectorText(selector map[string]string) string {
 	return strings.Join(parts, ",")
 }
 
-// enumerate lists a few names: an error must stay one sentence however many objects there are.
-func enumerate(names []string) string {
+// Enumerate lists a few names: an error must stay one sentence however many objects there are.
+func Enumerate(names []string) string {
 	if len(names) > maxNamesInOneSentence {
 		return strings.Join(names[:maxNamesInOneSentence], ", ") + fmt.Sprintf(" and %d more", len(names)-maxNamesInOneSentence)
 	}

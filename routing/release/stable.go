@@ -182,7 +182,7 @@ func ambiguousStable(s Service, plain []*Deployment) intent.Problem {
 	}
 	return intent.Problem{Key: intent.KeyStable, Kind: intent.Pending, Reason: ReasonAmbiguousStable,
 		Message: fmt.Sprintf("%d Deployments without a strategy are behind Service %s/%s: %s",
-			len(names), s.Namespace, s.Name, enumerate(names)),
+			len(names), s.Namespace, s.Name, Enumerate(names)),
 		Fix: fmt.Sprintf("name the stable one in %s on the candidate", intent.KeyStable)}
 }
 

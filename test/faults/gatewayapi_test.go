@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +22,10 @@ func TestHTTPRouteHoldsTheHost(t *testing.T) {
 	s.apply("web-v2", 10)
 	message := harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "HTTPRoute "+s.ns+"/before routes Service "+s.ns+"/web in the mesh already")
 	t.Logf("the candidate waits: %s", message)
+	told := harness.Kubectl(t, "", "annotate", "--overwrite", "--dry-run=server", "-n", s.ns, "deploy/web-v2", "grayscale.dev/weight=20")
+	if !strings.Contains(told, "HTTPRoute "+s.ns+"/before") {
+		t.Errorf("admission warns of nothing: %s", told)
+	}
 	if pods := harness.PodUIDs(t, s.ns, "release=web-v2"); len(pods) != 0 {
 		t.Errorf("the candidate is not held: %v", pods)
 	}
@@ -45,16 +51,20 @@ func TestHTTPRouteComesInTheMiddle(t *testing.T) {
 	s := begin(t)
 	s.canary(10)
 	s.meshRoute("HTTPRoute", s.ns, "after")
-	message := harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "HTTPRoute "+s.ns+"/after routes Service "+s.ns+"/web for clients in namespace "+s.ns)
+	message := harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Programmed", "False", "HTTPRoute "+s.ns+"/after routes Service "+s.ns+"/web for clients in namespace "+s.ns)
 	t.Logf("told: %s", message)
-	s.served(map[string]float64{"v1": 90, "v2": 10})
+	for _, weight := range []int{20, 10} { // it stops nothing for the others
+		s.weigh(weight)
+		harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Programmed", "False", fmt.Sprintf("canary %d%% of web, but", weight))
+		s.served(map[string]float64{"v1": float64(100 - weight), "v2": float64(weight)})
+	}
 	harness.Kubectl(t, "", "delete", "httproute", "-n", s.ns, "after")
-	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "True", "")
+	s.programmed("web-v2", 10)
 
 	client := "client-of-" + s.ns
 	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "httproute", "-n", "default", "--ignore-not-found", client) })
 	s.meshRoute("HTTPRoute", "default", client)
-	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "HTTPRoute default/"+client+" routes Service "+s.ns+"/web for clients in namespace default")
+	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Programmed", "False", "HTTPRoute default/"+client+" routes Service "+s.ns+"/web for clients in namespace default")
 	s.servedByNeighbour()
 	harness.Kubectl(t, "", "delete", "httproute", "-n", "default", client)
 	fault := time.Now()
@@ -94,10 +104,10 @@ func TestGatewayAPIDefinitionsComeAndGo(t *testing.T) {
 	for range 2 {
 		harness.InstallGatewayAPI(t)
 		s.meshRoute("HTTPRoute", s.ns, "after")
-		harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "HTTPRoute "+s.ns+"/after")
+		harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Programmed", "False", "HTTPRoute "+s.ns+"/after")
 		s.served(map[string]float64{"v1": 90, "v2": 10})
 		harness.RemoveGatewayAPI(t)
-		harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "True", "")
+		s.programmed("web-v2", 10)
 	}
 	fault := time.Now()
 	s.weigh(30)

@@ -105,7 +105,7 @@ func (to target) requests(t release.Traffic, bypasses []release.Bypass, port uin
 		past.Match = append(past.Match, &v1alpha3.HTTPMatchRequest{SourceNamespace: c.Namespace, SourceLabels: c.Labels, Port: port})
 	}
 	if matchesAll(bypasses) {
-		past.Match = r.Match
+		past.Match = []*v1alpha3.HTTPMatchRequest{{Port: port, Gateways: []string{mesh}}}
 	}
 	return []*v1alpha3.HTTPRoute{past, r}
 }
@@ -127,12 +127,13 @@ func (to target) connections(t release.Traffic, bypasses []release.Bypass, port 
 		past.Match = append(past.Match, &v1alpha3.L4MatchAttributes{SourceNamespace: c.Namespace, SourceLabels: c.Labels, Port: port})
 	}
 	if matchesAll(bypasses) {
-		past.Match = r.Match
+		past.Match = []*v1alpha3.L4MatchAttributes{{Port: port, Gateways: []string{mesh}}}
 	}
 	return []*v1alpha3.TCPRoute{past, r}
 }
 
-// matchesAll: no client gets the split.
+// matchesAll: no client gets the split. The match that all clients of the mesh meet is written out then, because Istio warns of
+// a route without one before another.
 func matchesAll(bypasses []release.Bypass) bool {
 	return slices.ContainsFunc(bypasses, func(b release.Bypass) bool { return b.Everybody() })
 }

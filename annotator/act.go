@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -159,6 +160,16 @@ func (a *acting) note(format string, args ...any) {
 // (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/).
 const mostNote = 1024
 
+// service is what Events relate to, nil where there is none. Of Events about one Deployment that differ in nothing but the note
+// the recorder publishes one, and two Services may have the same to tell.
+func (a *acting) service() runtime.Object {
+	s := a.seen.facts.Service
+	if s.Missing {
+		return nil
+	}
+	return &corev1.ObjectReference{APIVersion: corev1.SchemeGroupVersion.String(), Kind: kindService, Namespace: s.Namespace, Name: s.Name, UID: types.UID(s.UID)}
+}
+
 // publish tells about transitions; Decide announces each only once.
 func (a *acting) publish(list []routing.Event) {
 	for _, e := range list {
@@ -172,6 +183,6 @@ func (a *acting) publish(list []routing.Event) {
 		}
 		regarding := &corev1.ObjectReference{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: kindDeployment,
 			Namespace: d.Namespace, Name: d.Name, UID: d.UID, ResourceVersion: d.ResourceVersion}
-		a.events.Eventf(regarding, nil, e.Type, e.Reason, "Release", "%s", note)
+		a.events.Eventf(regarding, a.service(), e.Type, e.Reason, "Release", "%s", note)
 	}
 }

@@ -156,9 +156,10 @@ func (r *reconciler) again(key types.NamespacedName) reconcile.Result {
 	return reconcile.Result{RequeueAfter: r.pauses.When(key)}
 }
 
-// Kinds of the objects that are written.
+// Kinds of objects.
 const (
 	kindDeployment      = "Deployment"
+	kindService         = "Service"
 	kindVirtualService  = "VirtualService"
 	kindDestinationRule = "DestinationRule"
 )

@@ -244,7 +244,7 @@ func (d *deciding) writeRoutes() {
 		return
 	}
 	state.Newest = newer(state.Newest, d.facts.Newest)
-	maps.DeleteFunc(state.Left, func(v string, _ time.Time) bool { return !d.inRule(v) })
+	maps.DeleteFunc(state.Left, func(v string, _ time.Time) bool { return !d.inRule(v) && !d.hasStrays(v) })
 	istio.Remember(vs, state)
 	d.out.ApplyVirtualService = vs
 	d.out.After = d.settings.Settle
@@ -277,20 +277,31 @@ func (d *deciding) nextState() release.State {
 	return next
 }
 
-// noteLeft records which versions the routes in the cluster refer to and the new ones no longer do.
+// noteLeft records which versions the routes in the cluster refer to and the new ones no longer do, and those whose Deployment is
+// gone before its pods are, also where routes never led to them: they are to be found by nobody, until they have gone.
 func (d *deciding) noteLeft(next *release.State) {
 	served := d.traffic.Versions()
-	for _, v := range d.referenced {
-		if !slices.Contains(served, v) {
-			if next.Left == nil {
-				next.Left = map[string]time.Time{}
-			}
-			next.Left[v] = d.facts.Now
+	left := slices.DeleteFunc(slices.Clone(d.referenced), func(v string) bool { return slices.Contains(served, v) })
+	for _, h := range d.state.Candidates {
+		_, known := next.Left[h.Version]
+		if !known && d.deployment(h.Deployment) == nil && d.hasStrays(h.Version) {
+			left = append(left, h.Version)
 		}
+	}
+	for _, v := range left {
+		if next.Left == nil {
+			next.Left = map[string]time.Time{}
+		}
+		next.Left[v] = d.facts.Now
 	}
 	for _, v := range served {
 		delete(next.Left, v)
 	}
+}
+
+// hasStrays: pods of the version are left of a Deployment that is gone.
+func (d *deciding) hasStrays(version string) bool {
+	return slices.ContainsFunc(d.facts.Strays, func(p release.Pods) bool { return p.Version == version && p.Total > 0 })
 }
 
 // lift ends the holds of candidates whose pods are shielded, those that the owner gave up with the strategy, and adoptions that were

@@ -37,6 +37,7 @@ type step struct {
 	Pause    []string                      `json:"pause,omitempty"` // by their user
 	Delete   []string                      `json:"delete,omitempty"`
 	Leaving  []string                      `json:"leaving,omitempty"` // the API server asks about their end
+	Strays   *[]release.Pods               `json:"strays,omitempty"`  // pods that are left of deleted Deployments
 	// Rules replaces the users' DestinationRules; Coming are those that the API server asks about in this step alone.
 	Rules  *[]*networkingv1.DestinationRule `json:"rules,omitempty"`
 	Coming []*networkingv1.DestinationRule  `json:"coming,omitempty"`
@@ -125,6 +126,9 @@ func (s step) happen(f *routing.Facts) {
 		d.Pods = []release.Pods{{Version: d.TemplateLabels[release.VersionLabel], Ready: n, Total: n, Since: became}}
 	}
 	f.Deployments = slices.DeleteFunc(f.Deployments, func(d release.Deployment) bool { return slices.Contains(s.Delete, d.Name) })
+	if s.Strays != nil {
+		f.Strays = *s.Strays
+	}
 	if s.Unroute {
 		f.VirtualService = nil
 	}

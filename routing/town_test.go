@@ -40,7 +40,7 @@ func (w *town) view(n int) routing.Facts {
 
 func (w *town) one(n int) routing.Facts {
 	f, all := w.facts[n], w.facts[0]
-	f.Now, f.Leaving, f.IstioMissing = all.Now, all.Leaving, all.IstioMissing
+	f.Now, f.Leaving, f.IstioMissing, f.Strays = all.Now, all.Leaving, all.IstioMissing, all.Strays
 	if len(w.facts) > 1 {
 		f.Deployments = slices.DeleteFunc(slices.Clone(all.Deployments), func(d release.Deployment) bool {
 			return !release.Behind(f.Service, d) && !slices.Contains(intent.Services(d.Annotations), f.Service.Name)

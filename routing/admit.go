@@ -146,11 +146,16 @@ func (a Admission) untouched() bool {
 // parts are the Services that the Deployment is behind, as they are once it is stored.
 func (a Admission) parts(d release.Deployment, s Settings) []part {
 	var out []part
+	var alone []release.Cast
 	for _, name := range slices.Concat(d.Placed.Services, d.Placed.Beside) {
 		if around := a.Around(name); !around.Service.Missing && release.Behind(around.Service, d) {
 			around = around.with(d)
-			out = append(out, part{around, around.cast(around.state(), s)})
+			alone = append(alone, around.cast(around.state(), s))
+			out = append(out, part{around, alone[len(alone)-1]})
 		}
+	}
+	for n, p := range out {
+		out[n].cast = p.facts.withStableBeside(p.cast, alone, p.facts.state(), s)
 	}
 	return out
 }

@@ -19,12 +19,12 @@ import (
 // is just another Facts.
 func Decide(f Facts, s Settings) Decision {
 	d := &deciding{facts: f, settings: s}
-	for _, b := range f.Beside {
-		d.beside = append(d.beside, aside(b, s))
-	}
 	if d.begin(); d.late {
 		d.out.After = s.Settle // the watch brings what is missing, and an event with it
 		return d.out
+	}
+	for _, b := range d.beside {
+		b.step()
 	}
 	d.step()
 	d.lift()
@@ -34,17 +34,41 @@ func Decide(f Facts, s Settings) Decision {
 	return d.out
 }
 
-// begin reads what is there, and tells who plays which part.
+// begin reads what is there, and tells who plays which part: behind each Service by itself, and then with what the others say.
 func (d *deciding) begin() {
+	all := []*deciding{d}
+	for _, b := range d.facts.Beside {
+		all = append(all, &deciding{facts: b, settings: d.settings, aside: true})
+	}
+	for n, p := range all {
+		p.beside = slices.Delete(slices.Clone(all), n, n+1)
+		p.read()
+		d.late = d.late || p.late
+	}
+	alone := make([]release.Cast, len(all))
+	for n, p := range all {
+		alone[n] = p.cast
+	}
+	for n, p := range all {
+		p.follow(slices.Delete(slices.Clone(alone), n, n+1))
+	}
+}
+
+// read reads what is there of one Service.
+func (d *deciding) read() {
 	d.facts.Deployments = d.facts.placed()
 	d.remember()
 	d.blind, d.coming = d.facts.blind(d.settings), d.facts.blindTo(d.settings)
-	if d.late = d.behind() || slices.ContainsFunc(d.beside, func(b *deciding) bool { return b.late }); d.late {
-		return
+	if d.late = d.behind(); !d.late {
+		d.leave()
+		d.recast(d.state)
 	}
-	d.leave()
+}
+
+// recast tells who plays which part, by what the release remembers.
+func (d *deciding) recast(st release.State) {
 	if !d.facts.Service.Missing {
-		d.cast = d.facts.cast(d.successor(), d.settings)
+		d.cast = d.facts.cast(st, d.settings)
 	}
 }
 
@@ -74,9 +98,8 @@ type deciding struct {
 	ended   bool
 	cast    release.Cast
 	traffic release.Traffic // what Envoy is asked to do after this decision
-	// members are those whose pods carry, or are to be given, their version's label.
-	members []release.Member
-	// beside is what is decided about Facts.Beside; aside says that this is such a one, late that these facts are too old.
+	// beside is what is decided about Facts.Beside. aside says that this is such a one, of which nothing is done: that is for the
+	// reconcile of the other Service. late says that these facts are too old.
 	beside      []*deciding
 	aside, late bool
 	out         Decision

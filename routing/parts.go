@@ -10,16 +10,6 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// aside decides about another Service that selects pods of this one's Deployments, for what that says of these. Nothing of it is
-// done: that is for the reconcile of the other Service.
-func aside(f Facts, s Settings) *deciding {
-	d := &deciding{facts: f, settings: s, aside: true}
-	if d.begin(); !d.late {
-		d.step()
-	}
-	return d
-}
-
 // part is what is decided about one of the Deployment's Services; nil where that is not there.
 func (d *deciding) part(service string) *deciding {
 	if service == d.facts.Service.Name {
@@ -80,28 +70,45 @@ func (d *deciding) shields(deployment string) (ok bool, until time.Time) {
 	return d.settled(pinned), pinned
 }
 
-// successor is what the release remembers, where it follows another: a candidate of other Services, which got nothing here, has
-// become stable there. Where it replaced the one that is stable here as well, it does so here, and else it is nobody's candidate
-// any more: plain balancing is right for it.
-func (d *deciding) successor() release.State {
+// follow looks at those who play a part behind the Services beside, each as told by itself. A candidate of other Services, which got
+// nothing here, may have become stable there. Where it replaced the one that is stable here as well, it does so here, and else it is
+// nobody's candidate any more: plain balancing is right for it. And where nobody can be told to be stable here, and no candidate
+// is released behind this Service, whoever is stable beside is it.
+func (d *deciding) follow(beside []release.Cast) {
 	next := d.state
 	for _, h := range d.state.Candidates {
 		x := d.deployment(h.Deployment)
 		if h.Intent.Share() > 0 || x == nil || release.IsCandidate(*x) {
 			continue
 		}
-		promoted := slices.IndexFunc(d.beside, func(b *deciding) bool { return b.cast.Stable == h.Member && x.Placed.In(b.facts.Service.Name) })
+		promoted := slices.IndexFunc(beside, func(c release.Cast) bool { return c.Stable == h.Member })
 		switch {
-		case promoted < 0:
-		case !slices.Contains(d.beside[promoted].cast.Left, d.state.Stable):
+		case promoted < 0 || !x.Placed.In(d.beside[promoted].facts.Service.Name):
+		case !slices.Contains(beside[promoted].Left, d.state.Stable):
 			next.Candidates = slices.DeleteFunc(slices.Clone(next.Candidates), func(o release.Holder) bool { return o == h })
+			d.recast(next)
 		case h.Intent.Strategy != "": // at that moment, not later: two releases that follow each other would never come to rest
 			next.Candidates = append(slices.Clone(next.Candidates), release.Holder{Member: d.state.Stable})
 			next.Stable = h.Member
-			return next
+			d.recast(next)
+			return
 		}
 	}
-	return next
+	d.cast = d.facts.withStableBeside(d.cast, beside, next, d.settings)
+}
+
+// withStableBeside is the cast, with a stable from those beside where it has none and is nobody's release.
+func (f Facts) withStableBeside(c release.Cast, beside []release.Cast, st release.State, s Settings) release.Cast {
+	if c.Stable.Deployment != "" || slices.ContainsFunc(c.Candidates, func(x release.Candidate) bool { return !x.Beside }) {
+		return c
+	}
+	for _, b := range beside {
+		if slices.ContainsFunc(c.Candidates, func(x release.Candidate) bool { return x.Deployment.Name == b.Stable.Deployment }) {
+			st.Stable = b.Stable
+			return f.cast(st, s)
+		}
+	}
+	return c
 }
 
 // told is what the owner of a candidate has to know: what is wrong with it, each thing once, and what others' objects do to its

@@ -32,19 +32,28 @@ func (d *deciding) route() {
 
 // label adopts stable and candidates: pods that lack the version label get it without a restart.
 func (d *deciding) label() {
-	if d.cast.StableDeployment != nil {
-		d.members = append(d.members, d.cast.Stable)
-	}
-	for _, c := range d.cast.Candidates {
-		if !c.Blocked() && c.Version != "" {
-			d.members = append(d.members, c.Member())
-		}
-	}
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		if x := d.deployment(m.Deployment); !x.Deleting && unlabelled(*x, m.Version) && !d.yields(*x) {
 			d.out.Label = append(d.out.Label, m)
 		}
 	}
+}
+
+// members are those whose pods carry, or are to be given, their version's label.
+func (d *deciding) members() []release.Member {
+	var out []release.Member
+	if d.over() || !d.ready() {
+		return nil
+	}
+	if d.cast.StableDeployment != nil {
+		out = append(out, d.cast.Stable)
+	}
+	for _, c := range d.cast.Candidates {
+		if !c.Blocked() && c.Version != "" {
+			out = append(out, c.Member())
+		}
+	}
+	return out
 }
 
 // yields: another of the Deployment's Services comes first and looks after its label and marks, so that two never disagree.
@@ -53,16 +62,11 @@ func (d *deciding) yields(x release.Deployment) bool {
 		if p == d {
 			return false
 		}
-		if p.plays(x.Name) {
+		if slices.ContainsFunc(p.members(), func(m release.Member) bool { return m.Deployment == x.Name }) {
 			return true
 		}
 	}
 	return false
-}
-
-// plays: the Deployment is one whose label the release looks after.
-func (d *deciding) plays(deployment string) bool {
-	return slices.ContainsFunc(d.members, func(m release.Member) bool { return m.Deployment == deployment })
 }
 
 func unlabelled(x release.Deployment, version string) bool {

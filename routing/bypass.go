@@ -115,7 +115,7 @@ func sameBypasses(a, b []release.Bypass) bool {
 	})
 }
 
-// known times: those that another clock put into the future are told anew.
+// knownBypasses are the bypasses with no time in the future: another clock may have told it.
 func knownBypasses(list []release.Bypass, now time.Time) []release.Bypass {
 	out := slices.Clone(list)
 	for i := range out {

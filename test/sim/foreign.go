@@ -259,7 +259,7 @@ func (j *judge) blindAnywhere() bool {
 	return slices.ContainsFunc(clientsNamespaces, func(client string) bool { return !seesOurs(j.w.api.list(destinationRules), client) })
 }
 
-// finalForeign is part of oracle (d): whoever is not shown our subsets is led past these, and nobody else is.
+// finalForeign is part of oracle (d): clients that are not shown our subsets are led past these, and no others are.
 func (j *judge) finalForeign(vs *networkingv1.VirtualService) {
 	for _, client := range clientsNamespaces {
 		blind := !seesOurs(j.w.api.list(destinationRules), client)

@@ -28,7 +28,7 @@ func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, e
 		why: leavingWhy,
 		pause: func(f routing.Facts, d routing.Decision) time.Duration {
 			if d.After <= c.r.settings.Settle && routing.Served(f.VirtualService, name) {
-				return d.After // whoever could take the traffic has not settled yet
+				return d.After // the version that could take the traffic has not settled yet
 			}
 			return 0
 		},

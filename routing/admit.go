@@ -207,7 +207,7 @@ func unique(problems []intent.Problem) []intent.Problem {
 // stableVersionChanged: the subset of a running release never changes its labels.
 func stableVersionChanged(a Admission, st release.State) []intent.Problem {
 	asked := a.New.Annotations[intent.KeyVersion]
-	if asked == "" || st.Stable.Deployment != a.New.Name || st.Stable.Version == asked {
+	if asked == "" || !st.IsStable(a.New.Name) || st.Stable.Version == asked {
 		return nil
 	}
 	return []intent.Problem{{Key: intent.KeyVersion, Kind: intent.Conflict, Reason: release.ReasonVersionConflict,
@@ -218,17 +218,20 @@ func stableVersionChanged(a Admission, st release.State) []intent.Problem {
 
 // overlap warns where the candidate's selector takes in stable's pods: an autoscaler of the one then counts the other's.
 func overlap(namespace string, d release.Deployment, c release.Cast) []intent.Problem {
-	if c.StableDeployment == nil || len(d.Selector) == 0 {
-		return nil
-	}
-	for k, v := range d.Selector {
-		if c.StableDeployment.TemplateLabels[k] != v {
-			return nil
+	i := slices.IndexFunc(c.Stables, func(x *release.Deployment) bool {
+		for k, v := range d.Selector {
+			if x.TemplateLabels[k] != v {
+				return false
+			}
 		}
+		return len(d.Selector) > 0
+	})
+	if i < 0 {
+		return nil
 	}
 	return []intent.Problem{{Kind: intent.Unused, Reason: release.ReasonSelectorsOverlap,
 		Message: fmt.Sprintf("the spec.selector of %s also matches the pods of stable %s, so autoscalers count both",
-			release.Object(namespace, d.Name), release.Object(namespace, c.Stable.Deployment)),
+			release.Object(namespace, d.Name), release.Object(namespace, c.Stables[i].Name)),
 		Fix: "give each Deployment a selector of its own, for example with the label version"}}
 }
 

@@ -197,6 +197,25 @@ func TestAdmitProblems(t *testing.T) {
 			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-v2", v2, canary("60")))
 			return a
 		}, true, `leave it 40%; set grayscale.dev/active to "false"`},
+		{"stables of two versions", func() visit {
+			a := door(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1, reviews-spot"}))
+			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-spot", map[string]string{release.VersionLabel: "v7"}, nil))
+			return a
+		}, true, `names "reviews-v1" and "reviews-spot" in grayscale.dev/stable, but the version of the one is "v1", and that of the other "v7"; name one of them`},
+		{"stables of one version", func() visit {
+			a := door(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1, reviews-spot"}))
+			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-spot", map[string]string{release.VersionLabel: "v1"}, nil))
+			return a
+		}, false, ""},
+		{"one of the stables is not there", func() visit {
+			return door(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1, reviews-spot"}))
+		}, false, `names "reviews-spot" in grayscale.dev/stable, which is no other Deployment behind Service reviews`},
+		{"the version of a stable beside the first", func() visit {
+			a := updating(plain("reviews-spot", nil, nil), plain("reviews-spot", nil, map[string]string{intent.KeyVersion: "v7"}), true)
+			a = pinned(a)
+			istio.Remember(a.Facts.VirtualService, release.State{Stable: release.Member{Deployment: "reviews-v1", Version: "v1"}, Also: []string{"reviews-spot"}})
+			return a
+		}, true, `stable as version "v1" in a release that lasts`},
 		{"another Deployment and a StatefulSet are left out", func() visit {
 			a := door(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1"}))
 			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-old", nil, nil))

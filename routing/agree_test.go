@@ -244,7 +244,7 @@ func deploymentIn(rt *rapid.T, name string, age int) release.Deployment {
 	sometimes(intent.KeyWeight, d.Annotations, "0", "40", "70", "100", "150")
 	sometimes(intent.KeyActive, d.Annotations, "true", "false", "yes")
 	sometimes(intent.KeyVersion, d.Annotations, "v1", "v2", "v3")
-	sometimes(intent.KeyStable, d.Annotations, "reviews-v1", "reviews-v2", "ratings")
+	sometimes(intent.KeyStable, d.Annotations, "reviews-v1", "reviews-v2", "ratings", "reviews-v1, reviews-v3")
 	sometimes(intent.KeyPaused, d.Annotations, "true")
 	if rare(rt, 4, "names a Service") {
 		d.Annotations[intent.KeyService] = rapid.SampledFrom([]string{"reviews", "reviews-internal", "reviews, reviews-internal", "reviews, gone"}).Draw(rt, "its name")

@@ -32,7 +32,7 @@ func (d *deciding) announce(next release.State) {
 	case !d.pinned:
 		d.event(next.Stable.Deployment, eventNormal, "Pinned",
 			fmt.Sprintf("Service %s is pinned to stable version %s", service, next.Stable.Version))
-	case d.cast.Promoted || next.Stable != before.Stable && before.Stable.Deployment != "":
+	case d.cast.Promoted || next.Stable.Version != before.Stable.Version && before.Stable.Deployment != "":
 		d.event(next.Stable.Deployment, eventNormal, "Promoted", fmt.Sprintf("version %s is stable behind Service %s now", next.Stable.Version, service))
 	case istio.NamesPorts(d.facts.VirtualService, d.out.ApplyVirtualService):
 	case reflect.DeepEqual(next.Traffic, before.Traffic) && sameHolders(next, before) && maps.Equal(next.Leaving, before.Leaving) &&
@@ -51,7 +51,7 @@ func (d *deciding) announce(next release.State) {
 }
 
 func sameHolders(a, b release.State) bool {
-	return a.Stable == b.Stable && slices.Equal(a.Candidates, b.Candidates)
+	return a.Stable == b.Stable && slices.Equal(a.Also, b.Also) && slices.Equal(a.Candidates, b.Candidates)
 }
 
 func holderOf(st release.State, deployment string) *release.Holder {
@@ -112,7 +112,7 @@ func (d *deciding) announceLift(x release.Deployment) {
 	}
 	text := fmt.Sprintf("Service %s is pinned to stable %s", d.facts.Service.Name, d.cast.Stable.Version)
 	if len(pinned) > 1 {
-		text = fmt.Sprintf("Services %s are pinned to stable", intent.JoinServices(pinned))
+		text = fmt.Sprintf("Services %s are pinned to stable", intent.JoinNames(pinned))
 	}
 	d.event(x.Name, eventNormal, "HoldLifted", fmt.Sprintf("%s: pods of version %s may start", text, c.Version))
 }

@@ -57,8 +57,10 @@ func (d *deciding) leaving() map[string]time.Time {
 
 // versionIn is the version that a Deployment has a part under; empty where it has none.
 func versionIn(st release.State, deployment string) string {
-	if st.Stable.Deployment == deployment {
-		return st.Stable.Version
+	for _, m := range st.Stables() {
+		if m.Deployment == deployment {
+			return m.Version
+		}
 	}
 	if h := holderOf(st, deployment); h != nil {
 		return h.Version

@@ -16,7 +16,7 @@ const FieldManager = "grayscale"
 // stable, so that it isn't taken for a candidate where somebody deletes them.
 func (d *deciding) marks() {
 	for _, x := range d.facts.Deployments {
-		stable := x.Name == d.cast.Stable.Deployment
+		stable := d.cast.IsStable(x.Name)
 		d.markVersion(x, stable)
 		if x.Placed.Author == d.facts.Service.Name {
 			d.markPromoted(x, stable)
@@ -48,14 +48,15 @@ func (d *deciding) markOutlived(stable bool) bool {
 // stableBeside: the Deployment is stable behind another Service, whose release lasts.
 func (d *deciding) stableBeside(x release.Deployment) bool {
 	return slices.ContainsFunc(d.beside, func(b *deciding) bool {
-		return b.cast.Stable.Deployment == x.Name && b.pinned
+		return b.cast.IsStable(x.Name) && b.pinned
 	})
 }
 
-// toBeMarkedPromoted: the release is over, but the stable's annotations still say candidate.
+// toBeMarkedPromoted: the release is over, but the annotations of a stable still say candidate.
 func (d *deciding) toBeMarkedPromoted() bool {
-	stable := d.cast.StableDeployment
-	return stable != nil && release.IsCandidate(*stable) && stable.Placed.Author == d.facts.Service.Name
+	return slices.ContainsFunc(d.cast.Stables, func(x *release.Deployment) bool {
+		return release.IsCandidate(*x) && x.Placed.Author == d.facts.Service.Name
+	})
 }
 
 func (d *deciding) markPromoted(x release.Deployment, stable bool) {
@@ -64,7 +65,7 @@ func (d *deciding) markPromoted(x release.Deployment, stable bool) {
 	switch {
 	case marked && (!strategy || !stable && d.cast.Stable.Deployment != ""):
 		d.annotate(x.Name, intent.KeyPromoted, nil)
-	case !marked && stable && d.pinned && strategy && (d.over() || d.state.Stable.Deployment == x.Name):
+	case !marked && stable && d.pinned && strategy && (d.over() || d.state.IsStable(x.Name)):
 		version := d.cast.Stable.Version
 		d.annotate(x.Name, intent.KeyPromoted, &version)
 	}

@@ -58,7 +58,7 @@ func (f Facts) exposes(c release.Cast) bool {
 func (d *deciding) shields(deployment string) (ok bool, until time.Time) {
 	c := candidate(d.cast, deployment)
 	switch {
-	case deployment == d.cast.Stable.Deployment || c != nil && c.Beside && !d.facts.exposes(d.cast):
+	case d.cast.IsStable(deployment) || c != nil && c.Beside && !d.facts.exposes(d.cast):
 		return true, time.Time{}
 	case c == nil || c.Blocked() || !d.pinned || d.out.ApplyVirtualService != nil:
 		return false, time.Time{}
@@ -88,8 +88,11 @@ func (d *deciding) follow(beside []release.Cast) {
 			next.Candidates = slices.DeleteFunc(slices.Clone(next.Candidates), func(o release.Holder) bool { return o == h })
 			d.recast(next)
 		case h.Intent.Strategy != "": // at that moment, not later: two releases that follow each other would never come to rest
-			next.Candidates = append(slices.Clone(next.Candidates), release.Holder{Member: d.state.Stable})
-			next.Stable = h.Member
+			next.Candidates = slices.Clone(next.Candidates)
+			for _, m := range d.state.Stables() {
+				next.Candidates = append(next.Candidates, release.Holder{Member: m})
+			}
+			next.Stable, next.Also = h.Member, nil
 			d.recast(next)
 			return
 		}
@@ -103,8 +106,8 @@ func (f Facts) withStableBeside(c release.Cast, beside []release.Cast, st releas
 		return c
 	}
 	for _, b := range beside {
-		if slices.ContainsFunc(c.Candidates, func(x release.Candidate) bool { return x.Deployment.Name == b.Stable.Deployment }) {
-			st.Stable = b.Stable
+		if slices.ContainsFunc(c.Candidates, func(x release.Candidate) bool { return b.IsStable(x.Deployment.Name) }) {
+			st.Stable, st.Also = b.Stable, b.Also
 			return f.cast(st, s)
 		}
 	}

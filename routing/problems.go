@@ -33,7 +33,7 @@ func (f Facts) leftOut(c release.Cast, behind []release.Deployment) *intent.Prob
 			version != "" && slices.ContainsFunc(c.Candidates, func(x release.Candidate) bool { return x.Version == version })
 	}
 	member := func(name string) bool {
-		return name == c.Stable.Deployment || slices.ContainsFunc(c.Left, func(m release.Member) bool { return m.Deployment == name })
+		return c.IsStable(name) || slices.ContainsFunc(c.Left, func(m release.Member) bool { return m.Deployment == name })
 	}
 	var names []string
 	for _, d := range behind {
@@ -53,7 +53,7 @@ func (f Facts) leftOut(c release.Cast, behind []release.Deployment) *intent.Prob
 	return &intent.Problem{Kind: intent.Unused, Reason: release.ReasonLeftOut,
 		Message: fmt.Sprintf("Service %s/%s selects pods of %s as well, which get none of its traffic while the release lasts",
 			f.Service.Namespace, f.Service.Name, release.Enumerate(names)),
-		Fix: "give those pods labels that the Service does not select, or stable's version label where they serve the same"}
+		Fix: "give those pods labels that the Service does not select, or stable's version label where they serve the same (Deployments are then named together in " + intent.KeyStable + ")"}
 }
 
 // placed are the Deployments, each with where it belongs.

@@ -45,8 +45,8 @@ func (d *deciding) members() []release.Member {
 	if d.over() || !d.ready() {
 		return nil
 	}
-	if d.cast.StableDeployment != nil {
-		out = append(out, d.cast.Stable)
+	for _, x := range d.cast.Stables {
+		out = append(out, release.Member{Deployment: x.Name, Version: d.cast.Stable.Version})
 	}
 	for _, c := range d.cast.Candidates {
 		if !c.Blocked() && c.Version != "" {
@@ -102,14 +102,15 @@ func (d *deciding) usable(version string) bool {
 
 // readySince is when the version got the first of the endpoints that it has; zero where it has none to wait for.
 func (d *deciding) readySince(version string) time.Time {
+	first, found := time.Time{}, false
 	for _, x := range d.facts.Deployments {
 		for _, p := range x.Pods {
-			if p.Version == version && p.Ready > 0 {
-				return notAfter(p.Since, d.facts.Now)
+			if p.Version == version && p.Ready > 0 && (!found || p.Since.Before(first)) {
+				first, found = p.Since, true
 			}
 		}
 	}
-	return time.Time{}
+	return notAfter(first, d.facts.Now)
 }
 
 // inRule: the DestinationRule in the cluster really has the subset, whatever its annotation says.
@@ -184,21 +185,23 @@ func latest(a, b time.Time) time.Time {
 // mayPin: the first VirtualService waits until the users' rules that there are have settled, until no ready pod of stable would be left out of its subset, and until stable
 // serves, where anybody does: plain balancing finds the others.
 func (d *deciding) mayPin() bool {
-	stable, version := d.cast.StableDeployment, d.cast.Stable.Version
-	if d.pinned || stable == nil {
+	if d.pinned || len(d.cast.Stables) == 0 {
 		return d.pinned
 	}
 	if !d.settled(d.facts.OtherRulesSince) { // a rule that hid our subsets from clients may have gone a moment ago
 		d.waitFor(d.facts.OtherRulesSince)
 		return false
 	}
-	if slices.ContainsFunc(stable.Pods, func(p release.Pods) bool { return p.Ready > 0 && p.Version != version }) {
+	version := d.cast.Stable.Version
+	unlike := func(p release.Pods) bool { return p.Ready > 0 && p.Version != version }
+	if slices.ContainsFunc(d.cast.Stables, func(x *release.Deployment) bool { return slices.ContainsFunc(x.Pods, unlike) }) {
 		return false
 	}
 	serves := func(x release.Deployment) bool {
 		return slices.ContainsFunc(x.Pods, func(p release.Pods) bool { return p.Ready > 0 })
 	}
-	return stable.Ready(version) > 0 || !slices.ContainsFunc(d.facts.Deployments, serves)
+	ready := func(x *release.Deployment) bool { return x.Ready(version) > 0 }
+	return slices.ContainsFunc(d.cast.Stables, ready) || !slices.ContainsFunc(d.facts.Deployments, serves)
 }
 
 // confirm asks for a look past the caches where what is written of one derived object rests on what the other says. What is
@@ -265,7 +268,7 @@ func newer(a, b string) string {
 
 // nextState is what to remember next to the traffic.
 func (d *deciding) nextState() release.State {
-	next := release.State{Stable: d.cast.Stable, PinnedAt: d.state.PinnedAt, Traffic: d.traffic, Left: maps.Clone(d.state.Left),
+	next := release.State{Stable: d.cast.Stable, Also: d.cast.Also, PinnedAt: d.state.PinnedAt, Traffic: d.traffic, Left: maps.Clone(d.state.Left),
 		Newest: d.state.Newest, Leaving: d.leaving(), Bypasses: d.bypasses()}
 	if !d.pinned || next.PinnedAt.IsZero() {
 		next.PinnedAt = d.facts.Now

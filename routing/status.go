@@ -55,7 +55,7 @@ func (d *deciding) wanted(x release.Deployment) []release.Condition {
 	if x.Annotations[intent.KeyStrategy] == "" {
 		return nil
 	}
-	if x.Name == d.cast.Stable.Deployment {
+	if d.cast.IsStable(x.Name) {
 		message := fmt.Sprintf("%s is stable behind Service %s: its strategy is inert", release.Object(d.facts.Service.Namespace, x.Name), d.facts.Service.Name)
 		return []release.Condition{condition(intent.ConditionAccepted, statusTrue, ReasonStable, message),
 			condition(intent.ConditionProgrammed, statusTrue, ReasonStable, message)}
@@ -133,7 +133,7 @@ func toStable(services []string) string {
 	if len(services) == 1 {
 		return fmt.Sprintf("Service %s, which %s does not name, goes to stable alone for as long as the release lasts", services[0], intent.KeyService)
 	}
-	return fmt.Sprintf("Services %s, which %s does not name, go to stable alone for as long as the release lasts", intent.JoinServices(services), intent.KeyService)
+	return fmt.Sprintf("Services %s, which %s does not name, go to stable alone for as long as the release lasts", intent.JoinNames(services), intent.KeyService)
 }
 
 // programmed says whether Istio has the routes that the candidate asks for, of every Service that it is released behind; when true,
@@ -164,7 +164,7 @@ func (d *deciding) programmed(x release.Deployment) release.Condition {
 			return condition(intent.ConditionProgrammed, statusFalse, reason, message)
 		}
 	}
-	asked := candidate(d.cast, x.Name).Asked.Describe(intent.JoinServices(x.Placed.Services))
+	asked := candidate(d.cast, x.Name).Asked.Describe(intent.JoinNames(x.Placed.Services))
 	for _, p := range parts {
 		if reason, but := p.disturbed(*candidate(p.cast, x.Name)); reason != "" {
 			return condition(intent.ConditionProgrammed, statusFalse, reason, asked+", but "+but)

@@ -42,9 +42,9 @@ func (d *deciding) noReadyPods(c release.Candidate) string {
 	if c.Deployment.DeadlineExceeded {
 		text += "; its progressDeadlineSeconds have passed (see its condition Progressing and its pods' events)"
 	}
-	switch stable := d.cast.StableDeployment; {
+	switch {
 	case !d.unserved():
-	case c.Followed.Share() > 0 || stable == nil || stable.Replicas == 0 || stable.Deleting:
+	case c.Followed.Share() > 0 || !d.cast.StableStays():
 		text += "; traffic goes by itself to the first of them that has a ready pod"
 	default:
 		text += "; make pods of stable ready"
@@ -54,18 +54,23 @@ func (d *deciding) noReadyPods(c release.Candidate) string {
 
 // stableLacks says why stable cannot take any traffic.
 func (d *deciding) stableLacks() string {
-	name := release.Object(d.facts.Service.Namespace, d.cast.Stable.Deployment)
-	switch x := d.cast.StableDeployment; {
-	case x == nil:
+	name, all := d.cast.StableObjects(d.facts.Service.Namespace), d.cast.Stables
+	each := func(is func(x *release.Deployment) bool) bool {
+		return !slices.ContainsFunc(all, func(x *release.Deployment) bool { return !is(x) })
+	}
+	switch {
+	case len(all) == 0:
 		return fmt.Sprintf("stable %s is gone", name)
-	case x.Replicas == 0:
+	case each(func(x *release.Deployment) bool { return x.Replicas == 0 }):
 		return fmt.Sprintf("stable %s has zero replicas", name)
-	case x.Deleting:
+	case each(func(x *release.Deployment) bool { return x.Deleting }):
 		return fmt.Sprintf("stable %s is being deleted", name)
 	}
 	text := fmt.Sprintf("no pod of stable %s is ready as version %s", name, d.cast.Stable.Version)
-	if x := *d.cast.StableDeployment; pausedByUser(x) {
-		text += "; " + resume(d.facts.Service.Namespace, x)
+	for _, x := range all {
+		if pausedByUser(*x) {
+			text += "; " + resume(d.facts.Service.Namespace, *x)
+		}
 	}
 	return text
 }

@@ -149,10 +149,10 @@ var table = [...]Key{
 	{
 		Name:       KeyStable,
 		Strategies: onCandidate,
-		Syntax:     "a Deployment's name in the same namespace, of at most 253 lower-case letters, digits, dashes and dots, with a letter or digit at both ends and around each dot",
+		Syntax:     "names of Deployments in the same namespace, with commas between them, each of at most 253 lower-case letters, digits, dashes and dots, with a letter or digit at both ends and around each dot",
 		Why:        "these are the names that Kubernetes takes for Deployments, and all versions of a Service live in its namespace",
 		Default:    "the only Deployment behind the Service without annotations of grayscale",
-		Help:       "the Deployment that serves by default, where it is not plain which one that is",
+		Help:       "the Deployment that serves by default, where it is not plain which one that is; or several with the same version label, like one on spot nodes and one on others, which are stable together",
 		Example:    "reviews-v1",
 		Refused:    "shop/reviews-v1",
 		Set:        setStable,

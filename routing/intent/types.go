@@ -66,12 +66,12 @@ func (p Problem) String() string {
 type Intent struct {
 	// Strategy is empty where the Deployment is no candidate.
 	Strategy Strategy `json:"strategy,omitempty"`
-	// Service names the Service to be released behind, in the Deployment's namespace, or several, as JoinServices has them; empty
+	// Service names the Service to be released behind, in the Deployment's namespace, or several, as JoinNames has them; empty
 	// where it is to be found by its selector.
 	Service string `json:"service,omitempty"`
 	// Version is the wanted value of the version label; empty where it follows from the pod template or the name.
 	Version string `json:"version,omitempty"`
-	// Stable names the stable Deployment; empty where it is to be found.
+	// Stable names the stable Deployment, or several of one version, as JoinNames has them; empty where it is to be found.
 	Stable string `json:"stable,omitempty"`
 	// Weight is the canary's share of requests or connections.
 	Weight Percent `json:"weight,omitempty"`

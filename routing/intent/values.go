@@ -58,21 +58,47 @@ func setBool(to *bool, value string) *Flaw {
 }
 
 // Services are those that the annotations name, in their order, each once, valid or not; none where they name none.
-func Services(annotations map[string]string) []string {
-	value := annotations[KeyService]
+func Services(annotations map[string]string) []string { return services.in(annotations[KeyService]) }
+
+// Stables are the Deployments that the annotations name as stable, in their order, each once, valid or not; none where they name none.
+func Stables(annotations map[string]string) []string { return stables.in(annotations[KeyStable]) }
+
+// JoinNames lists names as messages do.
+func JoinNames(names []string) string { return strings.Join(names, ", ") }
+
+// list is how several names are read from one value, with commas between them.
+type list struct {
+	kind  string // of what is named
+	most  int
+	valid func(name string) bool
+	flaw  func(name string) *Flaw
+}
+
+// At most 16 Services are decided together, each time that anything of one changes; and as many Deployments are enough for one version.
+var (
+	services = list{"Services", 16, isServiceName, serviceFlaw}
+	stables  = list{"Deployments", 16, isDeploymentName, stableFlaw}
+)
+
+func setService(i *Intent, value string) *Flaw { return services.set(&i.Service, value) }
+
+func setStable(i *Intent, value string) *Flaw { return stables.set(&i.Stable, value) }
+
+// in are the names in a value, each once.
+func (l list) in(value string) []string {
 	if value == "" {
 		return nil
 	}
 	var out []string
-	for _, name := range serviceNames(value) {
-		if name != "" && !slices.Contains(out, name) && len(out) < mostServices {
+	for _, name := range split(value) {
+		if name != "" && !slices.Contains(out, name) && len(out) < l.most {
 			out = append(out, name)
 		}
 	}
 	return out
 }
 
-func serviceNames(value string) []string {
+func split(value string) []string {
 	names := strings.Split(value, ",")
 	for n := range names {
 		names[n] = strings.Trim(names[n], " ")
@@ -80,36 +106,32 @@ func serviceNames(value string) []string {
 	return names
 }
 
-// mostServices is how many Services one Deployment may be released behind. All of them are decided together, each time that
-// anything of one changes.
-const mostServices = 16
-
-// setService takes names that Kubernetes takes for Services, with commas between them.
-func setService(i *Intent, value string) *Flaw {
-	names := serviceNames(value)
+// set reads a value whose names are all right.
+func (l list) set(to *string, value string) *Flaw {
+	names := split(value)
 	switch {
-	case len(names) == 1 && !isServiceName(value):
-		return serviceFlaw(value)
-	case len(names) > mostServices:
-		return &Flaw{fmt.Sprintf("which names %d Services, more than %d", len(names), mostServices), "name fewer"}
+	case len(names) == 1 && !l.valid(value):
+		return l.flaw(value)
+	case len(names) > l.most:
+		return &Flaw{fmt.Sprintf("which names %d %s, more than %d", len(names), l.kind, l.most), "name fewer"}
 	}
 	for n, name := range names {
 		switch {
 		case name == "":
-			return &Flaw{"which has a comma without a name beside it", withoutRepetition(names)}
-		case !isServiceName(name):
-			return entryFlaw(names, n)
+			return &Flaw{"which has a comma without a name beside it", l.once(names)}
+		case !l.valid(name):
+			return l.entryFlaw(names, n)
 		case slices.Contains(names[:n], name):
-			return &Flaw{fmt.Sprintf("which names %q twice", name), withoutRepetition(names)}
+			return &Flaw{fmt.Sprintf("which names %q twice", name), l.once(names)}
 		}
 	}
-	i.Service = JoinServices(names)
+	*to = JoinNames(names)
 	return nil
 }
 
 // entryFlaw says what is wrong with one of several names, and proposes the whole list with that one mended.
-func entryFlaw(names []string, n int) *Flaw {
-	flaw := serviceFlaw(names[n])
+func (l list) entryFlaw(names []string, n int) *Flaw {
+	flaw := l.flaw(names[n])
 	what, ok := strings.CutPrefix(flaw.What, "which ")
 	if !ok {
 		what = "is none: " + strings.TrimPrefix(flaw.What, "but ")
@@ -118,26 +140,23 @@ func entryFlaw(names []string, n int) *Flaw {
 	if proposal, ok := strings.CutPrefix(flaw.Fix, `write "`); ok {
 		better := slices.Clone(names)
 		better[n] = strings.TrimSuffix(proposal, `"`)
-		fix = withoutRepetition(better)
+		fix = l.once(better)
 	}
 	return &Flaw{fmt.Sprintf("of which %s %s", quote(names[n]), what), fix}
 }
 
-// JoinServices lists names as messages do.
-func JoinServices(names []string) string { return strings.Join(names, ", ") }
-
-// withoutRepetition proposes the list with each of its valid names once.
-func withoutRepetition(names []string) string {
+// once proposes the list with each of its valid names once.
+func (l list) once(names []string) string {
 	var once []string
 	for _, name := range names {
-		if isServiceName(name) && !slices.Contains(once, name) {
+		if l.valid(name) && !slices.Contains(once, name) {
 			once = append(once, name)
 		}
 	}
 	if len(once) == 0 {
 		return "write a name, or remove the annotation"
 	}
-	return fmt.Sprintf("write %q", JoinServices(once))
+	return fmt.Sprintf("write %q", JoinNames(once))
 }
 
 // serviceFlaw says why a text is no name of a Service. Kubernetes 1.37 takes a DNS label that may begin with a digit.
@@ -151,11 +170,8 @@ func serviceFlaw(value string) *Flaw {
 	return nameFlaw(value, maxServiceName, "-", isServiceName)
 }
 
-func setStable(i *Intent, value string) *Flaw {
-	if isDeploymentName(value) {
-		i.Stable = value
-		return nil
-	}
+// stableFlaw says why a text is no name of a Deployment in the same namespace.
+func stableFlaw(value string) *Flaw {
 	if slash := strings.LastIndexByte(value, '/'); slash >= 0 {
 		return &Flaw{"but only a Deployment of the same namespace can be stable",
 			mended(value[slash+1:], "-.", isDeploymentName, "write the Deployment's name alone")}

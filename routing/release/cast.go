@@ -34,16 +34,42 @@ func Blocking(problems []intent.Problem) []intent.Problem {
 
 // Cast is who plays which part behind one Service.
 type Cast struct {
-	// Stable is zero where nobody can be told to be stable.
+	// Stable is zero where nobody can be told to be stable. Of several that are stable together it is the first.
 	Stable Member
-	// StableDeployment is nil where the stable Deployment is gone.
-	StableDeployment *Deployment
+	// Also names the others, which have the same version.
+	Also []string
+	// Stables are the Deployments of Stable and Also that are there.
+	Stables []*Deployment
 	// Candidates are sorted by age, the oldest first: the older one wins every conflict.
 	Candidates []Candidate
 	// Left are members that have left the release but still exist: aborted, or stable before a promotion.
 	Left []Member
 	// Promoted is true where Stable was a candidate until now.
 	Promoted bool
+}
+
+// IsStable reports whether the Deployment is stable, alone or together with others.
+func (c Cast) IsStable(deployment string) bool {
+	return isStable(stables(c.Stable, c.Also), deployment)
+}
+
+// StableStays reports whether stable is there, and not about to end.
+func (c Cast) StableStays() bool {
+	return slices.ContainsFunc(c.Stables, func(d *Deployment) bool { return !leaving(*d) })
+}
+
+// StableServes reports whether what stays of stable has a ready pod.
+func (c Cast) StableServes() bool {
+	return slices.ContainsFunc(c.Stables, func(d *Deployment) bool { return !leaving(*d) && d.Ready(c.Stable.Version) > 0 })
+}
+
+// StableObjects names stable in messages.
+func (c Cast) StableObjects(namespace string) string {
+	var names []string
+	for _, m := range stables(c.Stable, c.Also) {
+		names = append(names, Object(namespace, m.Deployment))
+	}
+	return Enumerate(names)
 }
 
 // Around gives the problems that a candidate has with what surrounds it beside other Deployments: ports, hosts, rules.
@@ -57,18 +83,22 @@ func Assign(s Service, deployments []Deployment, st State, around Around) Cast {
 	slices.SortFunc(byAge, older)
 	var c Cast
 	var unresolved []intent.Problem
-	c.Stable, c.Promoted, unresolved = stableOf(s, byAge, st)
-	for i := range byAge {
-		if c.Stable.Deployment != "" && byAge[i].Name == c.Stable.Deployment {
-			c.StableDeployment = &byAge[i]
+	var stable []Member
+	stable, c.Promoted, unresolved = stableOf(s, byAge, st)
+	for n, m := range stable {
+		if n == 0 {
+			c.Stable = m
+		} else {
+			c.Also = append(c.Also, m.Deployment)
 		}
+		c.Stables = append(c.Stables, pick(byAge, func(d Deployment) bool { return d.Name == m.Deployment })...)
 	}
 	for _, d := range byAge {
-		if d.Name == c.Stable.Deployment || !hasStrategy(d) || !IsCandidate(d) && (c.Stable.Deployment == "" || !d.Placed.In(s.Name)) {
+		if c.IsStable(d.Name) || !hasStrategy(d) || !IsCandidate(d) && (c.Stable.Deployment == "" || !d.Placed.In(s.Name)) {
 			continue
 		}
 		problems := slices.Concat(around(d, c.Stable), unresolved, versionTaken(s, d, byAge, c, st))
-		c.Candidates = append(c.Candidates, candidate(s, d, c, st, problems))
+		c.Candidates = append(c.Candidates, candidate(s, d, byAge, c, st, problems))
 	}
 	resolveWeights(s, c.Candidates, st)
 	c.Left = leftMembers(c, byAge, st)
@@ -85,7 +115,7 @@ func older(a, b Deployment) int {
 	return 1
 }
 
-func candidate(s Service, d Deployment, c Cast, st State, blocked []intent.Problem) Candidate {
+func candidate(s Service, d Deployment, byAge []Deployment, c Cast, st State, blocked []intent.Problem) Candidate {
 	asked, problems := intent.Parse(Object(s.Namespace, d.Name), d.Annotations)
 	version, more := VersionOf(s.Namespace, s.Name, d)
 	problems = slices.Concat(problems, d.Placed.Problems, more, blocked)
@@ -93,7 +123,7 @@ func candidate(s Service, d Deployment, c Cast, st State, blocked []intent.Probl
 	if out.Beside {
 		out.Followed = intent.Intent{Strategy: asked.Strategy}
 	} else {
-		out.Problems = append(out.Problems, otherStable(s, asked, d, c)...)
+		out.Problems = append(out.Problems, otherStable(s, d, byAge, c)...)
 	}
 	if out.Blocked() || asked.Paused {
 		out.Followed = lastGood(st, d.Name, version)
@@ -125,7 +155,7 @@ func versionTaken(s Service, d Deployment, byAge []Deployment, c Cast, st State)
 	}
 	followed := func(d Deployment) bool { return st.Follows(d.Name, version) }
 	for _, o := range byAge {
-		if v, _ := VersionOf(s.Namespace, s.Name, o); v != version || o.Name == d.Name || o.Name == c.Stable.Deployment || !hasStrategy(o) {
+		if v, _ := VersionOf(s.Namespace, s.Name, o); v != version || o.Name == d.Name || c.IsStable(o.Name) || !hasStrategy(o) {
 			continue
 		}
 		if followed(o) && !followed(d) || followed(o) == followed(d) && older(o, d) < 0 {
@@ -141,14 +171,39 @@ func versionTaken(s Service, d Deployment, byAge []Deployment, c Cast, st State)
 		Fix: fmt.Sprintf("set %s and the pod template's version label to another value", intent.KeyVersion)}}
 }
 
-func otherStable(s Service, asked intent.Intent, d Deployment, c Cast) []intent.Problem {
-	if asked.Stable == "" || c.Stable.Deployment == "" || asked.Stable == c.Stable.Deployment {
+// otherStable: the candidate names somebody else than those that are stable. Of several, some may be gone by now.
+func otherStable(s Service, d Deployment, byAge []Deployment, c Cast) []intent.Problem {
+	named := intent.Stables(d.Annotations)
+	if len(named) == 0 || c.Stable.Deployment == "" {
 		return nil
 	}
+	wrong := slices.DeleteFunc(slices.Clone(named), c.IsStable)
+	if len(wrong) < len(named) {
+		wrong = slices.DeleteFunc(wrong, func(name string) bool {
+			return !slices.ContainsFunc(byAge, func(o Deployment) bool { return o.Name == name && (o.Replicas > 0 || TotalPods(o) > 0) })
+		})
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	other := slices.DeleteFunc(slices.Clone(wrong), func(name string) bool {
+		return slices.ContainsFunc(byAge, func(o Deployment) bool {
+			version, _ := VersionOf(s.Namespace, s.Name, o)
+			return o.Name == name && version == c.Stable.Version
+		})
+	})
+	if len(other) > 0 {
+		wrong = other
+	}
+	verb := "is"
+	if len(c.Also) > 0 {
+		verb = "are"
+	}
+	right := intent.JoinNames(append([]string{c.Stable.Deployment}, c.Also...))
 	return []intent.Problem{{Key: intent.KeyStable, Kind: intent.Conflict, Reason: ReasonStableConflict,
-		Message: fmt.Sprintf("%s names %q in %s, but %s is stable behind Service %s",
-			Object(s.Namespace, d.Name), asked.Stable, intent.KeyStable, Object(s.Namespace, c.Stable.Deployment), s.Name),
-		Fix: fmt.Sprintf("name %q, or finish its release first", c.Stable.Deployment)}}
+		Message: fmt.Sprintf("%s names %q in %s, but %s %s stable behind Service %s, as version %q",
+			Object(s.Namespace, d.Name), intent.JoinNames(wrong), intent.KeyStable, c.StableObjects(s.Namespace), verb, s.Name, c.Stable.Version),
+		Fix: fmt.Sprintf("name %q, or finish its release first; only Deployments with the same version label are stable together", right)}}
 }
 
 // resolveWeights lets the older candidates have what they ask for while it adds up to no more than 100; a younger one
@@ -179,11 +234,12 @@ func weightConflict(s Service, c Candidate, rest intent.Percent) intent.Problem 
 	return p
 }
 
-// leftMembers: whoever the state remembers beside today's stable and candidates, as long as it exists.
+// leftMembers: whoever the state remembers beside today's stable and candidates, as long as it exists. Who has stable's version gets
+// its traffic as before, and is no reason to stay pinned.
 func leftMembers(c Cast, deployments []Deployment, st State) []Member {
 	var out []Member
 	keep := func(m Member) {
-		if m.Deployment == "" || m.Deployment == c.Stable.Deployment || slices.Contains(out, m) {
+		if m.Deployment == "" || c.IsStable(m.Deployment) || m.Version == c.Stable.Version || slices.Contains(out, m) {
 			return
 		}
 		exists := slices.ContainsFunc(deployments, func(d Deployment) bool { return d.Name == m.Deployment })
@@ -191,7 +247,9 @@ func leftMembers(c Cast, deployments []Deployment, st State) []Member {
 			out = append(out, m)
 		}
 	}
-	keep(st.Stable)
+	for _, m := range st.Stables() {
+		keep(m)
+	}
 	for _, h := range st.Candidates {
 		keep(h.Member)
 	}

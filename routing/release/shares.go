@@ -22,14 +22,13 @@ func Share(c Cast, usable func(version string) bool) (Traffic, bool) {
 		}
 	}
 	rest := intent.Hundred - sum
-	stable := c.StableDeployment
 	switch {
 	case rest == 0:
-	case stable != nil && !leaving(*stable) && stable.Ready(c.Stable.Version) > 0:
+	case c.StableServes():
 		shares[c.Stable.Version] += rest
 	case sum > 0:
 		spread(shares, sum)
-	case stable != nil && !leaving(*stable):
+	case c.StableStays():
 		return all(c.Stable.Version, usable), false
 	default:
 		heir := slices.IndexFunc(c.Candidates, func(x Candidate) bool { return serves(x, usable) })

@@ -7,42 +7,88 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// stableOf tells which Deployment is stable. What the release remembers comes first; a release that has just begun
-// asks the annotations and what is there. The second result is true where the stable was promoted just now.
-func stableOf(s Service, byAge []Deployment, st State) (Member, bool, []intent.Problem) {
+// stableOf tells which Deployments are stable: one, or several of one version. What the release remembers comes first; a release
+// that has just begun asks the annotations and what is there. The second result is true where the stable was promoted just now.
+func stableOf(s Service, byAge []Deployment, st State) ([]Member, bool, []intent.Problem) {
 	if st.Stable.Deployment != "" {
-		m, promoted := remembered(byAge, st)
-		if m.Deployment != "" {
-			return m, promoted, nil
+		known, promoted := remembered(byAge, st)
+		if len(known) > 0 && !promoted {
+			known = together(s, byAge, known)
+		}
+		if len(known) > 0 {
+			return known, promoted, nil
 		}
 	}
-	d, problems := firstStable(s, byAge)
-	if d == nil {
-		d = namesake(byAge, st.Stable)
+	first, problems := firstStable(s, byAge)
+	if d := namesake(byAge, st.Stable); len(first) == 0 && d != nil {
+		first = []*Deployment{d}
 	}
 	switch {
-	case d == nil && st.Stable.Deployment != "":
-		return st.Stable, false, nil // gone or at zero, and nobody serves who could follow: routes stay until somebody does
-	case d == nil:
-		return Member{}, false, problems
+	case len(first) == 0 && st.Stable.Deployment != "":
+		return st.Stables(), false, nil // gone or at zero, and nobody serves who could follow: routes stay until somebody does
+	case len(first) == 0:
+		return nil, false, problems
 	}
-	version, problems := VersionOf(s.Namespace, s.Name, *d)
-	return Member{d.Name, version}, false, problems
+	version, problems := VersionOf(s.Namespace, s.Name, *first[0])
+	var out []Member
+	for _, d := range first {
+		out = append(out, Member{d.Name, version})
+	}
+	return out, false, problems
 }
 
-// remembered is the recorded stable, or its successor: a candidate that had all traffic and lost its strategy, or,
-// where stable is gone or at zero for good, whoever serves the largest share, the oldest among equals.
-func remembered(byAge []Deployment, st State) (Member, bool) {
-	exists := false
+// together are those that are stable where a candidate names Deployments of their version: these. Where it names another version as
+// well, which is a problem of its own, nothing changes.
+func together(s Service, byAge []Deployment, known []Member) []Member {
+	_, names := naming(s, byAge)
+	var out []Member
 	for _, d := range byAge {
-		exists = exists || d.Name == st.Stable.Deployment && (d.Replicas > 0 || TotalPods(d) > 0) && !turnedInto(d, st.Stable)
+		if !slices.Contains(names, d.Name) || d.Replicas == 0 && TotalPods(d) == 0 {
+			continue
+		}
+		m := Member{Deployment: d.Name}
+		if m.Version, _ = VersionOf(s.Namespace, s.Name, d); m.Version != known[0].Version {
+			return known
+		}
+		out = append(out, m)
+	}
+	if len(out) == 0 {
+		return known
+	}
+	first := func(m Member) int { // who is known comes first, in its order, so that nothing changes without need
+		if i := slices.Index(known, m); i >= 0 {
+			return i
+		}
+		return len(known) + slices.Index(names, m.Deployment)
+	}
+	slices.SortFunc(out, func(a, b Member) int { return first(a) - first(b) })
+	return out
+}
+
+// remembered are those of the recorded stables that are there, or their successor: a candidate that had all traffic and lost its
+// strategy, or, where stable is gone or at zero for good, whoever serves the largest share, the oldest among equals.
+func remembered(byAge []Deployment, st State) ([]Member, bool) {
+	for _, d := range byAge {
 		h, ok := holder(st, d.Name)
 		if ok && !hasStrategy(d) && h.Intent.Share() == intent.Hundred && served(st, h.Version) == intent.Hundred {
-			return h.Member, true
+			return []Member{h.Member}, true
 		}
 	}
-	if exists {
-		return st.Stable, false
+	exists := slices.DeleteFunc(st.Stables(), func(m Member) bool {
+		return !slices.ContainsFunc(byAge, func(d Deployment) bool {
+			return d.Name == m.Deployment && (d.Replicas > 0 || TotalPods(d) > 0) && !turnedInto(d, m)
+		})
+	})
+	if len(exists) > 0 {
+		return exists, false
+	}
+	for _, d := range byAge { // nobody named it, but it serves in the same subset
+		if _, part := holder(st, d.Name); !part && IsPlain(d) && d.TemplateLabels[VersionLabel] == st.Stable.Version {
+			exists = append(exists, Member{d.Name, st.Stable.Version})
+		}
+	}
+	if len(exists) > 0 {
+		return exists, false
 	}
 	var best Holder
 	for _, d := range byAge {
@@ -51,7 +97,10 @@ func remembered(byAge []Deployment, st State) (Member, bool) {
 			best = h
 		}
 	}
-	return best.Member, best.Deployment != ""
+	if best.Deployment == "" {
+		return nil, false
+	}
+	return []Member{best.Member}, true
 }
 
 // turnedInto another version: it has the member's name, but by its template's label and by all of its pods it is another,
@@ -95,11 +144,11 @@ func served(st State, version string) intent.Percent {
 // Deployment without a strategy (or the only one of those that declares itself with service or version), one
 // that was promoted with its annotations kept, or a candidate that asks for everything and serves. Those that are released
 // behind other Services come last.
-func firstStable(s Service, byAge []Deployment) (*Deployment, []intent.Problem) {
+func firstStable(s Service, byAge []Deployment) ([]*Deployment, []intent.Problem) {
 	if !slices.ContainsFunc(byAge, func(d Deployment) bool { return IsCandidate(d) && d.Placed.In(s.Name) }) {
-		return stableBeside(s, byAge)
+		return one(stableBeside(s, byAge))
 	}
-	if named, problems := namedStable(s, byAge); named != nil || problems != nil {
+	if named, problems := namedStables(s, byAge); named != nil || problems != nil {
 		return named, problems
 	}
 	own := func(d Deployment) bool { return d.Placed.In(s.Name) }
@@ -107,9 +156,16 @@ func firstStable(s Service, byAge []Deployment) (*Deployment, []intent.Problem) 
 		return own(d) && (d.Annotations[intent.KeyVersion] != "" || d.Annotations[intent.KeyService] != "")
 	}
 	if d, problems := amongPlain(s, byAge, own, declared); d != nil || problems[0].Reason != ReasonNoStable {
-		return d, problems
+		return one(d, problems)
 	}
-	return amongPlain(s, byAge, func(Deployment) bool { return true }, func(Deployment) bool { return false })
+	return one(amongPlain(s, byAge, func(Deployment) bool { return true }, func(Deployment) bool { return false }))
+}
+
+func one(d *Deployment, problems []intent.Problem) ([]*Deployment, []intent.Problem) {
+	if d == nil {
+		return nil, problems
+	}
+	return []*Deployment{d}, nil
 }
 
 // stableBeside chooses the stable of a Service that no candidate is released behind: nobody has said who serves there, so that
@@ -156,23 +212,45 @@ func amongPlain(s Service, byAge []Deployment, which, declared func(Deployment) 
 // IsPlain reports whether the Deployment has no strategy, and has pods or is to have some.
 func IsPlain(d Deployment) bool { return !hasStrategy(d) && live(d) }
 
-func namedStable(s Service, byAge []Deployment) (*Deployment, []intent.Problem) {
+// naming is the oldest candidate that says who is stable, and the names; none where nobody does.
+func naming(s Service, byAge []Deployment) (Deployment, []string) {
 	for _, c := range byAge {
-		name := c.Annotations[intent.KeyStable]
-		if !IsCandidate(c) || name == "" || !c.Placed.In(s.Name) {
-			continue
+		if names := intent.Stables(c.Annotations); len(names) > 0 && IsCandidate(c) && c.Placed.In(s.Name) {
+			return c, names
 		}
-		for i := range byAge {
-			if byAge[i].Name == name && name != c.Name {
-				return &byAge[i], nil
-			}
-		}
-		return nil, []intent.Problem{{Key: intent.KeyStable, Kind: intent.Pending, Reason: ReasonNoStable,
-			Message: fmt.Sprintf("%s names %q in %s, which is no other Deployment behind Service %s",
-				Object(s.Namespace, c.Name), name, intent.KeyStable, s.Name),
-			Fix: "create it, or name the Deployment that serves today"}}
 	}
-	return nil, nil
+	return Deployment{}, nil
+}
+
+func namedStables(s Service, byAge []Deployment) ([]*Deployment, []intent.Problem) {
+	c, names := naming(s, byAge)
+	var out []*Deployment
+	var versions []string
+	for _, name := range names {
+		found := pick(byAge, func(d Deployment) bool { return d.Name == name && name != c.Name })
+		if len(found) == 0 {
+			return nil, []intent.Problem{{Key: intent.KeyStable, Kind: intent.Pending, Reason: ReasonNoStable,
+				Message: fmt.Sprintf("%s names %q in %s, which is no other Deployment behind Service %s",
+					Object(s.Namespace, c.Name), name, intent.KeyStable, s.Name),
+				Fix: "create it, or name the Deployment that serves today"}}
+		}
+		version, _ := VersionOf(s.Namespace, s.Name, *found[0])
+		out, versions = append(out, found[0]), append(versions, version)
+	}
+	for n, version := range versions {
+		if version != versions[0] {
+			return nil, []intent.Problem{versionsDiffer(s, c, out[0].Name, versions[0], out[n].Name, version)}
+		}
+	}
+	return out, nil
+}
+
+// versionsDiffer: only pods of one version can be told from the candidate's as one.
+func versionsDiffer(s Service, c Deployment, a, versionA, b, versionB string) intent.Problem {
+	return intent.Problem{Key: intent.KeyStable, Kind: intent.Conflict, Reason: ReasonStableConflict,
+		Message: fmt.Sprintf("%s names %q and %q in %s, but the version of the one is %q, and that of the other %q",
+			Object(s.Namespace, c.Name), a, b, intent.KeyStable, versionA, versionB),
+		Fix: "name one of them, or give both the same version label"}
 }
 
 func ambiguousStable(s Service, plain []*Deployment) intent.Problem {

@@ -3,6 +3,7 @@
 package release
 
 import (
+	"slices"
 	"time"
 
 	"grayscale.dev/grayscale/routing/intent"
@@ -139,6 +140,8 @@ type Holder struct {
 type State struct {
 	Stable     Member   `json:"stable"`
 	Candidates []Holder `json:"candidates,omitempty"`
+	// Also names the other Deployments of Stable's version that are stable together with it.
+	Also []string `json:"also,omitempty"`
 	// PinnedAt is when the VirtualService was first written.
 	PinnedAt time.Time `json:"pinnedAt,omitzero"`
 	// Traffic is what was last written: where the VirtualService says something else, somebody edited it.
@@ -152,6 +155,27 @@ type State struct {
 	Bypasses []Bypass `json:"bypasses,omitempty"`
 	// Leaving holds, per Deployment whose deletion or scaling to zero was announced and has not happened yet, when that was.
 	Leaving map[string]time.Time `json:"leaving,omitempty"`
+}
+
+// Stables are all that are stable, the one that comes first in front; none where nobody is.
+func (st State) Stables() []Member { return stables(st.Stable, st.Also) }
+
+// IsStable reports whether the Deployment is one of them.
+func (st State) IsStable(deployment string) bool { return isStable(st.Stables(), deployment) }
+
+func isStable(stables []Member, deployment string) bool {
+	return slices.ContainsFunc(stables, func(m Member) bool { return m.Deployment == deployment })
+}
+
+func stables(first Member, also []string) []Member {
+	if first.Deployment == "" {
+		return nil
+	}
+	out := []Member{first}
+	for _, name := range also {
+		out = append(out, Member{name, first.Version})
+	}
+	return out
 }
 
 // Subsets is what the derived DestinationRule holds: each version, and when its subset was added.

@@ -197,6 +197,9 @@ func (d *deciding) over() bool {
 	if !d.pinned {
 		return true
 	}
+	if d.facts.standsIn(d.cast) && d.present(d.cast.Stable) {
+		return false
+	}
 	return !slices.ContainsFunc(d.cast.Left, d.present) && !d.stray()
 }
 

@@ -52,10 +52,12 @@ func (d *deciding) stableBeside(x release.Deployment) bool {
 	})
 }
 
-// toBeMarkedPromoted: the release is over, but the annotations of a stable still say candidate.
+// toBeMarkedPromoted: the release is over, but the annotations of a stable still say candidate, and the Service that writes them is
+// about to mark it.
 func (d *deciding) toBeMarkedPromoted() bool {
 	return slices.ContainsFunc(d.cast.Stables, func(x *release.Deployment) bool {
-		return release.IsCandidate(*x) && x.Placed.Author == d.facts.Service.Name
+		author := d.part(x.Placed.Author)
+		return release.IsCandidate(*x) && author != nil && author.pinned && author.cast.IsStable(x.Name)
 	})
 }
 

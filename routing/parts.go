@@ -45,12 +45,14 @@ func candidate(c release.Cast, deployment string) *release.Candidate {
 }
 
 // exposes reports whether a candidate that is not released behind the Service would get requests of it all the same, unless it is
-// pinned to stable: it has a cluster IP and a TCP port, and somebody else serves it. Where nobody does, there is nobody to pin it
-// to: such a Service is the candidate's own.
+// pinned to stable: it has a cluster IP and a TCP port, and somebody else serves it or is released behind it. Where nobody is, there
+// is nobody to pin it to: such a Service is the candidate's own.
 func (f Facts) exposes(c release.Cast) bool {
 	plain := func(x release.Deployment) bool { return release.Behind(f.Service, x) && release.IsPlain(x) }
+	released := func(x release.Candidate) bool { return !x.Beside }
+	ready := func(p release.Pods) bool { return p.Ready > 0 }
 	return istio.Routable(f.Service) && (c.Stable.Deployment != "" || slices.ContainsFunc(f.Deployments, plain) ||
-		slices.ContainsFunc(f.Strays, func(p release.Pods) bool { return p.Ready > 0 }))
+		slices.ContainsFunc(c.Candidates, released) || slices.ContainsFunc(f.Strays, ready))
 }
 
 // shields reports whether pods of the Deployment get no more requests of the Service than it asks for: routes say so, and have
@@ -72,13 +74,13 @@ func (d *deciding) shields(deployment string) (ok bool, until time.Time) {
 
 // follow looks at those who play a part behind the Services beside, each as told by itself. A candidate of other Services, which got
 // nothing here, may have become stable there. Where it replaced the one that is stable here as well, it does so here, and else it is
-// nobody's candidate any more: plain balancing is right for it. And where nobody can be told to be stable here, and no candidate
-// is released behind this Service, whoever is stable beside is it.
+// nobody's candidate any more: plain balancing is right for it. And where no candidate is released behind this Service, and nobody
+// can be told to be stable here, or only a candidate of others, which stands in for a stable that is gone, whoever is stable beside is it.
 func (d *deciding) follow(beside []release.Cast) {
 	next := d.state
 	for _, h := range d.state.Candidates {
 		x := d.deployment(h.Deployment)
-		if h.Intent.Share() > 0 || x == nil || release.IsCandidate(*x) {
+		if !h.Beside || x == nil || release.IsCandidate(*x) {
 			continue
 		}
 		promoted := slices.IndexFunc(beside, func(c release.Cast) bool { return c.Stable == h.Member })
@@ -100,18 +102,31 @@ func (d *deciding) follow(beside []release.Cast) {
 	d.cast = d.facts.withStableBeside(d.cast, beside, next, d.settings)
 }
 
-// withStableBeside is the cast, with a stable from those beside where it has none and is nobody's release.
+// withStableBeside is the cast, with the stables of another Service where it has none of its own and is nobody's release. They have
+// to be all that serve here, so that nobody loses what it has.
 func (f Facts) withStableBeside(c release.Cast, beside []release.Cast, st release.State, s Settings) release.Cast {
-	if c.Stable.Deployment != "" || slices.ContainsFunc(c.Candidates, func(x release.Candidate) bool { return !x.Beside }) {
+	agrees := func(b release.Cast) bool { return b.Stable == c.Stable }
+	if c.Stable.Deployment != "" && (!f.standsIn(c) || slices.ContainsFunc(beside, agrees)) ||
+		slices.ContainsFunc(c.Candidates, func(x release.Candidate) bool { return !x.Beside }) {
 		return c
 	}
 	for _, b := range beside {
-		if slices.ContainsFunc(c.Candidates, func(x release.Candidate) bool { return b.IsStable(x.Deployment.Name) }) {
+		serves := func(x release.Deployment) bool { return release.Behind(f.Service, x) && b.IsStable(x.Name) }
+		another := func(x release.Deployment) bool {
+			return release.Behind(f.Service, x) && release.IsPlain(x) && !b.IsStable(x.Name)
+		}
+		if slices.ContainsFunc(f.Deployments, serves) && !slices.ContainsFunc(f.Deployments, another) {
 			st.Stable, st.Also = b.Stable, b.Also
 			return f.cast(st, s)
 		}
 	}
 	return c
+}
+
+// standsIn: stable is a candidate of other Services, which serves this one because the stable that there was is gone.
+func (f Facts) standsIn(c release.Cast) bool {
+	own := func(x *release.Deployment) bool { return !release.IsCandidate(*x) || x.Placed.In(f.Service.Name) }
+	return len(c.Stables) > 0 && !slices.ContainsFunc(c.Stables, own)
 }
 
 // told is what the owner of a candidate has to know: what is wrong with it, each thing once, and what others' objects do to its

@@ -274,10 +274,11 @@ func (d *deciding) nextState() release.State {
 		next.PinnedAt = d.facts.Now
 	}
 	for _, c := range d.cast.Candidates {
-		next.Candidates = append(next.Candidates, release.Holder{Member: c.Member(), Intent: c.Followed.Routes()})
+		next.Candidates = append(next.Candidates, release.Holder{Member: c.Member(), Intent: c.Followed.Routes(), Beside: c.Beside})
 	}
 	for _, m := range d.cast.Left {
-		next.Candidates = append(next.Candidates, release.Holder{Member: m})
+		h := holderOf(d.state, m.Deployment)
+		next.Candidates = append(next.Candidates, release.Holder{Member: m, Beside: h != nil && h.Member == m && h.Beside})
 	}
 	slices.SortFunc(next.Candidates, func(a, b release.Holder) int { return strings.Compare(a.Deployment, b.Deployment) })
 	d.noteLeft(&next)

@@ -27,6 +27,14 @@ func (c Candidate) Blocked() bool { return len(Blocking(c.Problems)) > 0 }
 // Member is the candidate's place in the State.
 func (c Candidate) Member() Member { return Member{c.Deployment.Name, c.Version} }
 
+// standing is the share that the candidate asks for of other Services, where it gets nothing of this one for that reason alone.
+func (c Candidate) standing() intent.Percent {
+	if !c.Beside {
+		return 0
+	}
+	return c.Asked.Share()
+}
+
 // Blocking are the problems that keep a candidate from what it asks for: all but those of kind Unused.
 func Blocking(problems []intent.Problem) []intent.Problem {
 	return slices.DeleteFunc(slices.Clone(problems), func(p intent.Problem) bool { return p.Kind == intent.Unused })

@@ -10,7 +10,7 @@ import (
 // Share gives every version its traffic. A version gets some only where it serves: it has a ready pod, is neither
 // held nor on its way out, and usable says that Envoy knows its subset. What a candidate cannot take goes to stable;
 // what stable cannot take goes to the candidates that have a share, and, where stable is leaving for good, to the
-// oldest candidate that serves. It reports false where nobody who may have the traffic can take it: then routes stay as
+// oldest candidate that serves, of those that are released behind other Services the one with the largest share there. It reports false where nobody who may have the traffic can take it: then routes stay as
 // they are, and all goes to stable where there are none yet.
 func Share(c Cast, usable func(version string) bool) (Traffic, bool) {
 	shares := map[string]intent.Percent{}
@@ -31,7 +31,12 @@ func Share(c Cast, usable func(version string) bool) (Traffic, bool) {
 	case c.StableStays():
 		return all(c.Stable.Version, usable), false
 	default:
-		heir := slices.IndexFunc(c.Candidates, func(x Candidate) bool { return serves(x, usable) })
+		heir := -1
+		for i, x := range c.Candidates {
+			if serves(x, usable) && (heir < 0 || x.standing() > c.Candidates[heir].standing()) {
+				heir = i
+			}
+		}
 		if heir < 0 {
 			return all(c.Stable.Version, usable), false
 		}

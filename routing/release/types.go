@@ -133,6 +133,8 @@ type Member struct {
 type Holder struct {
 	Member
 	Intent intent.Intent `json:"intent"`
+	// Beside is true where it is, or was when it left, a candidate of other Services, to which nothing was due here.
+	Beside bool `json:"beside,omitempty"`
 }
 
 // State is what a release must remember. It lives in the annotation grayscale.dev/state of the derived

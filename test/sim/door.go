@@ -24,9 +24,12 @@ func (w *world) door(next, old *deployment) bool {
 		a.New.UID = ""
 	}
 	a.Services = servicesIn(r.cache)
-	a.Around = func(string) routing.Facts { // the only Service
-		f, _ := r.gather()
-		return f
+	a.Around = func(name string) routing.Facts {
+		if k := r.key(name); k != nil {
+			f, _ := k.gather()
+			return f
+		}
+		return routing.Facts{Service: release.Service{Namespace: namespace, Name: name, Missing: true}}
 	}
 	v := routing.Admit(a, w.mutation.set(settings))
 	if len(v.Denied) > 0 {

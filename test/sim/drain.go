@@ -22,49 +22,71 @@ func (w *world) ends(d *deployment, then func()) {
 		then()
 		return
 	}
-	w.drainFrom(r, d.name, w.now+drainPatience, then)
+	w.drainAll(r, d.name, w.now+drainPatience, then)
 }
 
-// drainFrom is the annotator's drain: it decides with the announcement, writes the VirtualService alone, and waits until
-// that has settled.
-func (w *world) drainFrom(r *replica, name string, until time.Duration, then func()) {
-	if w.now >= until || !r.alive {
-		then() // the API server waits no longer, or is cut off
+// drainAll is the annotator's drain: it has the traffic of each Service moved away, and looks again once the longest wait is over.
+func (w *world) drainAll(r *replica, name string, until time.Duration, then func()) {
+	longest := time.Duration(0)
+	left := map[*book]string{}
+	var from func(keys []*key)
+	from = func(keys []*key) {
+		if len(keys) > 0 {
+			w.moveAway(keys[0], name, until, func(wait time.Duration, subset string, err error) {
+				if err != nil {
+					then() // the API server waits no longer, or is cut off
+					return
+				}
+				longest, left[w.judge.book(keys[0].service)] = max(longest, wait), subset
+				from(keys[1:])
+			})
+			return
+		}
+		done := func() {
+			for b, subset := range left {
+				if subset != "" {
+					b.drained(subset)
+				}
+			}
+			then()
+		}
+		switch {
+		case longest == 0:
+			done()
+		case w.mutation.oneLook:
+			w.at(min(w.now+longest, until), done)
+		default:
+			w.at(min(w.now+longest, until), func() { w.drainAll(r, name, until, then) })
+		}
+	}
+	from(r.keys)
+}
+
+// moveAway decides with the announcement, writes the VirtualService alone, and tells how long until that has settled.
+func (w *world) moveAway(k *key, name string, until time.Duration, then func(wait time.Duration, left string, err error)) {
+	if w.now >= until || !k.alive {
+		then(0, "", errDead)
 		return
 	}
-	facts, view := r.observe()
+	facts, view := k.observe()
 	facts.Leaving = []string{name}
 	d := routing.Decide(facts, settings)
 	routes := facts.VirtualService
 	if d.ApplyVirtualService != nil && routes != nil {
 		routes = d.ApplyVirtualService
-		h := newHands(r, facts, d, view)
+		h := newHands(k, facts, d, view)
 		for _, step := range d.Routes().Steps() {
 			switch err := step(h); {
 			case errors.Is(err, errConflict), errors.Is(err, errNotYet):
-				w.after(shortest, func() { w.drainFrom(r, name, until, then) })
+				w.after(shortest, func() { w.moveAway(k, name, until, then) })
 				return
 			case err != nil:
-				then()
+				then(0, "", err)
 				return
 			}
 		}
 	}
-	done := func() {
-		if left := leftBy(routes, name); left != "" {
-			w.judge.drained(left)
-		}
-		then()
-	}
-	wait := w.mutation.wait(facts.Drained(routes, name, settings))
-	switch {
-	case wait == 0:
-		done()
-	case w.mutation.oneLook:
-		w.at(min(w.now+wait, until), done)
-	default:
-		w.at(min(w.now+wait, until), func() { w.drainFrom(r, name, until, then) })
-	}
+	then(w.mutation.wait(facts.Drained(routes, name, settings)), leftBy(routes, name), nil)
 }
 
 // leftBy is the subset of a Deployment that routes have left; empty where they have not.

@@ -1,10 +1,12 @@
 package sim
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
 
+	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
@@ -23,22 +25,24 @@ func (j *judge) end() {
 	}
 	before := j.writes
 	for _, r := range w.replicas {
-		r.look(0)
+		r.lookAll(0)
 	}
 	w.drain()
 	if j.writes != before {
 		w.fail("d", "looking again leads to %d writes", j.writes-before)
 		return
 	}
-	j.final()
+	for _, b := range j.books {
+		b.final()
+	}
 }
 
 // final compares what is left with what the contract says, told without the engine.
-func (j *judge) final() {
+func (j *book) final() {
 	w := j.w
-	_, exists := get[*kubeService](w.api.list(services), service)
-	vs, routed := get[*virtualService](w.api.list(virtualServices), istio.Name(service))
-	_, ruled := get[*destinationRule](w.api.list(destinationRules), istio.Name(service))
+	_, exists := get[*kubeService](w.api.list(services), j.service)
+	vs, routed := get[*virtualService](w.api.list(virtualServices), istio.Name(j.service))
+	_, ruled := get[*destinationRule](w.api.list(destinationRules), istio.Name(j.service))
 	if routed && !ruled || ruled && !routed && exists && !j.anyCandidate() {
 		w.fail("d", "in the end there is a VirtualService: %v, a DestinationRule: %v", routed, ruled)
 	}
@@ -59,6 +63,11 @@ func (j *judge) final() {
 	}
 }
 
+// anyRoutes: a release lasts, behind whichever Service.
+func (j *judge) anyRoutes() bool {
+	return slices.ContainsFunc(j.w.api.list(virtualServices), func(o object) bool { return derived(o.id().name) })
+}
+
 // anyCandidate: somebody waits for a release, be it for stable to come.
 func (j *judge) anyCandidate() bool {
 	return slices.ContainsFunc(j.w.api.list(deployments), func(o object) bool {
@@ -68,7 +77,7 @@ func (j *judge) anyCandidate() bool {
 }
 
 // finalDeployment: nobody is left held or labelled for nothing, and the conditions tell the truth.
-func (j *judge) finalDeployment(d *deployment, state release.State, routed bool) {
+func (j *book) finalDeployment(d *deployment, state release.State, routed bool) {
 	w, seen := j.w, d.seen()
 	accepted := conditionOf(d, intent.ConditionAccepted)
 	blocked := release.IsCandidate(seen) && accepted.Status == "False"
@@ -78,7 +87,7 @@ func (j *judge) finalDeployment(d *deployment, state release.State, routed bool)
 	if d.paused && d.annotations[intent.KeyHeld] == "" {
 		w.fail("d", "%s is left paused", d.name)
 	}
-	if _, version := d.annotations[intent.KeyVersion]; version && !routed && !j.anyCandidate() {
+	if _, version := d.annotations[intent.KeyVersion]; version && !j.anyRoutes() && !j.anyCandidate() {
 		w.fail("d", "%s keeps the annotation version after the release", d.name)
 	}
 	candidate := release.IsCandidate(seen) && d.name != state.Stable.Deployment
@@ -87,7 +96,7 @@ func (j *judge) finalDeployment(d *deployment, state release.State, routed bool)
 		w.fail("d", "%s, which asks for nothing, has conditions %v", d.name, d.conditions)
 	case candidate && len(d.conditions) != 2:
 		w.fail("d", "candidate %s has conditions %v", d.name, d.conditions)
-	case candidate && routed && accepted.Status == "True":
+	case candidate && routed && accepted.Status == "True" && accepted.Reason != routing.ReasonStable:
 		j.finalCandidate(d, state)
 	case candidate && accepted.Status != "True" && j.plainlyRight(d, state, routed):
 		w.fail("d", "candidate %s is not accepted: %s", d.name, accepted.Message)
@@ -103,14 +112,21 @@ func (j *judge) waitsForNamed() bool {
 }
 
 // plainlyRight: nothing could be wrong with the candidate: it is the only one, stable is there, and its values are valid.
-func (j *judge) plainlyRight(d *deployment, state release.State, routed bool) bool {
+func (j *book) plainlyRight(d *deployment, state release.State, routed bool) bool {
 	_, problems := intent.Parse("", d.annotations)
-	candidates := 0
+	candidates, plain := 0, 0
 	for _, o := range j.w.api.list(deployments) {
 		x := o.(*deployment)
-		if x.app == app && x.annotations[intent.KeyStrategy] != "" {
+		switch {
+		case x.app != app:
+		case x.annotations[intent.KeyStrategy] != "":
 			candidates++
+		default:
+			plain++
 		}
+	}
+	if len(j.books) > 1 && (plain != 1 || d.annotations[intent.KeyService] != j.service) {
+		return false // the other Service may have something against it
 	}
 	return routed && candidates == 1 && intent.Usable(problems) && state.Stable.Version != versionOf(d) &&
 		!j.hidden() && (d.annotations[intent.KeyStable] == "" || d.annotations[intent.KeyStable] == state.Stable.Deployment)
@@ -129,8 +145,9 @@ func conditionOf(d *deployment, kind string) release.Condition {
 	return d.conditions[i]
 }
 
-// finalCandidate: an accepted candidate gets exactly what it asks for, and Programmed says so in the contract's words.
-func (j *judge) finalCandidate(d *deployment, state release.State) {
+// finalCandidate: an accepted candidate gets exactly what it asks for, and Programmed says so in the contract's words. It gets nothing
+// of a Service that it does not name, while stable serves that.
+func (j *book) finalCandidate(d *deployment, state release.State) {
 	asked, _ := intent.Parse("", d.annotations)
 	if asked.Paused {
 		return // it gets what it had, which only history could tell
@@ -138,20 +155,26 @@ func (j *judge) finalCandidate(d *deployment, state release.State) {
 	programmed := conditionOf(d, intent.ConditionProgrammed)
 	ready := j.supply[istio.SubsetName(versionOf(d))].ready
 	got := share(state.Traffic, versionOf(d))
+	want := asked.Describe(cmp.Or(asked.Service, service))
 	switch {
+	case !j.isFor(d.annotations):
+		if got != 0 && j.stableServes(state) {
+			j.w.fail("d", "%s is not released behind %s, and gets %s of it", d.name, j.service, got)
+		}
 	case ready == 0 || d.replicas == 0:
-		if got != 0 && j.othersServe(d) || programmed.Status != "False" || programmed.Reason != "NoReadyPods" {
+		pinning := programmed.Reason == "Pinning" && len(j.books) > 1 && d.replicas == 0 // another of its Services has nothing to pin
+		if got != 0 && j.othersServe(d) || programmed.Status != "False" || programmed.Reason != "NoReadyPods" && !pinning {
 			j.w.fail("d", "%s has no ready pod, gets %s, and has condition %v", d.name, got, programmed)
 		}
-	case j.blindAnywhere():
-		if programmed.Reason != istio.ReasonRuleConflict || !strings.HasPrefix(programmed.Message, asked.Describe(service)+", but ") {
+	case slices.ContainsFunc(j.books, (*book).blindAnywhere):
+		if programmed.Reason != istio.ReasonRuleConflict || !strings.HasPrefix(programmed.Message, want+", but ") {
 			j.w.fail("d", "clients lack the subsets of %s, which has condition %v", d.name, programmed)
 		}
-	case programmed.Status != "True" || programmed.Message != asked.Describe(service):
-		j.w.fail("d", "%s asks for %q, and has condition %v", d.name, asked.Describe(service), programmed)
+	case programmed.Status != "True" || programmed.Message != want:
+		j.w.fail("d", "%s asks for %q, and has condition %v", d.name, want, programmed)
 	case asked.Strategy == intent.Mirror && got != -asked.MirrorPercent && got <= 0,
 		asked.Strategy != intent.Mirror && got != asked.Share() && j.stableServes(state):
-		j.w.fail("d", "%s asks for %q and gets %s", d.name, asked.Describe(service), got)
+		j.w.fail("d", "%s asks for %q and gets %s of %s", d.name, want, got, j.service)
 	}
 }
 
@@ -170,7 +193,7 @@ func (j *judge) othersServe(but *deployment) bool {
 }
 
 // finalRoutes: routes stay only while there is somebody beside stable, lead to pods, and all pods have a label.
-func (j *judge) finalRoutes(vs *virtualService, state release.State) {
+func (j *book) finalRoutes(vs *virtualService, state release.State) {
 	w := j.w
 	beside := 0
 	for _, o := range w.api.list(deployments) {
@@ -179,7 +202,9 @@ func (j *judge) finalRoutes(vs *virtualService, state release.State) {
 			beside++
 		}
 	}
-	if beside == 0 {
+	stable, there := get[*deployment](w.api.list(deployments), state.Stable.Deployment)
+	standsIn := there && release.IsCandidate(stable.seen()) && !j.isFor(stable.annotations)
+	if beside == 0 && !standsIn {
 		w.fail("d", "the routes stay although nobody is beside stable %s", state.Stable.Deployment)
 	}
 	serving, gone := false, find(w.api.list(deployments), state.Stable.Deployment) == nil

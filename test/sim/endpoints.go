@@ -38,6 +38,12 @@ func (s *slicer) look(wait time.Duration) {
 }
 
 func (s *slicer) sync() {
+	for _, name := range s.w.services {
+		s.slice(name)
+	}
+}
+
+func (s *slicer) slice(service string) {
 	svc, exists := get[*kubeService](s.cache.tables[services], service)
 	old, written := get[*endpointSlice](s.w.api.list(endpointSlices), service)
 	if !exists {

@@ -12,14 +12,20 @@ type envoy struct {
 	name string
 	// namespace is that of its clients.
 	namespace string
-	active    []cluster
-	warming   []string
-	plain     []string
-	routes    []route
-	host      bool
+	services  []*outbound // in the order of world.services
 	applying  bool
 	serial    int     // of the latest push that has come
 	next      *config // the latest push that waits; istiod merges those in between
+}
+
+// outbound is what an Envoy knows about one Service.
+type outbound struct {
+	service string
+	active  []cluster
+	warming []string
+	plain   []string
+	routes  []route
+	host    bool
 }
 
 func (e *envoy) push(c *config) {
@@ -36,15 +42,8 @@ func (e *envoy) push(c *config) {
 }
 
 func (e *envoy) clusters(c *config) {
-	named := func(name string) bool {
-		return slices.ContainsFunc(c.clusters, func(x cluster) bool { return x.name == name })
-	}
-	e.active = slices.DeleteFunc(e.active, func(x cluster) bool { return !named(x.name) })
-	e.warming, e.host = nil, c.host
-	for _, x := range c.clusters {
-		if e.cluster(x.name) == nil {
-			e.warming = append(e.warming, x.name)
-		}
+	for n, o := range e.services {
+		o.clusters(c.services[n])
 	}
 	e.w.judge.requests(e)
 	left := 2
@@ -54,8 +53,31 @@ func (e *envoy) clusters(c *config) {
 			e.ready()
 		}
 	}
-	e.w.after(e.w.between(time.Millisecond, applyMost), func() { e.active, e.warming, e.plain = slices.Clone(c.clusters), nil, c.plain; done() })
-	e.w.after(e.w.between(time.Millisecond, applyMost), func() { e.routes = c.routes; done() })
+	e.w.after(e.w.between(time.Millisecond, applyMost), func() {
+		for n, o := range e.services {
+			o.active, o.warming, o.plain = slices.Clone(c.services[n].clusters), nil, c.services[n].plain
+		}
+		done()
+	})
+	e.w.after(e.w.between(time.Millisecond, applyMost), func() {
+		for n, o := range e.services {
+			o.routes = c.services[n].routes
+		}
+		done()
+	})
+}
+
+func (o *outbound) clusters(c served) {
+	named := func(name string) bool {
+		return slices.ContainsFunc(c.clusters, func(x cluster) bool { return x.name == name })
+	}
+	o.active = slices.DeleteFunc(o.active, func(x cluster) bool { return !named(x.name) })
+	o.warming, o.host = nil, c.host
+	for _, x := range c.clusters {
+		if o.cluster(x.name) == nil {
+			o.warming = append(o.warming, x.name)
+		}
+	}
 }
 
 func (e *envoy) ready() {
@@ -66,7 +88,7 @@ func (e *envoy) ready() {
 	}
 }
 
-func (e *envoy) cluster(name string) *cluster {
+func (e *outbound) cluster(name string) *cluster {
 	for i := range e.active {
 		if e.active[i].name == name {
 			return &e.active[i]

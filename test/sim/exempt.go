@@ -7,12 +7,12 @@ import "fmt"
 // exemptNC: a route to a cluster that an Envoy does not know is never exempt, but where somebody else deleted the
 // DestinationRule (or Istio's definitions, or the Service, and with them the rule) under the routes. That ends once
 // the rule was written again and has had time to be served. exemptSurprise tells the other case.
-func (j *judge) exemptNC() bool {
+func (j *book) exemptNC() bool {
 	return j.tampered || j.repaired > 0 && j.w.now <= j.repaired+slowest
 }
 
 // exemptWeights: what somebody else wrote into the routes is served until it is put back.
-func (j *judge) exemptWeights() bool {
+func (j *book) exemptWeights() bool {
 	return j.edited || j.restored > 0 && j.w.now <= j.restored+slowest
 }
 
@@ -27,7 +27,7 @@ func (j *judge) exemptWeights() bool {
 //  3. The Service itself was deleted and has just come back.
 //
 // That routes do move once they can is left to oracle (d).
-func (j *judge) exemptUH(subset string) bool {
+func (j *book) exemptUH(subset string) bool {
 	s := j.supply[subset]
 	r := j.routed[subset]
 	if j.w.now <= j.serviceAt+slowest || j.healthy < 0 || !r.choice || j.healthy > r.began {
@@ -43,7 +43,7 @@ func (j *judge) exemptUH(subset string) bool {
 }
 
 // why says what is known about a version that is served without endpoints.
-func (j *judge) why(subset string) string {
+func (j *book) why(subset string) string {
 	s := j.supply[subset]
 	return fmt.Sprintf("%d of its pods serve; the last one went at %s, the first one came at %s, and routes lead there by what was known at %s",
 		s.ready, s.lost, s.regained, j.routed[subset].began)

@@ -90,7 +90,7 @@ func (w *world) fault(a Act) {
 			}
 		}
 	case repeat:
-		r.look(0)
+		r.lookAll(0)
 	case refuse:
 		r.refused = w.now + a.For
 	}
@@ -150,7 +150,9 @@ func (w *world) loseIstio(d time.Duration) {
 	if !w.api.served {
 		return
 	}
-	w.loseDerived(kubectl)
+	for _, service := range w.services {
+		w.loseDerived(kubectl, service)
+	}
 	for name := range foreignRules {
 		_ = w.api.remove(kubectl, destinationRules, name, 0)
 	}
@@ -168,19 +170,25 @@ func (w *world) wakeAll() {
 		if r.alive {
 			r.cache.watches[virtualServices].relist()
 			r.cache.watches[destinationRules].relist()
-			r.look(w.between(10*time.Millisecond, 300*time.Millisecond))
-			r.again = true
+			for _, k := range r.keys {
+				k.look(w.between(10*time.Millisecond, 300*time.Millisecond))
+				k.again = true
+			}
 		}
 	}
 }
 
-func (w *world) loseDerived(by string) {
+func (w *world) loseDerived(by, service string) {
 	_ = w.api.remove(by, virtualServices, istio.Name(service), 0)
 	_ = w.api.remove(by, destinationRules, istio.Name(service), 0)
 }
 
+// of is the Service that an act is about.
+func (w *world) of(a Act) string { return w.services[a.N%len(w.services)] }
+
 // meddle is a user who changes the derived objects by hand.
 func (w *world) meddle(a Act) {
+	service := w.of(a)
 	vs, routed := get[*virtualService](w.api.list(virtualServices), istio.Name(service))
 	switch {
 	case a.Do == loseRoutes:
@@ -218,7 +226,7 @@ func (w *world) edit(vs *virtualService, change func(*networkingv1.VirtualServic
 func (w *world) endFaults() {
 	for _, r := range w.replicas {
 		r.crash, r.halt, r.refused = crash{}, halt{}, 0
-		r.look(0)
+		r.lookAll(0)
 	}
 	w.elect(true)
 }

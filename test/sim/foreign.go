@@ -57,7 +57,7 @@ func (w *world) foreign(a Act) {
 		default:
 			return
 		}
-		w.judge.foreign(asked)
+		w.judge.book(service).foreign(asked)
 	}
 	r := w.answering()
 	if r == nil {
@@ -80,8 +80,9 @@ func (w *world) precede(r *replica, name string, next *destinationRule, until ti
 	again := func(wait time.Duration) {
 		w.at(min(w.now+wait, until), func() { w.precede(r, name, next, until, then) })
 	}
-	facts, view := r.observe()
-	facts.ComingDestinationRules = r.rules(name)
+	k := r.key(service)
+	facts, view := k.observe()
+	facts.ComingDestinationRules = k.rules(name)
 	if next != nil {
 		facts.ComingDestinationRules = append(facts.ComingDestinationRules, next.spec)
 	}
@@ -89,7 +90,7 @@ func (w *world) precede(r *replica, name string, next *destinationRule, until ti
 	routes := facts.VirtualService
 	if d.ApplyVirtualService != nil && routes != nil {
 		routes = d.ApplyVirtualService
-		h := newHands(r, facts, d, view)
+		h := newHands(k, facts, d, view)
 		for _, step := range d.Routes().Steps() {
 			switch err := step(h); {
 			case errors.Is(err, errConflict), errors.Is(err, errNotYet):
@@ -103,7 +104,7 @@ func (w *world) precede(r *replica, name string, next *destinationRule, until ti
 	}
 	wait, led := facts.Bypassed(routes, settings)
 	switch {
-	case d.ApplyVirtualService == nil && newHands(r, facts, d, view).Confirm(routing.Derived{VirtualService: true, DestinationRule: true}) != nil:
+	case d.ApplyVirtualService == nil && newHands(k, facts, d, view).Confirm(routing.Derived{VirtualService: true, DestinationRule: true}) != nil:
 		again(shortest)
 	case d.DeleteVirtualService:
 		again(shortest)
@@ -116,11 +117,11 @@ func (w *world) precede(r *replica, name string, next *destinationRule, until ti
 	}
 }
 
-// rules are the users' rules in the replica's cache, but for one.
-func (r *replica) rules(but string) []*networkingv1.DestinationRule {
+// rules are the users' rules in the replica's cache, but for one. They are all about the first Service.
+func (r *key) rules(but string) []*networkingv1.DestinationRule {
 	out := []*networkingv1.DestinationRule{}
 	for _, o := range r.cache.tables[destinationRules] {
-		if dr := o.(*destinationRule); dr.name != but && dr.name != istio.Name(service) {
+		if dr := o.(*destinationRule); dr.name != but && !derived(dr.name) && r.service == service {
 			out = append(out, dr.spec)
 		}
 	}
@@ -129,10 +130,13 @@ func (r *replica) rules(but string) []*networkingv1.DestinationRule {
 
 // seesOurs is istiod's lookup, told without the engine: whether clients of a namespace are shown our subsets. The rules of the
 // client's own namespace come first; of the Service's, those with one exportTo are one rule, and the youngest counts.
-func seesOurs(table []object, client string) bool {
+func seesOurs(table []object, of, client string) bool {
 	var rules []*networkingv1.DestinationRule
 	for _, o := range table {
 		dr := o.(*destinationRule).spec
+		if derived(o.id().name) && o.id().name != istio.Name(of) || !derived(o.id().name) && of != service {
+			continue
+		}
 		to := dr.Spec.ExportTo
 		switch at, home := dr.Namespace, dr.Namespace == client; {
 		case client != namespace && home:
@@ -154,7 +158,7 @@ func seesOurs(table []object, client string) bool {
 	}
 	var list []*merged
 	for _, r := range rules {
-		apart, next := true, merged{strings.Join(r.Spec.ExportTo, ","), r.Name == istio.Name(service)}
+		apart, next := true, merged{strings.Join(r.Spec.ExportTo, ","), r.Name == istio.Name(of)}
 		for _, m := range list {
 			if apart = m.exportTo != next.exportTo; !apart {
 				m.ours = m.ours || next.ours
@@ -202,10 +206,10 @@ func splitOf(vs *networkingv1.VirtualService) []route {
 
 // foreign notes for which clients somebody else's write took the subsets away before the routes led them past these, because the
 // door was not asked. asked says that it was, and has done its part.
-func (j *judge) foreign(asked bool) {
-	vs, routed := get[*virtualService](j.w.api.list(virtualServices), istio.Name(service))
+func (j *book) foreign(asked bool) {
+	vs, routed := get[*virtualService](j.w.api.list(virtualServices), istio.Name(j.service))
 	for _, e := range j.w.envoys {
-		blind := !seesOurs(j.w.api.list(destinationRules), e.namespace)
+		blind := !seesOurs(j.w.api.list(destinationRules), j.service, e.namespace)
 		if blind && (!asked || !routed) {
 			j.surprise(e.namespace)
 		}
@@ -216,7 +220,7 @@ func (j *judge) foreign(asked bool) {
 }
 
 // surprise: until the routes lead these clients past the subsets, and that has been served, they may lose requests.
-func (j *judge) surprise(client string) {
+func (j *book) surprise(client string) {
 	if j.surprised == nil {
 		j.surprised = map[string]time.Duration{}
 	}
@@ -224,19 +228,19 @@ func (j *judge) surprise(client string) {
 }
 
 // pinnedBeside: the first routes are written by who did not know of a rule yet.
-func (j *judge) pinnedBeside(old *virtualService) {
+func (j *book) pinnedBeside(old *virtualService) {
 	for _, e := range j.w.envoys {
-		if old == nil && !seesOurs(j.w.api.list(destinationRules), e.namespace) && seesOurs(j.deciding.r.cache.tables[destinationRules], e.namespace) {
+		if old == nil && !seesOurs(j.w.api.list(destinationRules), j.service, e.namespace) && seesOurs(j.deciding.r.cache.tables[destinationRules], j.service, e.namespace) {
 			j.surprise(e.namespace)
 		}
 	}
 }
 
 // led: routes that lead surprised clients past the subsets end their surprise, once they have been served.
-func (j *judge) led(vs *networkingv1.VirtualService) {
+func (j *book) led(vs *networkingv1.VirtualService) {
 	for client := range maps.Clone(j.surprised) {
 		named := slices.ContainsFunc(routesFor(vs, client), func(r route) bool { return r.subset != "" })
-		if j.surprised[client] < 0 && (!named || seesOurs(j.w.api.list(destinationRules), client)) {
+		if j.surprised[client] < 0 && (!named || seesOurs(j.w.api.list(destinationRules), j.service, client)) {
 			j.surprised[client] = j.w.now
 		}
 	}
@@ -244,25 +248,28 @@ func (j *judge) led(vs *networkingv1.VirtualService) {
 
 // exemptSurprise: somebody's rule hid the subsets from these clients without the API server asking first. That costs what is
 // sent until the routes have followed, and nothing after it.
-func (j *judge) exemptSurprise(client string) bool {
+func (j *book) exemptSurprise(client string) bool {
 	since, surprised := j.surprised[client]
 	return surprised && (since < 0 || j.w.now <= since+slowest)
 }
 
 // hidden: somebody else's rule is there.
 func (j *judge) hidden() bool {
-	return slices.ContainsFunc(j.w.api.list(destinationRules), func(o object) bool { return o.id().name != istio.Name(service) })
+	return slices.ContainsFunc(j.w.api.list(destinationRules), func(o object) bool { return !derived(o.id().name) })
 }
 
+// derived tells grayscale's objects by their names.
+func derived(name string) bool { return strings.HasSuffix(name, "-grayscale") }
+
 // blindAnywhere: some clients are not shown our subsets.
-func (j *judge) blindAnywhere() bool {
-	return slices.ContainsFunc(clientsNamespaces, func(client string) bool { return !seesOurs(j.w.api.list(destinationRules), client) })
+func (j *book) blindAnywhere() bool {
+	return slices.ContainsFunc(clientsNamespaces, func(client string) bool { return !seesOurs(j.w.api.list(destinationRules), j.service, client) })
 }
 
 // finalForeign is part of oracle (d): clients that are not shown our subsets are led past these, and no others are.
-func (j *judge) finalForeign(vs *networkingv1.VirtualService) {
+func (j *book) finalForeign(vs *networkingv1.VirtualService) {
 	for _, client := range clientsNamespaces {
-		blind := !seesOurs(j.w.api.list(destinationRules), client)
+		blind := !seesOurs(j.w.api.list(destinationRules), j.service, client)
 		past := slices.ContainsFunc(routesFor(vs, client), func(r route) bool { return r.subset == "" })
 		if blind != past && (blind || !j.everybody()) {
 			j.w.fail("d", "clients in namespace %s: they lack the subsets: %t, they are led past them: %t", client, blind, past)
@@ -270,4 +277,6 @@ func (j *judge) finalForeign(vs *networkingv1.VirtualService) {
 	}
 }
 
-func (j *judge) everybody() bool { return !seesOurs(j.w.api.list(destinationRules), "elsewhere") }
+func (j *book) everybody() bool {
+	return !seesOurs(j.w.api.list(destinationRules), j.service, "elsewhere")
+}

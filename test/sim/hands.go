@@ -19,7 +19,7 @@ var errServer = errors.New("the API server answers with an error")
 // hands are routing.Hands as the annotator has them: each write rests on the version that was seen, or that was left by
 // the write before.
 type hands struct {
-	r        *replica
+	r        *key
 	facts    routing.Facts
 	decided  routing.Decision
 	view     view
@@ -29,7 +29,7 @@ type hands struct {
 	confirmed time.Duration
 }
 
-func newHands(r *replica, facts routing.Facts, d routing.Decision, v view) *hands {
+func newHands(r *key, facts routing.Facts, d routing.Decision, v view) *hands {
 	h := &hands{r: r, facts: facts, decided: d, view: v, known: map[string]int64{}, unpaused: map[string]bool{}, confirmed: -1}
 	for _, x := range v.deployments {
 		h.known[x.name] = x.version
@@ -113,12 +113,18 @@ func (h *hands) Confirm(which routing.Derived) error {
 		return nil
 	}
 	a := h.r.w.api
-	vs, routed := get[*virtualService](a.list(virtualServices), istio.Name(service))
-	dr, ruled := get[*destinationRule](a.list(destinationRules), istio.Name(service))
+	vs, routed := get[*virtualService](a.list(virtualServices), istio.Name(h.r.service))
+	dr, ruled := get[*destinationRule](a.list(destinationRules), istio.Name(h.r.service))
 	seen, rule := h.view.virtualService, h.view.destinationRule
 	if which.VirtualService && (routed != (seen != nil) || routed && vs.version != seen.version) ||
 		which.DestinationRule && (ruled != (rule != nil) || ruled && dr.version != rule.version) {
 		return errConflict
+	}
+	for _, other := range which.Beside {
+		vs, routed := get[*virtualService](a.list(virtualServices), istio.Name(other))
+		if seen := h.view.beside[other]; routed != (seen != nil) || routed && vs.version != seen.version {
+			return errConflict
+		}
 	}
 	if which.OtherRules && !slices.Equal(versionsOf(liveRules(a)), versionsOf(h.facts.OtherDestinationRules)) {
 		return errNotYet
@@ -130,7 +136,7 @@ func (h *hands) Confirm(which routing.Derived) error {
 func liveRules(a *api) []*networkingv1.DestinationRule {
 	var out []*networkingv1.DestinationRule
 	for _, o := range a.list(destinationRules) {
-		if dr := o.(*destinationRule); dr.name != istio.Name(service) {
+		if dr := o.(*destinationRule); !derived(dr.name) {
 			out = append(out, dr.spec)
 		}
 	}

@@ -34,9 +34,14 @@ type istiod struct {
 	last   time.Duration
 }
 
-// config is what one push tells an Envoy about the Service.
+// config is what one push tells an Envoy about each Service, in the order of world.services.
 type config struct {
 	serial   int
+	services []served
+}
+
+// served is what an Envoy is told about one Service.
+type served struct {
 	host     bool
 	plain    []string // pods of the Service
 	clusters []cluster
@@ -87,12 +92,20 @@ func (i *istiod) debounce() {
 // config is what the clients of a namespace get.
 func (i *istiod) config(client string) *config {
 	c := &config{serial: i.serial}
+	for _, service := range i.w.services {
+		c.services = append(c.services, i.served(service, client))
+	}
+	return c
+}
+
+func (i *istiod) served(service, client string) served {
+	c := served{}
 	_, c.host = get[*kubeService](i.cache.tables[services], service)
 	slice, ok := get[*endpointSlice](i.cache.tables[endpointSlices], service)
 	if ok {
 		c.plain = slice.pods
 	}
-	if dr, ok := get[*destinationRule](i.cache.tables[destinationRules], istio.Name(service)); ok && seesOurs(i.cache.tables[destinationRules], client) {
+	if dr, ok := get[*destinationRule](i.cache.tables[destinationRules], istio.Name(service)); ok && seesOurs(i.cache.tables[destinationRules], service, client) {
 		for _, s := range dr.spec.Spec.Subsets {
 			c.clusters = append(c.clusters, cluster{s.GetName(), i.labelled(c.plain, s.GetLabels()[release.VersionLabel])})
 		}

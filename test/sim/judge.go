@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -19,21 +20,46 @@ type judge struct {
 	w        *world
 	deciding *hands // who of grayscale is writing
 
-	ours, others time.Duration    // when grayscale, and when anybody else, wrote last
-	writes       int              // of grayscale
-	served       map[string]basis // by Deployment: what the routes rest on
+	ours, others time.Duration // when grayscale, and when anybody else, wrote last
+	writes       int           // of grayscale
 	supply       map[string]supply
-	serviceAt    time.Duration     // when the Service came or went
-	healthy      time.Duration     // since when anybody serves; negative while nobody does
-	routed       map[string]routed // by subset
-	shielded     map[int64]bool    // candidates (by uid) that were held at the door: no request without a route
-	tampered     bool              // somebody else took the DestinationRule away, and it is not back
-	repaired     time.Duration
+	healthy      time.Duration // since when anybody serves; negative while nobody does
+	books        []*book       // in the order of world.services
+}
+
+// book is what the judge knows of one Service.
+type book struct {
+	*judge
+	service   string
+	served    map[string]basis  // by Deployment: what the routes rest on
+	serviceAt time.Duration     // when the Service came or went
+	routed    map[string]routed // by subset
+	shielded  map[int64]bool    // candidates (by uid) that were held at the door: no request without a route
+	tampered  bool              // somebody else took the DestinationRule away, and it is not back
+	repaired  time.Duration
 	// surprised are the namespaces of clients from whom a rule took the subsets without the door being asked, and when the routes led them
 	// past these; negative while they do not.
 	surprised map[string]time.Duration
 	edited    bool // somebody else edited the routes, and they are not put back
 	restored  time.Duration
+}
+
+func newJudge(w *world) *judge {
+	j := &judge{w: w}
+	for _, service := range w.services {
+		j.books = append(j.books, &book{judge: j, service: service})
+	}
+	return j
+}
+
+// book is that of a Service; nil of one that nobody releases.
+func (j *judge) book(service string) *book {
+	for _, b := range j.books {
+		if b.service == service {
+			return b
+		}
+	}
+	return nil
 }
 
 // basis is the state of a Deployment's annotations that routes were made from.
@@ -73,22 +99,29 @@ func (j *judge) wrote(by string, before object, c change) {
 	switch o := c.object.(type) {
 	case *deployment:
 		if !release.IsCandidate(o.seen()) || c.gone || o.replicas == 0 {
-			delete(j.shielded, o.uid)
+			j.unheld(o)
 		}
 		if named, ok := get[*deployment](j.w.api.list(deployments), o.annotations[intent.KeyStable]); ok {
-			delete(j.shielded, named.uid) // somebody takes it for stable, and plain balancing is right for that
+			j.unheld(named) // somebody takes it for stable, and plain balancing is right for that
 		}
 	case *kubeService:
-		j.serviceAt = j.w.now
+		if b := j.book(o.name); b != nil {
+			b.serviceAt, b.shielded = j.w.now, nil // one that comes in the middle of a release is pinned as fast as can be
+		}
 	case *virtualService:
-		j.routes(by, before, o, c.gone)
+		j.bookOf(o.name).routes(by, before, o, c.gone)
 	case *destinationRule:
-		if o.name == istio.Name(service) {
-			j.rule(by, o, c.gone)
+		if derived(o.name) {
+			j.bookOf(o.name).rule(by, o, c.gone)
 		} else {
 			j.w.note("somebody has DestinationRule %s %v: %t", o.name, o.spec.Spec.ExportTo, !c.gone)
 		}
 	}
+}
+
+// bookOf is that of the Service of a derived object.
+func (j *judge) bookOf(derived string) *book {
+	return j.book(strings.TrimSuffix(derived, "-grayscale"))
 }
 
 func (j *judge) count(version string) {
@@ -124,17 +157,17 @@ func (j *judge) anybody() {
 }
 
 // routes judges a write of the VirtualService.
-func (j *judge) routes(by string, before object, vs *virtualService, gone bool) {
+func (j *book) routes(by string, before object, vs *virtualService, gone bool) {
 	old, _ := before.(*virtualService)
 	if gone {
-		j.w.note("%s removes the VirtualService", by)
+		j.w.note("%s removes VirtualService %s", by, vs.name)
 		j.routed, j.edited, j.restored = nil, false, j.w.now
 		if j.deciding == nil {
 			j.shielded = nil // without the routes that somebody took away nobody is kept from plain balancing
 		}
 		return
 	}
-	j.w.note("%s writes routes %v", by, routesOf(vs.spec))
+	j.w.note("%s writes routes of %s %v", by, j.service, routesOf(vs.spec))
 	j.pinnedBeside(old)
 	j.led(vs.spec)
 	if j.deciding == nil {
@@ -151,11 +184,11 @@ func (j *judge) routes(by string, before object, vs *virtualService, gone bool) 
 	j.reference(vs.spec)
 }
 
-func (j *judge) rule(by string, dr *destinationRule, gone bool) {
+func (j *book) rule(by string, dr *destinationRule, gone bool) {
 	if gone {
-		j.w.note("%s removes the DestinationRule", by)
+		j.w.note("%s removes DestinationRule %s", by, dr.name)
 	} else {
-		j.w.note("%s writes subsets %v", by, istio.Subsets(dr.spec))
+		j.w.note("%s writes subsets of %s %v", by, j.service, istio.Subsets(dr.spec))
 	}
 	switch {
 	case j.deciding != nil:
@@ -169,13 +202,13 @@ func (j *judge) rule(by string, dr *destinationRule, gone bool) {
 }
 
 // subsetsExist is oracle (a): no VirtualService names a subset that is absent from its DestinationRule.
-func (j *judge) subsetsExist() {
-	vs, ok := get[*virtualService](j.w.api.list(virtualServices), istio.Name(service))
+func (j *book) subsetsExist() {
+	vs, ok := get[*virtualService](j.w.api.list(virtualServices), istio.Name(j.service))
 	if !ok || j.edited || j.tampered {
 		return
 	}
 	var subsets []string
-	if dr, ok := get[*destinationRule](j.w.api.list(destinationRules), istio.Name(service)); ok {
+	if dr, ok := get[*destinationRule](j.w.api.list(destinationRules), istio.Name(j.service)); ok {
 		subsets = istio.Subsets(dr.spec)
 	}
 	for _, s := range istio.ReferencedSubsets(vs.spec) {
@@ -186,7 +219,7 @@ func (j *judge) subsetsExist() {
 }
 
 // whole is part of oracle (b): every port says the same, weights add up, and the state next to them says it too.
-func (j *judge) whole(vs *networkingv1.VirtualService) {
+func (j *book) whole(vs *networkingv1.VirtualService) {
 	t, ok := istio.ReadTraffic(vs)
 	st, known := istio.ReadState(vs)
 	sum := intent.Percent(0)
@@ -199,7 +232,7 @@ func (j *judge) whole(vs *networkingv1.VirtualService) {
 }
 
 // asksFor is part of oracle (b): nobody gets a weight that it did not ask for, while stable can serve.
-func (j *judge) asksFor(vs *networkingv1.VirtualService, old *virtualService) {
+func (j *book) asksFor(vs *networkingv1.VirtualService, old *virtualService) {
 	st, _ := istio.ReadState(vs)
 	var before release.State
 	if old != nil {
@@ -221,8 +254,8 @@ func (j *judge) asksFor(vs *networkingv1.VirtualService, old *virtualService) {
 		asked := w.Version == st.Stable.Version || !slices.ContainsFunc(view.Deployments, func(x release.Deployment) bool { return x.Name == st.Stable.Deployment })
 		for _, x := range view.Deployments {
 			i, _ := intent.Parse("", x.Annotations)
-			v, _ := release.VersionOf(namespace, service, x)
-			asked = asked || v == w.Version && i.Share() == w.Share
+			v, _ := release.VersionOf(namespace, j.service, x)
+			asked = asked || v == w.Version && i.Share() == w.Share && j.isFor(x.Annotations)
 		}
 		for _, h := range before.Candidates {
 			asked = asked || h.Version == w.Version && h.Intent.Share() == w.Share
@@ -234,7 +267,7 @@ func (j *judge) asksFor(vs *networkingv1.VirtualService, old *virtualService) {
 }
 
 // neverBack is part of oracle (b): routes made from newer annotations are not followed by routes made from older ones.
-func (j *judge) neverBack(vs *networkingv1.VirtualService, old *virtualService) {
+func (j *book) neverBack(vs *networkingv1.VirtualService, old *virtualService) {
 	if j.served == nil || old == nil {
 		j.served = map[string]basis{}
 	}
@@ -244,7 +277,7 @@ func (j *judge) neverBack(vs *networkingv1.VirtualService, old *virtualService) 
 		was, _ = istio.ReadTraffic(old.spec)
 	}
 	for _, d := range j.deciding.view.deployments {
-		v, _ := release.VersionOf(namespace, service, d.seen())
+		v, _ := release.VersionOf(namespace, j.service, d.seen())
 		last := j.served[d.name]
 		if last.uid == d.uid && d.asked < last.asked && share(now, v) != share(was, v) {
 			j.w.fail("b", "the weight of %s goes from %s back to %s, which older annotations ask for", d.name, share(was, v), share(now, v))
@@ -270,7 +303,7 @@ func share(t release.Traffic, version string) intent.Percent {
 }
 
 // reference notes what whoever began to route to a subset knew of pods.
-func (j *judge) reference(vs *networkingv1.VirtualService) {
+func (j *book) reference(vs *networkingv1.VirtualService) {
 	next, choice := map[string]routed{}, j.choice(vs)
 	for name, r := range j.routed {
 		next[name] = routed{began: r.began, ended: r.ended, choice: r.choice}
@@ -287,7 +320,7 @@ func (j *judge) reference(vs *networkingv1.VirtualService) {
 
 // choice: whoever writes these routes knew of somebody who serves, for long enough, and is allowed to: stable, a candidate that asks for a
 // share, or, where stable leaves, any candidate.
-func (j *judge) choice(vs *networkingv1.VirtualService) bool {
+func (j *book) choice(vs *networkingv1.VirtualService) bool {
 	st, _ := istio.ReadState(vs)
 	leaves := true
 	for _, x := range j.deciding.facts.Deployments {
@@ -296,47 +329,60 @@ func (j *judge) choice(vs *networkingv1.VirtualService) bool {
 	}
 	return slices.ContainsFunc(j.deciding.facts.Deployments, func(x release.Deployment) bool {
 		asked, problems := intent.Parse("", x.Annotations)
-		v, _ := release.VersionOf(namespace, service, x)
+		v, _ := release.VersionOf(namespace, j.service, x)
 		stable := x.Name == st.Stable.Deployment
 		settled := slices.ContainsFunc(x.Pods, func(p release.Pods) bool {
 			return p.Version == v && p.Ready > 0 && j.deciding.facts.Now.Sub(p.Since) >= settings.Settle
 		})
 		_, announced := st.Leaving[x.Name]
 		return settled && !x.Deleting && x.Replicas > 0 && !announced &&
-			(stable || release.IsCandidate(x) && intent.Usable(problems) && (leaves || asked.Share() > 0))
+			(stable || release.IsCandidate(x) && intent.Usable(problems) && (leaves || asked.Share() > 0 && j.isFor(x.Annotations)))
 	})
 }
 
 // drained: the door lets an end pass. Envoys have been told, so that from now on nothing goes there.
-func (j *judge) drained(subset string) {
+func (j *book) drained(subset string) {
 	if r, ok := j.routed[subset]; ok && !r.now {
 		r.ended = j.w.now
 		j.routed[subset] = r
 	}
 }
 
-// created: a candidate that the door had to hold gets no request before a route says so.
+// isFor: a Deployment is released behind the Service, by what it names, or because there is no other one.
+func (j *book) isFor(annotations map[string]string) bool {
+	named := intent.Services(annotations)
+	return slices.Contains(named, j.service) || len(named) == 0 && len(j.books) == 1
+}
+
+// created: a candidate that the door had to hold gets no request before a route says so, of whichever Service.
 func (j *judge) created(d *deployment) {
 	r := j.w.answering()
-	if r == nil || find(j.w.api.list(virtualServices), istio.Name(service)) != nil || pinned(r.cache, service) != nil {
-		return
-	}
-	if j.shielded == nil {
-		j.shielded = map[int64]bool{}
-	}
-	j.shielded[d.uid] = release.IsCandidate(d.seen()) && !slices.ContainsFunc(j.w.api.list(deployments), func(o object) bool {
+	shield := r != nil && release.IsCandidate(d.seen()) && !slices.ContainsFunc(j.w.api.list(deployments), func(o object) bool {
 		return o.(*deployment).annotations[intent.KeyStable] == d.name
 	})
+	for _, b := range j.books {
+		if !shield || find(j.w.api.list(virtualServices), istio.Name(b.service)) != nil || pinned(r.cache, b.service) != nil {
+			continue
+		}
+		if b.shielded == nil {
+			b.shielded = map[int64]bool{}
+		}
+		b.shielded[d.uid] = true
+	}
 }
 
 // unheld: its owner took the hold away.
-func (j *judge) unheld(d *deployment) { delete(j.shielded, d.uid) }
+func (j *judge) unheld(d *deployment) {
+	for _, b := range j.books {
+		delete(b.shielded, d.uid)
+	}
+}
 
 // touched is oracle (e): what grayscale writes of objects that are not its own.
 func (j *judge) touched(before object, c change) {
 	switch o := c.object.(type) {
 	case *virtualService, *destinationRule:
-		if o.id().name != istio.Name(service) {
+		if !derived(o.id().name) || j.bookOf(o.id().name) == nil {
 			j.w.fail("e", "%s is written", o.id().name)
 		}
 	case *deployment:

@@ -112,6 +112,11 @@ var mutations = []mutation{
 				}
 			}
 		}},
+	{name: "lift-at-first-pin", rule: "a hold lasts until every Service that selects the candidate's pods is pinned",
+		decision: func(f routing.Facts, d *routing.Decision) {
+			f.Beside = nil
+			d.Lift = routing.Decide(f, settings).Lift
+		}},
 	{name: "no-hold", rule: "a candidate is created without pods where its Service is not pinned", noHold: true},
 	{name: "never-lift", rule: "every hold ends", decision: func(_ routing.Facts, d *routing.Decision) { d.Lift = nil }},
 	{name: "no-label", rule: "pods that lack the version label get it", decision: func(_ routing.Facts, d *routing.Decision) { d.Label = nil }},

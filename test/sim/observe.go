@@ -19,26 +19,49 @@ type view struct {
 	virtualService  *virtualService
 	destinationRule *destinationRule
 	pods            time.Duration
+	beside          map[string]*virtualService
 }
 
-// observe gathers what the replica's cache knows about the Service.
-func (r *replica) observe() (routing.Facts, view) {
+// observe gathers what the replica's cache knows about the Service, and about the other one that selects the same pods.
+func (r *key) observe() (routing.Facts, view) {
 	r.vouch()
-	return r.gather()
+	f, v := r.gather()
+	for _, k := range r.keys {
+		if _, there := get[*kubeService](r.cache.tables[services], k.service); k != r && there && r.together() {
+			k.vouch()
+			b, seen := k.gather()
+			f.Beside = append(f.Beside, b)
+			v.beside[k.service] = seen.virtualService
+		}
+	}
+	return f, v
+}
+
+// together: a Deployment that carries anything of grayscale's is behind both Services.
+func (r *replica) together() bool {
+	return slices.ContainsFunc(r.cache.tables[deployments], func(o object) bool {
+		d := o.(*deployment)
+		return d.app == app && (len(d.annotations) > 0 || len(d.conditions) > 0)
+	})
 }
 
 // gather is observe without a note of what was seen: admission does not take one.
-func (r *replica) gather() (routing.Facts, view) {
+func (r *key) gather() (routing.Facts, view) {
 	f := routing.Facts{Now: r.now(), RoutesSince: begin.Add(r.since[virtualServices] + r.clock),
 		RuleSince: begin.Add(r.since[destinationRules] + r.clock), IstioMissing: !r.w.api.served}
-	v := view{pods: r.cache.watches[pods].upTo()}
-	f.Service = release.Service{Namespace: namespace, Name: service, Missing: true}
-	if svc, ok := get[*kubeService](r.cache.tables[services], service); ok {
-		f.Service = svc.seen()
+	v := view{pods: r.cache.watches[pods].upTo(), beside: map[string]*virtualService{}}
+	f.Service = release.Service{Namespace: namespace, Name: r.service, Missing: true}
+	for _, o := range r.cache.tables[services] {
+		switch svc := o.(*kubeService); {
+		case svc.name == r.service:
+			f.Service = svc.seen()
+		case svc.app == app:
+			f.Services = append(f.Services, svc.seen())
+		}
 	}
 	for _, o := range r.cache.tables[deployments] {
 		d := o.(*deployment)
-		if !release.Behind(f.Service, d.seen()) && d.annotations[intent.KeyService] != service {
+		if !release.Behind(f.Service, d.seen()) && !slices.Contains(intent.Services(d.annotations), r.service) {
 			continue
 		}
 		v.deployments = append(v.deployments, d)
@@ -61,13 +84,13 @@ func (r *replica) gather() (routing.Facts, view) {
 	if f.IstioMissing || f.Service.Missing {
 		return f, v
 	}
-	if vs, ok := get[*virtualService](r.cache.tables[virtualServices], istio.Name(service)); ok {
+	if vs, ok := get[*virtualService](r.cache.tables[virtualServices], istio.Name(r.service)); ok {
 		v.virtualService, f.VirtualService = vs, vs.spec
 	}
-	if dr, ok := get[*destinationRule](r.cache.tables[destinationRules], istio.Name(service)); ok {
+	if dr, ok := get[*destinationRule](r.cache.tables[destinationRules], istio.Name(r.service)); ok {
 		v.destinationRule, f.DestinationRule = dr, dr.spec
 	}
-	f.OtherDestinationRules = r.rules(istio.Name(service))
+	f.OtherDestinationRules = r.rules("")
 	if versions := strings.Join(versionsOf(f.OtherDestinationRules), " "); versions != r.others {
 		r.others, r.othersSince = versions, r.w.now
 	}
@@ -102,10 +125,10 @@ func (r *replica) count(which func(*pod) bool) []release.Pods {
 }
 
 // vouch moves the one's since where a derived object is not as this process wrote it in time, or as it was when since was moved last.
-func (r *replica) vouch() {
+func (r *key) vouch() {
 	for _, k := range []kind{virtualServices, destinationRules} {
 		version := int64(0)
-		if o := find(r.cache.tables[k], istio.Name(service)); o != nil {
+		if o := find(r.cache.tables[k], istio.Name(r.service)); o != nil {
 			version = o.id().version
 		}
 		if version != r.vouched[k] {

@@ -16,6 +16,7 @@ type Plan struct {
 	Seed     uint64
 	Envoys   int
 	Replicas int
+	Second   bool // another Service selects the same pods
 	Acts     []Act
 }
 
@@ -26,6 +27,7 @@ type Act struct {
 	Do         deed
 	N          int
 	Key, Value string
+	Service    string // that a new candidate names
 	For        time.Duration
 }
 
@@ -36,6 +38,9 @@ func (a Act) String() string {
 	}
 	if a.Value != "" {
 		text += "=" + a.Value
+	}
+	if a.Service != "" {
+		text += " for " + a.Service
 	}
 	if a.For > 0 {
 		text += fmt.Sprintf(" for %s", a.For)
@@ -109,7 +114,28 @@ func Draw(seed uint64) Plan {
 		at += time.Duration(rng.Int64N(int64(gaps[rng.IntN(len(gaps))])))
 	}
 	p.Acts = append(p.Acts, foreignActs(seed, at)...)
+	p.drawSecond(at)
 	return p
+}
+
+// drawSecond has another Service select the same pods, in one plan of three. New candidates name the one, the other, both or none,
+// and change their minds.
+func (p *Plan) drawSecond(end time.Duration) {
+	rng := rand.New(rand.NewPCG(p.Seed, 4))
+	if p.Second = rng.IntN(3) == 0; !p.Second {
+		return
+	}
+	names := []string{service, service, second, service + ", " + second, second + "," + service}
+	for i := range p.Acts {
+		if p.Acts[i].Do == create && rng.IntN(10) > 0 {
+			p.Acts[i].Service = names[rng.IntN(len(names))]
+		}
+	}
+	for range rng.IntN(4) {
+		a := Act{At: time.Duration(rng.Int64N(int64(end + time.Second))), Do: annotate, N: 1 + rng.IntN(1+candidates), Key: intent.KeyService}
+		a.Value = append(names, "", gone)[rng.IntN(len(names)+2)]
+		p.Acts = append(p.Acts, a)
+	}
 }
 
 // foreignActs are what others do with DestinationRules of their own, in one plan of three, at any time of it.

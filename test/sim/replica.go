@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"grayscale.dev/grayscale/routing"
@@ -14,24 +15,32 @@ type replica struct {
 	name  string
 	born  int // how many processes this replica has been
 	cache *cache
-	clock time.Duration        // how far its clock is ahead; one process keeps one clock, which never jumps
-	since [kinds]time.Duration // when the process saw the derived objects as they are; see routing.Facts.RoutesSince
-	// others are the versions of the users' rules, othersSince when the process saw them so.
-	others      string
-	othersSince time.Duration
-	vouched     [kinds]int64 // the versions of those that it wrote itself, in time, or has reckoned with
-	seen        map[string]time.Duration
-	echoes      map[echo]expected
+	clock time.Duration // how far its clock is ahead; one process keeps one clock, which never jumps
+	seen  map[string]time.Duration
+	keys  []*key // one for each Service
 
 	alive, leading bool
-	busy, again    bool
-	due            time.Duration // of the next look that is planned; 0 for none
-	waiting        bool          // for something that it tries again
-	waits          time.Duration // since when
 	stopped        time.Duration // until when it stands still (SIGSTOP)
 	crash          crash
 	halt           halt
 	refused        time.Duration // until when the API server answers it with errors
+}
+
+// key is what a process knows and does about one Service: a reconcile key.
+type key struct {
+	*replica
+	service string
+	since   [kinds]time.Duration // when the process saw the derived objects as they are; see routing.Facts.RoutesSince
+	// others are the versions of the users' rules, othersSince when the process saw them so.
+	others      string
+	othersSince time.Duration
+	vouched     [kinds]int64 // the versions of those that it wrote itself, in time, or has reckoned with
+	echoes      map[echo]expected
+
+	busy, again bool
+	due         time.Duration // of the next look that is planned; 0 for none
+	waiting     bool          // for something that it tries again
+	waits       time.Duration // since when
 }
 
 // crash says that the process dies at one of its next writes.
@@ -76,11 +85,18 @@ var clocks = []time.Duration{0, 0, 0, 300 * time.Millisecond, -300 * time.Millis
 // start is a new process: it lists everything and knows nothing else.
 func (r *replica) start() {
 	r.born++
-	r.alive, r.leading, r.busy, r.again, r.due, r.waiting = true, false, false, false, 0, false
-	r.crash, r.halt, r.stopped, r.vouched = crash{}, halt{}, 0, [kinds]int64{}
-	r.others, r.othersSince = "", r.w.now
-	r.since[virtualServices], r.since[destinationRules] = r.w.now, r.w.now
-	r.seen, r.echoes = map[string]time.Duration{}, map[echo]expected{}
+	r.alive, r.leading = true, false
+	r.crash, r.halt, r.stopped = crash{}, halt{}, 0
+	r.seen, r.keys = map[string]time.Duration{}, nil
+	names := r.w.services
+	if len(names) > 1 {
+		names = append(slices.Clone(names), gone)
+	}
+	for _, name := range names {
+		k := &key{replica: r, service: name, othersSince: r.w.now, echoes: map[echo]expected{}}
+		k.since[virtualServices], k.since[destinationRules] = r.w.now, r.w.now
+		r.keys = append(r.keys, k)
+	}
 	r.cache = r.w.subscribe(grayscaleLag, r.changed, deployments, pods, services, virtualServices, destinationRules)
 	for _, o := range r.cache.tables[pods] {
 		r.seen[o.id().name] = r.w.now
@@ -102,8 +118,11 @@ func (r *replica) lead() {
 	if r.alive && !r.leading {
 		r.w.note("%s leads", r.name)
 		r.w.lastFault = max(r.w.lastFault, r.w.now)
-		r.leading, r.again, r.due = true, false, 0
-		r.look(time.Millisecond)
+		r.leading = true
+		for _, k := range r.keys {
+			k.again, k.due = false, 0
+			k.look(time.Millisecond)
+		}
 	}
 }
 
@@ -118,14 +137,33 @@ func (r *replica) changed(before, after object) {
 	} else if p, ok := before.(*pod); ok && after == nil {
 		delete(r.seen, p.name)
 	}
-	if r.busy {
-		r.again = true
+	for _, k := range r.keys {
+		if k.busy {
+			k.again = true
+		}
+		k.look(r.w.between(time.Millisecond, 3*time.Millisecond))
 	}
-	r.look(r.w.between(time.Millisecond, 3*time.Millisecond))
+}
+
+// key is that of a Service.
+func (r *replica) key(service string) *key {
+	for _, k := range r.keys {
+		if k.service == service {
+			return k
+		}
+	}
+	return nil
+}
+
+// lookAll has every Service looked at.
+func (r *replica) lookAll(wait time.Duration) {
+	for _, k := range r.keys {
+		k.look(wait)
+	}
 }
 
 // look plans a look, unless an earlier one is planned.
-func (r *replica) look(wait time.Duration) {
+func (r *key) look(wait time.Duration) {
 	at := r.w.now + wait
 	if !r.alive || !r.leading || r.busy || r.due != 0 && r.due <= at {
 		return
@@ -154,7 +192,7 @@ func (r *replica) then(wait time.Duration, do func()) {
 }
 
 // reconcile is observe, decide, act.
-func (r *replica) reconcile() {
+func (r *key) reconcile() {
 	if !r.leading || r.busy {
 		return
 	}
@@ -170,7 +208,7 @@ func (r *replica) reconcile() {
 }
 
 // act takes one step after the other, each a moment after the one before, and stops at the first error.
-func (r *replica) act(h *hands, steps []routing.Step, d routing.Decision) {
+func (r *key) act(h *hands, steps []routing.Step, d routing.Decision) {
 	if len(steps) == 0 {
 		r.waiting, r.busy = false, false
 		if d.After > 0 {
@@ -219,7 +257,7 @@ func (r *replica) halts() bool {
 }
 
 // retry comes back after a pause that grows with the wait; an event comes before it.
-func (r *replica) retry() {
+func (r *key) retry() {
 	if !r.waiting {
 		r.waiting, r.waits = true, r.w.now
 	}
@@ -237,7 +275,7 @@ type expected struct {
 	until            time.Duration
 }
 
-func (r *replica) missesEchoes() bool {
+func (r *key) missesEchoes() bool {
 	for what, x := range r.echoes {
 		o := find(r.cache.tables[what.kind], what.name)
 		gone := x.removed != 0 && (o == nil || o.id().uid != x.removed)

@@ -15,10 +15,12 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// The one Service that releases happen behind, and the names around it.
+// The Services that releases happen behind, and the names around them.
 const (
 	namespace = "shop"
 	service   = "reviews"
+	second    = "reviews-internal" // in some plans: it has the same selector
+	gone      = "gone"             // one that is named there, and never is
 	app       = "reviews"
 	domain    = "cluster.local"
 )
@@ -42,6 +44,7 @@ type world struct {
 	queue    queue
 	steps    int
 	mutation mutation
+	services []string // those that releases happen behind
 
 	api      *api
 	workload *workload
@@ -83,12 +86,19 @@ func Run(p Plan) (int, *Failure) {
 }
 
 func play(p Plan, m mutation, tell bool) *world {
-	w := &world{rng: rand.New(rand.NewPCG(p.Seed, 1)), mutation: m, tell: tell}
-	w.judge = &judge{w: w}
+	w := &world{rng: rand.New(rand.NewPCG(p.Seed, 1)), mutation: m, tell: tell, services: []string{service}}
+	if p.Second {
+		w.services = append(w.services, second)
+	}
+	w.judge = newJudge(w)
 	w.api = &api{w: w, served: true}
 	w.workload, w.kubelet, w.slicer, w.istiod = newWorkload(w), &kubelet{w: w}, newSlicer(w), newIstiod(w)
 	for i := range p.Envoys {
-		w.envoys = append(w.envoys, &envoy{w: w, name: fmt.Sprintf("envoy-%d", i), namespace: clientsNamespaces[i]})
+		e := &envoy{w: w, name: fmt.Sprintf("envoy-%d", i), namespace: clientsNamespaces[i]}
+		for _, name := range w.services {
+			e.services = append(e.services, &outbound{service: name})
+		}
+		w.envoys = append(w.envoys, e)
 	}
 	w.users = &users{w: w, manifests: map[string]manifest{}}
 	w.users.bystanders()

@@ -37,6 +37,9 @@ func nameOf(n int) string { return fmt.Sprintf("%s-v%d", service, n) }
 // may touch.
 func (u *users) bystanders() {
 	w := u.w
+	if len(w.services) > 1 {
+		_ = w.api.create(kubectl, &kubeService{identity: identity{kind: services, name: second}, app: app})
+	}
 	for _, x := range []struct{ service, app string }{{service, app}, {"ratings", "ratings"}} {
 		_ = w.api.create(kubectl, &kubeService{identity: identity{kind: services, name: x.service}, app: x.app})
 		d := &deployment{identity: identity{kind: deployments, name: x.service + "-v1"}, app: x.app, template: template{image: "a"}, replicas: 2, generation: 1}
@@ -77,6 +80,9 @@ func (u *users) create(a Act) {
 	}
 	if u.w.chance(2) {
 		m.annotations[intent.KeyWeight], m.annotations[intent.KeyActive] = "10", "true"
+	}
+	if a.Service != "" {
+		m.annotations[intent.KeyService] = a.Service
 	}
 	u.manifests[name] = m
 	d := &deployment{identity: identity{kind: deployments, name: name}, app: app, template: m.template, replicas: m.replicas, generation: 1}
@@ -260,13 +266,13 @@ func (u *users) kill(a Act) {
 
 // deleteService takes the Service away, and its derived objects with it, and brings it back.
 func (u *users) deleteService(a Act) {
-	w := u.w
+	w, service := u.w, u.w.of(a)
 	if w.api.remove(kubectl, services, service, 0) != nil {
 		return
 	}
 	w.after(w.between(10*time.Millisecond, 100*time.Millisecond), func() {
 		if find(w.api.list(services), service) == nil {
-			w.loseDerived(kubernetes)
+			w.loseDerived(kubernetes, service)
 		}
 	})
 	w.after(200*time.Millisecond+a.For, func() {

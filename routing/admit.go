@@ -53,7 +53,7 @@ func Admit(a Admission, s Settings) Verdict {
 	d.Placed, d.CreatedAt = release.Place(a.Namespace, d, a.Services), youngest
 	parts := a.parts(d, s)
 	untouched := a.untouched()
-	for _, p := range a.problems(d, parts, s) {
+	for _, p := range a.problems(d, parts) {
 		denies := p.Kind == intent.Invalid || p.Kind == intent.Conflict && p.Key != ""
 		if denies && !untouched {
 			v.Denied = append(v.Denied, p)
@@ -151,7 +151,8 @@ func (a Admission) parts(d release.Deployment, s Settings) []part {
 		if around := a.Around(name); !around.Service.Missing && release.Behind(around.Service, d) {
 			around = around.with(d)
 			alone = append(alone, around.cast(around.state(), s))
-			out = append(out, part{around, alone[len(alone)-1]})
+			blind := around.blind(around.OtherDestinationRules, s)
+			out = append(out, part{around, alone[len(alone)-1], around.disturbances(blind, s)})
 		}
 	}
 	for n, p := range out {
@@ -173,7 +174,7 @@ func (f Facts) with(d release.Deployment) Facts {
 }
 
 // problems asks the engine itself what is wrong with the Deployment among those behind its Services.
-func (a Admission) problems(d release.Deployment, parts []part, s Settings) []intent.Problem {
+func (a Admission) problems(d release.Deployment, parts []part) []intent.Problem {
 	if len(parts) == 0 {
 		return alone(a.Namespace, d)
 	}
@@ -188,7 +189,7 @@ func (a Admission) problems(d release.Deployment, parts []part, s Settings) []in
 		changed = append(changed, stableVersionChanged(a, p.facts.state())...)
 	}
 	if plays {
-		wrong, disturbing := told(a.Namespace, d, parts, s)
+		wrong, disturbing := told(a.Namespace, d, parts)
 		return slices.Concat(wrong, disturbing, unique(overlaps))
 	}
 	return append(alone(a.Namespace, d), unique(changed)...)

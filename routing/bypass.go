@@ -14,18 +14,16 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// blind are the clients that lack our subsets, because Istio shows them another rule than ours.
-func (f Facts) blind(s Settings) []istio.Blind { return f.blindBeside(f.OtherDestinationRules, s) }
-
 // blindTo are the clients that will lack our subsets once the API server has done what it asks about.
 func (f Facts) blindTo(s Settings) []istio.Blind {
 	if f.ComingDestinationRules == nil {
 		return nil
 	}
-	return f.blindBeside(f.ComingDestinationRules, s)
+	return f.blind(f.ComingDestinationRules, s)
 }
 
-func (f Facts) blindBeside(rules []*networkingv1.DestinationRule, s Settings) []istio.Blind {
+// blind are the clients that lack our subsets, because beside these rules of others Istio shows them another one than ours.
+func (f Facts) blind(rules []*networkingv1.DestinationRule, s Settings) []istio.Blind {
 	dr := f.DestinationRule
 	if dr == nil || !istio.OursRule(dr) || f.Service.Missing {
 		return nil
@@ -148,9 +146,9 @@ func (f Facts) Bypassed(vs *networkingv1.VirtualService, s Settings) (time.Durat
 
 // disturbances are what others' objects do to a release that lasts. They keep no candidate in it from what it asks for: the
 // owner of another namespace must not be able to stop an abort.
-func (f Facts) disturbances(s Settings) []intent.Problem {
+func (f Facts) disturbances(blind []istio.Blind, s Settings) []intent.Problem {
 	var out []intent.Problem
-	for _, b := range f.blind(s) {
+	for _, b := range blind {
 		out = append(out, blindProblem(f.Service, b))
 	}
 	return append(out, f.hostTaken(s)...)

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
+	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
@@ -58,7 +59,8 @@ func (d *deciding) begin() {
 func (d *deciding) read() {
 	d.facts.Deployments = d.facts.placed()
 	d.remember()
-	d.blind, d.coming = d.facts.blind(d.settings), d.facts.blindTo(d.settings)
+	d.blind, d.coming = d.facts.blind(d.facts.OtherDestinationRules, d.settings), d.facts.blindTo(d.settings)
+	d.disturbances = d.facts.disturbances(d.blind, d.settings)
 	if d.late = d.behind(); !d.late {
 		d.leave()
 		d.recast(d.state)
@@ -94,6 +96,8 @@ type deciding struct {
 	referenced []string
 	// blind are the clients that lack our subsets, coming those that will once the API server has done what it asks about.
 	blind, coming []istio.Blind
+	// disturbances are what others' objects do to the release.
+	disturbances []intent.Problem
 	// ended: some clients, who were led past the subsets, get them again.
 	ended   bool
 	cast    release.Cast

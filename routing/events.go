@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -78,12 +79,7 @@ func (d *deciding) announceShare(c release.Candidate, before, next release.State
 
 // shareOf is the version's share of requests, or of copies where it gets no requests.
 func shareOf(t release.Traffic, version string) intent.Percent {
-	for _, w := range slices.Concat(t.Weights, t.Mirrors) {
-		if w.Version == version {
-			return w.Share
-		}
-	}
-	return 0
+	return cmp.Or(weightOf(t.Weights, version), weightOf(t.Mirrors, version))
 }
 
 // askedBy names who wrote the annotation that the share follows from.
@@ -129,7 +125,7 @@ func (d *deciding) announceProblem(x release.Deployment, want []release.Conditio
 	}
 	if programmed := conditionIn(want, intent.ConditionProgrammed); programmed.Status != statusTrue {
 		before := conditionIn(x.Conditions, intent.ConditionProgrammed).Message
-		for _, p := range d.facts.disturbances(d.settings) {
+		for _, p := range d.disturbances {
 			if strings.Contains(programmed.Message, p.String()) && !strings.Contains(before, p.String()) {
 				d.event(x.Name, eventWarning, p.Reason, p.String())
 			}

@@ -131,7 +131,7 @@ func (f Facts) standsIn(c release.Cast) bool {
 
 // told is what the owner of a candidate has to know: what is wrong with it, each thing once, and what others' objects do to its
 // release, of each of its Services. Of those that only select its pods it is what keeps them from being pinned.
-func told(namespace string, x release.Deployment, parts []part, s Settings) (problems, disturbances []intent.Problem) {
+func told(namespace string, x release.Deployment, parts []part) (problems, disturbances []intent.Problem) {
 	problems = alone(namespace, x)
 	raw := slices.Clone(problems)
 	for _, p := range parts {
@@ -148,7 +148,7 @@ func told(namespace string, x release.Deployment, parts []part, s Settings) (pro
 		if c.Blocked() {
 			continue
 		}
-		for _, problem := range p.facts.disturbances(s) {
+		for _, problem := range p.disturbances {
 			disturbances = append(disturbances, p.said(*c, problem)...)
 		}
 	}
@@ -157,8 +157,9 @@ func told(namespace string, x release.Deployment, parts []part, s Settings) (pro
 
 // part is one of the Services that select a candidate's pods.
 type part struct {
-	facts Facts
-	cast  release.Cast
+	facts        Facts
+	cast         release.Cast
+	disturbances []intent.Problem
 }
 
 // said is how a problem of a Service is told to a candidate. One that is not released behind it may wonder why it is told; to that

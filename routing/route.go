@@ -182,8 +182,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// mayPin: the first VirtualService waits until the users' rules that there are have settled, until no ready pod of stable would be left out of its subset, and until stable
-// serves, where anybody does: plain balancing finds the others.
+// mayPin: the first VirtualService waits until the users' rules that there are have settled, until no ready pod of stable would
+// be left out of its subset, and until stable serves, where anybody does: plain balancing finds the others.
 func (d *deciding) mayPin() bool {
 	if d.pinned || len(d.cast.Stables) == 0 {
 		return d.pinned

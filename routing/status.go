@@ -73,10 +73,12 @@ func (d *deciding) wanted(x release.Deployment) []release.Condition {
 func (d *deciding) told(x release.Deployment) (problems, disturbances []intent.Problem) {
 	var parts []part
 	for _, p := range d.parts(x) {
-		parts = append(parts, part{p.facts, p.cast})
+		parts = append(parts, p.asPart())
 	}
-	return told(d.facts.Service.Namespace, x, parts, d.settings)
+	return told(d.facts.Service.Namespace, x, parts)
 }
+
+func (d *deciding) asPart() part { return part{d.facts, d.cast, d.disturbances} }
 
 // pinnedBeside names the Services that send the candidate nothing, because it is not released behind them.
 func (d *deciding) pinnedBeside(x release.Deployment) []string {
@@ -239,8 +241,8 @@ func (d *deciding) waits(c release.Candidate) (reason, message string) {
 // disturbed says what keeps the routes from reaching every client, as it is told to a candidate; an empty reason where they do.
 func (d *deciding) disturbed(c release.Candidate) (reason, but string) {
 	var sentences []string
-	for _, problem := range d.facts.disturbances(d.settings) {
-		for _, p := range (part{d.facts, d.cast}).said(c, problem) {
+	for _, problem := range d.disturbances {
+		for _, p := range d.asPart().said(c, problem) {
 			reason, sentences = cmp.Or(reason, p.Reason), append(sentences, p.String())
 		}
 	}

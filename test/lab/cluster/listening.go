@@ -75,11 +75,7 @@ func (l *lab) bound(ctx context.Context, client *http.Client, admin string, port
 
 // get reads JSON.
 func get(ctx context.Context, client *http.Client, url string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
+	response, err := ask(ctx, client, url)
 	if err != nil {
 		return err
 	}
@@ -89,11 +85,7 @@ func get(ctx context.Context, client *http.Client, url string, into any) error {
 
 // answers tells whether a port answers HTTP, with whatever status: no Service is there yet.
 func answers(ctx context.Context, client *http.Client, url string) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return false
-	}
-	response, err := client.Do(request)
+	response, err := ask(ctx, client, url)
 	if err != nil {
 		return false
 	}

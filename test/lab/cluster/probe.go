@@ -35,12 +35,17 @@ func waitFor(ctx context.Context, client *http.Client, url string) error {
 	return err
 }
 
-func probe(ctx context.Context, client *http.Client, url string) error {
+// ask sends a GET.
+func ask(ctx context.Context, client *http.Client, url string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	response, err := client.Do(request)
+	return client.Do(request)
+}
+
+func probe(ctx context.Context, client *http.Client, url string) error {
+	response, err := ask(ctx, client, url)
 	if err != nil {
 		return err
 	}

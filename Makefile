@@ -11,7 +11,7 @@ LAB_LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VE
 	-X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES_VERSION)
 LAB_SOURCES := $(shell find test/lab -type f -not -name '*_test.go')
 # No flag here changes how packages are compiled (-trimpath, CGO_ENABLED), so that tests and lint share what is built.
-SOURCES := go.mod go.sum $(shell find cmd webhook annotator routing -type f -not -name '*_test.go' -not -path '*/testdata/*')
+SOURCES := go.mod go.sum $(shell find cmd webhook annotator observe routing -type f -not -name '*_test.go' -not -path '*/testdata/*')
 
 .PHONY: help
 help: ## List the targets

@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/release"
 )
@@ -36,7 +37,7 @@ type acting struct {
 	*reconciler
 	ctx  context.Context
 	key  types.NamespacedName
-	seen sight
+	seen observe.Observation
 	did  []string        // for the log
 	why  func() []string // likewise; asked only where there is a line to write
 	// past is what is known of the Service from before; nil where nothing is kept, outside of the reconciler.
@@ -54,25 +55,25 @@ type acting struct {
 	unpaused map[string]bool
 }
 
-func (r *reconciler) acting(ctx context.Context, key types.NamespacedName, seen sight) *acting {
-	return &acting{reconciler: r, ctx: ctx, key: key, seen: seen, known: maps.Clone(seen.deployments), unpaused: map[string]bool{},
+func (r *reconciler) acting(ctx context.Context, key types.NamespacedName, seen observe.Observation) *acting {
+	return &acting{reconciler: r, ctx: ctx, key: key, seen: seen, known: maps.Clone(seen.Deployments), unpaused: map[string]bool{},
 		wrote: map[string]client.Object{}}
 }
 
 // actOn acts on a decision of the reconciler's own, and keeps what the next one's log line and metrics tell from.
-func (r *reconciler) actOn(ctx context.Context, key types.NamespacedName, seen sight, d routing.Decision) error {
+func (r *reconciler) actOn(ctx context.Context, key types.NamespacedName, seen observe.Observation, d routing.Decision) error {
 	a := r.acting(ctx, key, seen)
 	a.past = r.pasts.of(key)
-	a.past.see(seen.facts)
-	a.why = func() []string { return a.past.why(seen.facts) }
+	a.past.see(seen.Facts)
+	a.why = func() []string { return a.past.why(seen.Facts) }
 	err := a.act(d)
 	r.metrics.decided(len(a.did) > 0, err)
 	a.past.left(a.wrote)
 	if err == nil || a.routed {
-		for _, wait := range a.past.follow(seen.facts, d, a.routed, r.now()) {
+		for _, wait := range a.past.follow(seen.Facts, d, a.routed, r.now()) {
 			r.metrics.followed(wait)
 		}
-		a.past.keep(seen.facts, d, a.wrote)
+		a.past.keep(seen.Facts, d, a.wrote)
 	}
 	return err
 }
@@ -109,7 +110,7 @@ func (a *acting) log(d routing.Decision, took time.Duration, err error) {
 		if vs, ok := is.(*networkingv1.VirtualService); ok {
 			after = weights(vs)
 		}
-		log = log.WithValues("before", weights(a.seen.facts.VirtualService), "after", after)
+		log = log.WithValues("before", weights(a.seen.Facts.VirtualService), "after", after)
 	}
 	log.Info("decided", "did", a.did, "why", a.why())
 }
@@ -163,7 +164,7 @@ const mostNote = 1024
 // service is what Events relate to, nil where there is none. Of Events about one Deployment that differ in nothing but the note
 // the recorder publishes one, and two Services may have the same to tell.
 func (a *acting) service() runtime.Object {
-	s := a.seen.facts.Service
+	s := a.seen.Facts.Service
 	if s.Missing {
 		return nil
 	}
@@ -173,7 +174,7 @@ func (a *acting) service() runtime.Object {
 // publish tells about transitions; Decide announces each only once.
 func (a *acting) publish(list []routing.Event) {
 	for _, e := range list {
-		d := a.seen.deployments[e.Deployment]
+		d := a.seen.Deployments[e.Deployment]
 		if d == nil {
 			continue // gone: nobody is left to tell
 		}

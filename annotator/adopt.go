@@ -241,7 +241,7 @@ func (a *acting) labelPods(ctx context.Context, x adoption) error {
 // lift ends a hold. Where it is that of an adoption that is not wanted any more but has labelled the ReplicaSet already,
 // the adoption is finished instead: unpausing alone would restart every pod.
 func (a *acting) lift(ctx context.Context, name string) error {
-	seen := a.seen.deployments[name]
+	seen := a.seen.Deployments[name]
 	if seen == nil || a.unpaused[name] {
 		return nil
 	}

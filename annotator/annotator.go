@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 )
 
@@ -30,7 +31,7 @@ type Options struct {
 	// Now is the clock, which must not jump; where it is nil, the time at Setup and what has passed since.
 	Now func() time.Time
 	// Outages notes when the API server cannot be reached; nil where the transport reports to nobody.
-	Outages *Outages
+	Outages *observe.Outages
 	// Name tells controllers of one process apart, which only tests have several of; "annotator" where it is empty.
 	Name string
 	// Events publishes Events; the manager's recorder for events.k8s.io where it is nil.
@@ -66,18 +67,18 @@ const (
 
 // reconciler holds what observing and acting need.
 type reconciler struct {
-	store    *Caches
-	client   client.Client // writes
-	live     client.Reader // reads past the caches, for adoption alone
-	events   events.EventRecorder
-	settings routing.Settings
-	now      func() time.Time
-	echoes   *echoes
-	memory   *memory
-	outages  *Outages
-	pasts    *pasts
-	metrics  *tally
-	pauses   *pauses[types.NamespacedName] // of Services that wait
+	store     *Caches
+	client    client.Client // writes
+	live      client.Reader // reads past the caches, for adoption alone
+	events    events.EventRecorder
+	settings  routing.Settings
+	now       func() time.Time
+	echoes    *echoes
+	firstSeen *observe.FirstSeen
+	outages   *observe.Outages
+	pasts     *pasts
+	metrics   *tally
+	pauses    *pauses[types.NamespacedName] // of Services that wait
 	// configuration is the name of the mutating webhook configuration.
 	configuration string
 }
@@ -92,7 +93,7 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
 	r := &reconciler{store: opts.Caches, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
-		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), memory: newMemory(), outages: opts.Outages, pasts: newPasts(),
+		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), firstSeen: observe.NewFirstSeen(), outages: opts.Outages, pasts: newPasts(),
 		metrics: newTally(), pauses: newPauses[types.NamespacedName](time.Now)}
 	mesh := newMesh(opts.Caches, found)
 	warm, anyName := true, opts.Name != controllerName
@@ -134,8 +135,8 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return r.again(key), nil
 	}
 	seen := r.observe(key)
-	decision := routing.Decide(seen.facts, r.settings)
-	r.metrics.note(key, seen.facts, decision)
+	decision := routing.Decide(seen.Facts, r.settings)
+	r.metrics.note(key, seen.Facts, decision)
 	if err := r.actOn(ctx, key, seen, decision); err != nil {
 		if waits(err) {
 			ctrl.LoggerFrom(ctx).V(1).Info("looking again soon", "reason", err.Error())
@@ -144,11 +145,17 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	r.pauses.Forget(key)
-	if !r.store.active(key) {
-		r.memory.forget(key)
+	if !observe.Active(r.store, key) {
+		r.firstSeen.Forget(key)
 		r.pasts.forget(key)
 	}
 	return reconcile.Result{RequeueAfter: decision.After}, nil
+}
+
+// observe gathers the facts about one Service.
+func (r *reconciler) observe(key types.NamespacedName) observe.Observation {
+	now := r.now().UTC()
+	return observe.Gather(r.store, key, observe.Moment{Now: now, FirstSeen: r.firstSeen, Back: r.outages.Back(now)})
 }
 
 // again comes back after a pause that grows with the wait; an event comes before it.
@@ -160,8 +167,8 @@ func (r *reconciler) again(key types.NamespacedName) reconcile.Result {
 const (
 	kindDeployment      = "Deployment"
 	kindService         = "Service"
-	kindVirtualService  = "VirtualService"
-	kindDestinationRule = "DestinationRule"
+	kindVirtualService  = observe.KindVirtualService
+	kindDestinationRule = observe.KindDestinationRule
 )
 
 // cached finds what echoes waits for; nil where there is none. While Istio is gone, nothing of it is waited for.

@@ -10,10 +10,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 )
 
 const shop = "shop" // the namespace of these tests
+
+var webService = types.NamespacedName{Namespace: shop, Name: "web"}
+
+func at(seconds int64) time.Time { return time.Unix(seconds, 0) }
 
 // world is caches filled by hand, through the very feeds that the watches fill.
 func world(t *testing.T, objects ...any) *Caches {
@@ -73,10 +78,11 @@ func pod(name, deployment string, more map[string]string) *corev1.Pod {
 	return p
 }
 
+// seenBy is what a controller gathers that has just started, at second 1000.
 func seenBy(t *testing.T, s *Caches, name string) routing.Facts {
 	t.Helper()
-	r := &reconciler{store: s, memory: newMemory(), settings: routing.Settings{ClusterDomain: s.domain}, now: func() time.Time { return time.Unix(1000, 0) }}
-	return r.observe(types.NamespacedName{Namespace: shop, Name: name}).facts
+	r := &reconciler{store: s, firstSeen: observe.NewFirstSeen(), now: func() time.Time { return time.Unix(1000, 0) }}
+	return r.observe(types.NamespacedName{Namespace: shop, Name: name}).Facts
 }
 
 var (

@@ -9,6 +9,7 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 )
 
@@ -80,17 +81,11 @@ func (c *Controller) touched(name string, before, after *networkingv1.Destinatio
 		if rule == nil {
 			continue
 		}
-		for _, key := range c.r.store.ofRoute(rule) {
-			if derivedKey(key) != name && c.r.store.pinnedOrAbout(key) && !slices.Contains(out, key) {
+		for _, key := range observe.AffectedByIstio(c.r.store, rule) {
+			if derivedKey(key) != name && observe.HasRoutes(c.r.store, key) && !slices.Contains(out, key) {
 				out = append(out, key)
 			}
 		}
 	}
 	return out
-}
-
-// pinnedOrAbout: one of the derived objects is there.
-func (s *Caches) pinnedOrAbout(key types.NamespacedName) bool {
-	r := s.routes.Load()
-	return r != nil && (r.virtualServices.has(derivedKey(key)) || r.destinationRules.has(derivedKey(key)))
 }

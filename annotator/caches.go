@@ -20,7 +20,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -191,7 +193,11 @@ func (c *Caches) Services(ctx context.Context, namespace string) ([]release.Serv
 	if err := errors.Join(c.confined(namespace), full(ctx, c.feeds)); err != nil {
 		return nil, err
 	}
-	return plain(c.services.under(byNamespace, namespace)), nil
+	var out []release.Service
+	for _, s := range c.ListServices(servicesByNamespace, namespace) {
+		out = append(out, cluster.Service(s))
+	}
+	return out, nil
 }
 
 // Facts are what the controller would decide about a Service from, but for the times in it: those are known to the
@@ -200,5 +206,5 @@ func (c *Caches) Facts(ctx context.Context, namespace, service string) (routing.
 	if err := errors.Join(c.confined(namespace), full(ctx, c.feeds)); err != nil {
 		return routing.Facts{}, err
 	}
-	return c.gather(types.NamespacedName{Namespace: namespace, Name: service}, nil).facts, nil
+	return observe.GatherAlone(c, types.NamespacedName{Namespace: namespace, Name: service}, observe.Moment{}).Facts, nil
 }

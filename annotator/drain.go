@@ -8,6 +8,7 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 )
 
@@ -42,7 +43,7 @@ func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, e
 			return false, 0, nil
 		}
 		var keys []types.NamespacedName
-		for _, service := range c.r.store.homes(o) {
+		for _, service := range observe.ServicesOf(c.r.store, o) {
 			keys = append(keys, types.NamespacedName{Namespace: namespace, Name: service})
 		}
 		return c.moveAll(ctx, keys, fmt.Sprintf("away from Deployment %s", name), q)
@@ -94,13 +95,13 @@ type question struct {
 func (r *reconciler) move(ctx context.Context, key types.NamespacedName, q question) (moved bool, wait time.Duration, err error) {
 	for {
 		seen := r.observe(key)
-		q.ask(&seen.facts)
-		decision := routing.Decide(seen.facts, r.settings)
-		left, pause := seen.facts.VirtualService, time.Duration(0)
+		q.ask(&seen.Facts)
+		decision := routing.Decide(seen.Facts, r.settings)
+		left, pause := seen.Facts.VirtualService, time.Duration(0)
 		if decision.ApplyVirtualService != nil && left != nil {
 			left = decision.ApplyVirtualService
 			a := r.acting(ctx, key, seen)
-			a.why = func() []string { return q.why(seen.facts) }
+			a.why = func() []string { return q.why(seen.Facts) }
 			err := a.act(decision.Routes())
 			switch {
 			case waits(err):
@@ -111,7 +112,7 @@ func (r *reconciler) move(ctx context.Context, key types.NamespacedName, q quest
 				moved = true
 			}
 		} else {
-			pause = q.pause(seen.facts, decision)
+			pause = q.pause(seen.Facts, decision)
 			if err := r.confirmed(ctx, key, seen, q); err != nil {
 				if !waits(err) {
 					return moved, 0, err
@@ -120,7 +121,7 @@ func (r *reconciler) move(ctx context.Context, key types.NamespacedName, q quest
 			}
 		}
 		if pause == 0 {
-			return moved, q.wait(seen.facts, left), nil
+			return moved, q.wait(seen.Facts, left), nil
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return moved, 0, err
@@ -129,7 +130,7 @@ func (r *reconciler) move(ctx context.Context, key types.NamespacedName, q quest
 }
 
 // confirmed fails where a question's answer would rest on what the caches alone say.
-func (r *reconciler) confirmed(ctx context.Context, key types.NamespacedName, seen sight, q question) error {
+func (r *reconciler) confirmed(ctx context.Context, key types.NamespacedName, seen observe.Observation, q question) error {
 	if q.confirm.IsZero() {
 		return nil
 	}

@@ -11,6 +11,8 @@ import (
 	"k8s.io/client-go/discovery"
 	ctrl "sigs.k8s.io/controller-runtime"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"grayscale.dev/grayscale/observe"
 )
 
 // gateway watches the kinds of the Gateway API that istiod follows for the mesh, each while the API server serves it. A
@@ -24,7 +26,7 @@ type gateway struct {
 }
 
 // definitionOf is the name of a kind's custom resource definition.
-func definitionOf(kind string) string { return meshKinds[kind] + "." + gatewayv1.GroupName }
+func definitionOf(kind string) string { return observe.MeshKinds[kind] + "." + gatewayv1.GroupName }
 
 // look starts or stops watches to match what the API server serves, and tells whether any was. It tells as well when to look
 // again, zero where nothing is left to wait for.
@@ -41,7 +43,7 @@ func (g *gateway) look(ctx context.Context, q queue) (changed bool, wait time.Du
 	defer cancel()
 	var starting errgroup.Group
 	missing := false
-	for kind := range meshKinds {
+	for kind := range observe.MeshKinds {
 		is, version := g.store.meshRoutes.version(kind), served[kind]
 		switch {
 		case version == "" && slices.Contains(defined, kind) && g.store.definitions != nil:
@@ -84,7 +86,7 @@ func (g *gateway) later() time.Duration {
 
 // defined are the kinds whose definitions exist, and are not on their way out. Without a watch of them, any may.
 func (g *gateway) defined(ctx context.Context) []string {
-	kinds := slices.Sorted(maps.Keys(meshKinds))
+	kinds := slices.Sorted(maps.Keys(observe.MeshKinds))
 	if g.store.definitions == nil {
 		return kinds
 	}
@@ -94,7 +96,7 @@ func (g *gateway) defined(ctx context.Context) []string {
 // served are the versions in which kinds are served, the best of each.
 func (g *gateway) served(kinds []string) (map[string]string, error) {
 	out := map[string]string{}
-	for _, version := range meshVersions {
+	for _, version := range observe.MeshVersions {
 		list, err := g.discovery.ServerResourcesForGroupVersion(gatewayv1.GroupName + "/" + version)
 		if apierrors.IsNotFound(err) {
 			continue
@@ -103,7 +105,7 @@ func (g *gateway) served(kinds []string) (map[string]string, error) {
 			return nil, err
 		}
 		for _, r := range list.APIResources {
-			if _, better := out[r.Kind]; !better && slices.Contains(kinds, r.Kind) && meshKinds[r.Kind] == r.Name {
+			if _, better := out[r.Kind]; !better && slices.Contains(kinds, r.Kind) && observe.MeshKinds[r.Kind] == r.Name {
 				out[r.Kind] = version
 			}
 		}

@@ -19,6 +19,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"grayscale.dev/grayscale/observe"
 )
 
 // crdKind is watched as bare metadata, so that Istio may come and go while we run.
@@ -65,9 +67,7 @@ func (m *mesh) String() string { return "the cluster" }
 
 // Start has the controller's queue follow the caches, and begins to watch the definitions; the controller calls it.
 func (m *mesh) Start(ctx context.Context, q queue) error {
-	follow(m.store.deployments, q, sameDeployment, m.store.ofDeployment)
-	follow(m.store.services, q, sameService, m.store.ofService)
-	follow(m.store.pods, q, samePod, m.store.ofPod)
+	m.store.followCore(q)
 	go func() {
 		if full(ctx, m.store.feeds) != nil { // another manager may start them, and later than this source
 			return // only because ctx has ended
@@ -127,7 +127,7 @@ func (m *mesh) watchDefinitions(ctx context.Context) error {
 // watchedDefinition reports whether the custom resource definition is one of a kind that is watched while it is served.
 func watchedDefinition(name string) bool {
 	resource, group, _ := strings.Cut(name, ".")
-	return slices.Contains(definitions, name) || group == gatewayv1.GroupName && slices.Contains(slices.Collect(maps.Values(meshKinds)), resource)
+	return slices.Contains(definitions, name) || group == gatewayv1.GroupName && slices.Contains(slices.Collect(maps.Values(observe.MeshKinds)), resource)
 }
 
 // follow looks after each change of a definition, and again while there is something to wait for.
@@ -138,7 +138,7 @@ func (m *mesh) follow(ctx context.Context, q queue) {
 		wait := soonest(m.look(ctx, q), later)
 		begun, first := m.store.routes.Load() != nil && !running, !closed(m.looked)
 		if begun || first || changed {
-			enqueue(q, m.store.all()) // what was there at the start of a watch is not told
+			enqueue(q, observe.All(m.store)) // what was there at the start of a watch is not told
 		}
 		if first {
 			close(m.looked)
@@ -264,8 +264,12 @@ func (m *mesh) start(ctx context.Context, q queue) error {
 	limited, cancel := context.WithTimeout(ctx, syncLimit)
 	defer cancel()
 	err := m.store.watchRoutes(ctx, limited, func(r *routes) {
-		follow(r.virtualServices, q, sameVersion, func(o *networkingv1.VirtualService) []types.NamespacedName { return m.store.ofRoute(o) })
-		follow(r.destinationRules, q, sameVersion, func(o *networkingv1.DestinationRule) []types.NamespacedName { return m.store.ofRoute(o) })
+		follow(r.virtualServices, q, sameVersion, func(o *networkingv1.VirtualService) []types.NamespacedName {
+			return observe.AffectedByIstio(m.store, o)
+		})
+		follow(r.destinationRules, q, sameVersion, func(o *networkingv1.DestinationRule) []types.NamespacedName {
+			return observe.AffectedByIstio(m.store, o)
+		})
 	})
 	if err != nil {
 		return err
@@ -275,7 +279,7 @@ func (m *mesh) start(ctx context.Context, q queue) error {
 }
 
 func (m *mesh) stop(q queue) {
-	affected := m.store.all()
+	affected := observe.All(m.store)
 	m.store.forgetRoutes()
 	watched.Set(0)
 	enqueue(q, affected)

@@ -10,18 +10,21 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"grayscale.dev/grayscale/observe"
 )
 
 func deploymentKind() kind[*appsv1.Deployment] {
-	return builtin("deployments", trimDeployment, deploymentIndexes, func() *appsv1.Deployment { return &appsv1.Deployment{} })
+	return builtin("deployments", trimDeployment, indexed(observe.DeploymentsByLabel, observe.ParticipantsByLabel,
+		observe.DeploymentsByService, observe.Participants), func() *appsv1.Deployment { return &appsv1.Deployment{} })
 }
 
 func podKind() kind[*corev1.Pod] {
-	return builtin("pods", trimPod, podIndexes, func() *corev1.Pod { return &corev1.Pod{} })
+	return builtin("pods", trimPod, indexed(observe.PodsByLabel, observe.PodsByOwner), func() *corev1.Pod { return &corev1.Pod{} })
 }
 
 func serviceKind() kind[*corev1.Service] {
-	return builtin("services", trimService, serviceIndexes, func() *corev1.Service { return &corev1.Service{} })
+	return builtin("services", trimService, indexed(observe.ServicesBySelector, servicesByNamespace), func() *corev1.Service { return &corev1.Service{} })
 }
 
 // builtin is a kind of Kubernetes' own, packed as the API server stores it.
@@ -37,7 +40,7 @@ func builtin[T interface {
 }
 
 func virtualServiceKind(domain string) kind[*networkingv1.VirtualService] {
-	return kind[*networkingv1.VirtualService]{resource: "virtualservices", trim: trimVirtualService, indexes: hostIndexes[*networkingv1.VirtualService](domain),
+	return kind[*networkingv1.VirtualService]{resource: "virtualservices", trim: trimVirtualService, indexes: indexed(observe.ByHost[*networkingv1.VirtualService](domain)),
 		pack: func(o *networkingv1.VirtualService) ([]byte, error) { return packIstio(&o.ObjectMeta, &o.Spec) },
 		unpack: func(bytes []byte) (*networkingv1.VirtualService, error) {
 			o := &networkingv1.VirtualService{}
@@ -46,7 +49,7 @@ func virtualServiceKind(domain string) kind[*networkingv1.VirtualService] {
 }
 
 func destinationRuleKind(domain string) kind[*networkingv1.DestinationRule] {
-	return kind[*networkingv1.DestinationRule]{resource: "destinationrules", trim: trimDestinationRule, indexes: hostIndexes[*networkingv1.DestinationRule](domain),
+	return kind[*networkingv1.DestinationRule]{resource: "destinationrules", trim: trimDestinationRule, indexes: indexed(observe.ByHost[*networkingv1.DestinationRule](domain)),
 		pack: func(o *networkingv1.DestinationRule) ([]byte, error) { return packIstio(&o.ObjectMeta, &o.Spec) },
 		unpack: func(bytes []byte) (*networkingv1.DestinationRule, error) {
 			o := &networkingv1.DestinationRule{}

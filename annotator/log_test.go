@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 )
 
@@ -30,7 +31,7 @@ func logged(level zapcore.Level, a *acting, err error) []observer.LoggedEntry {
 // A decision that changed something is one line, which says what, why, and what the weights were and are.
 func TestOneLinePerDecision(t *testing.T) {
 	a := &acting{did: []string{"moved VirtualService web-grayscale", "annotated web-v2"},
-		seen:  sight{facts: routing.Facts{VirtualService: routesOf(10, `{"traffic":{}}`)}},
+		seen:  observe.Observation{Facts: routing.Facts{VirtualService: routesOf(10, `{"traffic":{}}`)}},
 		wrote: map[string]client.Object{kindVirtualService: routesOf(50, `{"traffic":{}}`)}}
 	lines := logged(zapcore.InfoLevel, a, nil)
 	if len(lines) != 1 {
@@ -53,7 +54,7 @@ func TestLineOfADecisionThatWasStopped(t *testing.T) {
 // The end of a release: routes that are removed lead nowhere.
 func TestLineOfTheEnd(t *testing.T) {
 	a := &acting{did: []string{"removed VirtualService web-grayscale"}, wrote: map[string]client.Object{kindVirtualService: nil},
-		seen: sight{facts: routing.Facts{VirtualService: routesOf(100, `{"traffic":{}}`)}}}
+		seen: observe.Observation{Facts: routing.Facts{VirtualService: routesOf(100, `{"traffic":{}}`)}}}
 	lines := logged(zapcore.InfoLevel, a, nil)
 	if len(lines) != 1 || lines[0].ContextMap()["after"] != "none" {
 		t.Errorf("lines %v", lines)

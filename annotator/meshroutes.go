@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
-	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,16 +17,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/istio"
 )
-
-// meshKinds are the kinds of the Gateway API that istiod follows for the mesh, and their resources.
-var meshKinds = map[string]string{istio.HTTPRoute: "httproutes", istio.GRPCRoute: "grpcroutes", istio.TCPRoute: "tcproutes"}
-
-// meshVersions are the versions of the Gateway API that are read, best first. A cluster may serve one kind in the first and
-// another in the second alone.
-var meshVersions = []string{"v1", "v1alpha2"}
 
 // meshRoute is what is read of a route of any kind and version. The Gateway API's own types would each decode all rules, and
 // only those of one version: what is read here is the same in all.
@@ -66,9 +58,9 @@ func (l *meshRouteList) DeepCopyObject() runtime.Object {
 // meshScheme knows a meshRoute under the name of each kind in each version.
 func meshScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
-	for _, version := range meshVersions {
+	for _, version := range observe.MeshVersions {
 		gv := schema.GroupVersion{Group: gatewayv1.GroupName, Version: version}
-		for kind := range meshKinds {
+		for kind := range observe.MeshKinds {
 			s.AddKnownTypeWithName(gv.WithKind(kind), &meshRoute{})
 			s.AddKnownTypeWithName(gv.WithKind(kind+"List"), &meshRouteList{})
 		}
@@ -94,7 +86,7 @@ func meshClients(mgr manager.Manager) func(version string) (rest.Interface, erro
 const byParent = "parent"
 
 func meshRouteKind(kindName string) kind[*meshRoute] {
-	return kind[*meshRoute]{resource: meshKinds[kindName], trim: trimMeshRoute, pack: packMeshRoute, unpack: unpackMeshRoute,
+	return kind[*meshRoute]{resource: observe.MeshKinds[kindName], trim: trimMeshRoute, pack: packMeshRoute, unpack: unpackMeshRoute,
 		indexes: indexes[*meshRoute]{byParent: func(r *meshRoute) []string {
 			var out []string
 			for _, key := range parentsOf(r) {
@@ -207,24 +199,11 @@ func (c *Caches) forgetKind(kind string) {
 	delete(c.meshRoutes.kept, kind)
 }
 
-// MeshRoutes are the routes of the Gateway API that have the Service as a parent, of the kinds that the API server serves.
-func (c *Caches) MeshRoutes(namespace, service string) []istio.MeshRoute {
-	c.meshRoutes.lock.RLock()
-	defer c.meshRoutes.lock.RUnlock()
-	var out []istio.MeshRoute
-	for _, kind := range slices.Sorted(maps.Keys(c.meshRoutes.kept)) {
-		for _, r := range c.meshRoutes.kept[kind].routes.under(byParent, namespace+"/"+service) {
-			out = append(out, cluster.MeshRoute(kind, &r.ObjectMeta, r.Spec.ParentRefs))
-		}
-	}
-	return out
-}
-
 // ofMeshRoute are the Services with something to decide among the route's parents.
 func (c *Caches) ofMeshRoute(r *meshRoute) []types.NamespacedName {
 	var out []types.NamespacedName
 	for _, key := range parentsOf(r) {
-		if c.active(key) {
+		if observe.Active(c, key) {
 			out = append(out, key)
 		}
 	}

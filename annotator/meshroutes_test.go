@@ -16,6 +16,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing/istio"
 )
 
@@ -120,12 +121,12 @@ func TestMeshKindsAreReadAsServed(t *testing.T) {
 	list := func(version string, kinds ...string) *metav1.APIResourceList {
 		out := &metav1.APIResourceList{GroupVersion: gatewayv1.GroupName + "/" + version}
 		for _, kind := range kinds {
-			out.APIResources = append(out.APIResources, metav1.APIResource{Kind: kind, Name: meshKinds[kind]},
-				metav1.APIResource{Kind: kind, Name: meshKinds[kind] + "/status"})
+			out.APIResources = append(out.APIResources, metav1.APIResource{Kind: kind, Name: observe.MeshKinds[kind]},
+				metav1.APIResource{Kind: kind, Name: observe.MeshKinds[kind] + "/status"})
 		}
 		return out
 	}
-	all := slices.Sorted(maps.Keys(meshKinds))
+	all := slices.Sorted(maps.Keys(observe.MeshKinds))
 	for _, c := range []struct {
 		name    string
 		served  []*metav1.APIResourceList
@@ -150,8 +151,8 @@ func TestMeshKindsAreReadAsServed(t *testing.T) {
 }
 
 func TestMeshSchemeKnowsEveryKind(t *testing.T) {
-	for kind := range meshKinds {
-		for _, version := range meshVersions {
+	for kind := range observe.MeshKinds {
+		for _, version := range observe.MeshVersions {
 			gvk := schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: version, Kind: kind}
 			if !meshScheme().Recognizes(gvk) || !watchedDefinition(definitionOf(kind)) {
 				t.Errorf("%s is unknown", gvk)

@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing/intent"
 )
 
@@ -33,7 +34,7 @@ func (c *Controller) Retire(ctx context.Context) error {
 		return err
 	}
 	var failed []error
-	for _, o := range c.r.store.deployments.under(byConcern, everywhere) {
+	for _, o := range c.r.store.ListDeployments(observe.Participants, observe.Everywhere) {
 		if _, held := o.Annotations[intent.KeyHeld]; !held {
 			continue
 		}
@@ -64,7 +65,7 @@ func (r *reconciler) retired(ctx context.Context) (bool, error) {
 
 // release lifts one hold, and tries again where somebody else wrote in between.
 func (r *reconciler) release(ctx context.Context, o *appsv1.Deployment) error {
-	a := r.acting(ctx, types.NamespacedName{Namespace: o.Namespace}, sight{deployments: map[string]*appsv1.Deployment{o.Name: o}})
+	a := r.acting(ctx, types.NamespacedName{Namespace: o.Namespace}, observe.Observation{Deployments: map[string]*appsv1.Deployment{o.Name: o}})
 	for {
 		err := a.lift(ctx, o.Name)
 		if err == nil {
@@ -77,6 +78,6 @@ func (r *reconciler) release(ctx context.Context, o *appsv1.Deployment) error {
 		if err := r.live.Get(ctx, client.ObjectKeyFromObject(o), current); err != nil {
 			return err
 		}
-		a.seen.deployments[o.Name], a.known[o.Name] = current, current
+		a.seen.Deployments[o.Name], a.known[o.Name] = current, current
 	}
 }

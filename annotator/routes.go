@@ -13,20 +13,24 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/istio"
 )
 
+// promptly is the part of Settings.Settle within which a write has to follow its decision for the times in it to count.
+const promptly = 10
+
 // Confirm reads derived objects past the caches: they have to be those that were decided from.
 func (a *acting) Confirm(which routing.Derived) error {
 	a.confirmed = a.now().Add(a.settings.Settle / 2)
-	f, key := a.seen.facts, types.NamespacedName{Namespace: a.key.Namespace, Name: istio.Name(a.key.Name)}
+	f, key := a.seen.Facts, types.NamespacedName{Namespace: a.key.Namespace, Name: istio.Name(a.key.Name)}
 	var group errgroup.Group
 	if which.VirtualService {
-		group.Go(func() error { return a.same(key, kindVirtualService, versionOf(f.VirtualService)) })
+		group.Go(func() error { return a.same(key, kindVirtualService, observe.VersionOf(f.VirtualService)) })
 	}
 	if which.DestinationRule {
-		group.Go(func() error { return a.same(key, kindDestinationRule, versionOf(f.DestinationRule)) })
+		group.Go(func() error { return a.same(key, kindDestinationRule, observe.VersionOf(f.DestinationRule)) })
 	}
 	if which.OtherRules {
 		group.Go(a.sameRules)
@@ -34,7 +38,7 @@ func (a *acting) Confirm(which routing.Derived) error {
 	for _, b := range f.Beside {
 		if slices.Contains(which.Beside, b.Service.Name) {
 			beside := types.NamespacedName{Namespace: a.key.Namespace, Name: istio.Name(b.Service.Name)}
-			group.Go(func() error { return a.same(beside, kindVirtualService, versionOf(b.VirtualService)) })
+			group.Go(func() error { return a.same(beside, kindVirtualService, observe.VersionOf(b.VirtualService)) })
 		}
 	}
 	return group.Wait()
@@ -43,7 +47,7 @@ func (a *acting) Confirm(which routing.Derived) error {
 // sameRules fails with errNotYet where the users' DestinationRules that can take subsets from the clients of a bypass are not those
 // that were seen.
 func (a *acting) sameRules() error {
-	f := a.seen.facts
+	f := a.seen.Facts
 	namespaces := map[string]bool{a.key.Namespace: true, a.settings.RootNamespace: true}
 	if f.VirtualService != nil {
 		st, _ := istio.ReadState(f.VirtualService)
@@ -91,17 +95,6 @@ func (a *acting) same(key types.NamespacedName, kind, seen string) error {
 	return nil
 }
 
-// versionOf is an object's resourceVersion, empty where there is no object.
-func versionOf[T any, P interface {
-	*T
-	metav1.Object
-}](o P) string {
-	if o == nil {
-		return ""
-	}
-	return o.GetResourceVersion()
-}
-
 // inTime bounds a write of a derived object: what was confirmed may not hold for longer.
 func (a *acting) inTime() (context.Context, context.CancelFunc) {
 	if a.confirmed.IsZero() {
@@ -121,7 +114,7 @@ func (a *acting) late(ctx context.Context, err error) error {
 // ApplyDestinationRule creates the rule, or moves what is there.
 func (a *acting) ApplyDestinationRule(want *networkingv1.DestinationRule) error {
 	var next client.Object
-	current := a.seen.facts.DestinationRule
+	current := a.seen.Facts.DestinationRule
 	if current != nil {
 		moved := current.DeepCopy()
 		overlay(&moved.ObjectMeta, &want.ObjectMeta)
@@ -134,7 +127,7 @@ func (a *acting) ApplyDestinationRule(want *networkingv1.DestinationRule) error 
 // ApplyVirtualService creates the routes, or moves what is there.
 func (a *acting) ApplyVirtualService(want *networkingv1.VirtualService) error {
 	var next client.Object
-	current := a.seen.facts.VirtualService
+	current := a.seen.Facts.VirtualService
 	if current != nil {
 		moved := current.DeepCopy()
 		overlay(&moved.ObjectMeta, &want.ObjectMeta)
@@ -150,7 +143,7 @@ func (a *acting) ApplyVirtualService(want *networkingv1.VirtualService) error {
 
 // DeleteVirtualService removes the routes that were decided from.
 func (a *acting) DeleteVirtualService() error {
-	if vs := a.seen.facts.VirtualService; vs != nil {
+	if vs := a.seen.Facts.VirtualService; vs != nil {
 		return a.remove(kindVirtualService, vs.DeepCopy())
 	}
 	return nil
@@ -158,7 +151,7 @@ func (a *acting) DeleteVirtualService() error {
 
 // DeleteDestinationRule removes the rule that was decided from.
 func (a *acting) DeleteDestinationRule() error {
-	if dr := a.seen.facts.DestinationRule; dr != nil {
+	if dr := a.seen.Facts.DestinationRule; dr != nil {
 		return a.remove(kindDestinationRule, dr.DeepCopy())
 	}
 	return nil
@@ -202,10 +195,10 @@ func (a *acting) write(kind string, want, current, next client.Object) error {
 		return fmt.Errorf("%s %s/%s: %w", kind, want.GetNamespace(), want.GetName(), a.late(ctx, err))
 	}
 	a.echoes.wrote(a.key, kind, wrote)
-	if a.now().Sub(a.seen.facts.Now) < a.settings.Settle/promptly {
-		a.memory.vouch(a.key, kind, wrote.GetResourceVersion())
+	if a.now().Sub(a.seen.Facts.Now) < a.settings.Settle/promptly {
+		a.firstSeen.Wrote(a.key, kind, wrote.GetResourceVersion())
 	}
-	restored := a.past != nil && a.past.edited(kind, derivedObject(a.seen.facts, kind))
+	restored := a.past != nil && a.past.edited(kind, derivedObject(a.seen.Facts, kind))
 	a.metrics.wrote(kind, verb, restored)
 	a.wrote[kind] = wrote
 	a.note("%s %s %s", verb, kind, want.GetName())

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing/intent"
 )
 
@@ -82,10 +83,10 @@ func TestShelfFollowsItsFeed(t *testing.T) {
 		if got := strings.Join(*tells, " "); got != step.tells {
 			t.Errorf("%s: told %q, want %q", step.what, got, step.tells)
 		}
-		if got := namesUnder(s, bySelector, shop+"/app=web"); got != step.web {
+		if got := namesUnder(s, observe.ServicesBySelector.Name, shop+"/app=web"); got != step.web {
 			t.Errorf("%s: app=web are %q, want %q", step.what, got, step.web)
 		}
-		if got := namesUnder(s, bySelector, shop+"/app=api"); got != step.apis {
+		if got := namesUnder(s, observe.ServicesBySelector.Name, shop+"/app=api"); got != step.apis {
 			t.Errorf("%s: app=api are %q, want %q", step.what, got, step.apis)
 		}
 	}
@@ -106,9 +107,9 @@ func TestPlacesMayBeShared(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	at := place(bySelector, shop+"/app=web")
+	at := place(observe.ServicesBySelector.Name, shop+"/app=web")
 	s.index[at] = append(s.index[at], s.objects[shop+"/api"])
-	if got := namesUnder(s, bySelector, shop+"/app=web"); got != "web" {
+	if got := namesUnder(s, observe.ServicesBySelector.Name, shop+"/app=web"); got != "web" {
 		t.Errorf("found %q, want web", got)
 	}
 }
@@ -217,7 +218,7 @@ func TestShelvesAreSharedSafely(t *testing.T) {
 		})
 		all.Go(func() {
 			for i := range 300 {
-				for _, o := range s.under(bySelector, fmt.Sprintf("%s/app=web-%d", namespace, i%3)) {
+				for _, o := range s.under(observe.ServicesBySelector.Name, fmt.Sprintf("%s/app=web-%d", namespace, i%3)) {
 					if o.Namespace != namespace {
 						t.Errorf("%s among those of %s", o.Namespace, namespace)
 					}

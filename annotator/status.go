@@ -17,11 +17,11 @@ import (
 // status applies exactly the conditions of ours that the Deployment shall have. Server-side apply removes those of ours
 // that are no longer named, and leaves the Deployment controller's alone.
 func (a *acting) status(ctx context.Context, s routing.Status) error {
-	seen := a.seen.deployments[s.Deployment]
+	seen := a.seen.Deployments[s.Deployment]
 	if seen == nil {
 		return nil
 	}
-	now := metav1.NewTime(a.seen.facts.Now)
+	now := metav1.NewTime(a.seen.Facts.Now)
 	status := applyappsv1.DeploymentStatus()
 	var said []string
 	for _, c := range s.Conditions {

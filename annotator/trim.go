@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/intent"
 )
@@ -31,7 +32,7 @@ func trimDeployment(d *appsv1.Deployment) *appsv1.Deployment {
 	}
 	for _, c := range d.Status.Conditions {
 		switch {
-		case ourCondition(c):
+		case strings.HasPrefix(string(c.Type), intent.Prefix):
 			out.Status.Conditions = append(out.Status.Conditions, c)
 		case c.Type == appsv1.DeploymentProgressing: // its times and message change all the time
 			out.Status.Conditions = append(out.Status.Conditions, appsv1.DeploymentCondition{Type: c.Type, Status: c.Status, Reason: c.Reason})
@@ -40,10 +41,6 @@ func trimDeployment(d *appsv1.Deployment) *appsv1.Deployment {
 		}
 	}
 	return out
-}
-
-func ourCondition(c appsv1.DeploymentCondition) bool {
-	return strings.HasPrefix(string(c.Type), intent.Prefix)
 }
 
 // trimManagers keeps of each entry which annotations of ours it owns: enough to tell who wrote them, and small.
@@ -95,7 +92,7 @@ func trimService(s *corev1.Service) *corev1.Service {
 func trimVirtualService(vs *networkingv1.VirtualService) *networkingv1.VirtualService {
 	out := &networkingv1.VirtualService{ObjectMeta: identity(&vs.ObjectMeta)}
 	out.Labels, out.OwnerReferences, out.Annotations = vs.Labels, vs.OwnerReferences, cluster.Ours(vs.Annotations)
-	if _, derived := derivedFrom(vs.Name); derived {
+	if _, derived := observe.Derived(vs.Name); derived {
 		vs.Spec.DeepCopyInto(&out.Spec)
 		return out
 	}

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"grayscale.dev/grayscale/annotator"
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/webhook"
 )
@@ -127,7 +128,7 @@ func run(ctx context.Context, o options) error {
 	}
 	config.QPS = -1 // the API server's own fairness decides who waits
 	config.UserAgent = "grayscale/" + build()
-	outages := &annotator.Outages{}
+	outages := &observe.Outages{}
 	config.Wrap(outages.Wrap)
 	certificate, err := o.certificate()
 	if err != nil {

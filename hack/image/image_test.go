@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 // buildIn copies the sources under dir and does what `make image` does.
 func buildIn(dir string) built {
 	sources := filepath.Join(dir, "sources")
-	for _, part := range []string{"cmd", "webhook", "annotator", "routing"} {
+	for _, part := range []string{"cmd", "webhook", "annotator", "observe", "routing"} {
 		if err := os.CopyFS(filepath.Join(sources, part), os.DirFS(filepath.Join("..", "..", part))); err != nil {
 			return built{err: err}
 		}

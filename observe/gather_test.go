@@ -1,4 +1,4 @@
-package annotator
+package observe
 
 import (
 	"slices"
@@ -131,9 +131,6 @@ func TestObserveFindsWhoNamesTheHost(t *testing.T) {
 	var others []string
 	for _, vs := range f.OtherVirtualServices {
 		others = append(others, vs.Name)
-		if len(vs.Spec.Http) != 0 {
-			t.Errorf("%s keeps its routes in the cache, which nobody reads", vs.Name)
-		}
 	}
 	if got := strings.Join(others, " "); got != "both short wide" {
 		t.Errorf("others are %q, want \"both short wide\"", got)
@@ -142,36 +139,9 @@ func TestObserveFindsWhoNamesTheHost(t *testing.T) {
 
 func TestObserveWithoutIstio(t *testing.T) {
 	s := world(t, service("web", app), deployment("web", canary))
-	s.routes.Store(nil)
+	s.IstioServed = false
 	if f := seenBy(t, s, "web"); !f.IstioMissing {
 		t.Error("IstioMissing is false while the kinds are not served")
-	}
-}
-
-// TestFactsForTheDoor: the webhook is told what the controller would decide from, but for times, and only of the namespaces that
-// grayscale looks after.
-func TestFactsForTheDoor(t *testing.T) {
-	s := world(t, service("web", app), deployment("web", nil), deployment("web-v2", canary), pod("one", "web-v2", nil), pod("stray", "gone", nil))
-	s.namespaces = []string{shop}
-	got, err := s.Facts(t.Context(), shop, "web")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := seenBy(t, s, "web")
-	want.Now, want.RoutesSince, want.RuleSince = time.Time{}, time.Time{}, time.Time{}
-	for _, d := range want.Deployments {
-		for i := range d.Pods {
-			d.Pods[i].Since = time.Time{}
-		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the controller sees -, the webhook sees +:\n%s", diff)
-	}
-	if len(got.Strays) != 1 || len(got.Deployments) != 2 {
-		t.Errorf("got %v", got)
-	}
-	if _, err := s.Facts(t.Context(), "elsewhere", "web"); err == nil {
-		t.Error("a namespace is read that grayscale does not look after")
 	}
 }
 

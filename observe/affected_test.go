@@ -1,4 +1,4 @@
-package annotator
+package observe
 
 import (
 	"maps"
@@ -24,11 +24,11 @@ func keys(list []types.NamespacedName) string {
 func TestWithoutAReleaseNothingIsEnqueued(t *testing.T) {
 	s := world(t, service("web", app), deployment("web", nil))
 	for what, got := range map[string][]types.NamespacedName{
-		"Deployment":     s.ofDeployment(deployment("web", nil)),
-		"pod":            s.ofPod(pod("p", "web", nil)),
-		"Service":        s.ofService(service("web", app)),
-		"VirtualService": s.ofRoute(virtualService("theirs", "web")),
-		"wildcard":       s.ofRoute(virtualService("wide", "*")),
+		"Deployment":     AffectedByDeployment(s, deployment("web", nil)),
+		"pod":            AffectedByPod(s, pod("p", "web", nil)),
+		"Service":        AffectedByService(s, service("web", app)),
+		"VirtualService": AffectedByIstio(s, virtualService("theirs", "web")),
+		"wildcard":       AffectedByIstio(s, virtualService("wide", "*")),
 	} {
 		if len(got) != 0 {
 			t.Errorf("%s: enqueued %v, want nothing", what, got)
@@ -47,24 +47,24 @@ func TestEventsLeadToTheirServices(t *testing.T) {
 		got  []types.NamespacedName
 		want string
 	}{
-		{"a candidate", s.ofDeployment(deployment("web-v2", canary)), "gone,web"},
-		{"a stable without annotations", s.ofDeployment(deployment("web", nil)), "gone,web"},
-		{"a Deployment naming a missing Service", s.ofDeployment(lost), "gone,web"},
-		{"a Deployment behind nothing", s.ofDeployment(nowhere), ""},
-		{"a pod of the release", s.ofPod(pod("p", "web", nil)), "gone,web"},
-		{"the Service", s.ofService(service("web", app)), ",gone,web"},
-		{"a Service that is named but was missing", s.ofService(service("gone", map[string]string{"app": "gone"})), ",gone,web"},
-		{"a Service of nobody's", s.ofService(service("other", map[string]string{"app": "other"})), ""},
-		{"a derived VirtualService", s.ofRoute(virtualService("web-grayscale", "x")), "gone,web"},
-		{"somebody's for the host", s.ofRoute(virtualService("theirs", "web.shop.svc.cluster.local")), "gone,web"},
-		{"somebody's for the host, named like a derived one", s.ofRoute(virtualService("mine-grayscale", "web.shop.svc.cluster.local")), "gone,mine,web"},
-		{"somebody's for every host", s.ofRoute(virtualService("wide", "*")), ",gone,old,web"},
+		{"a candidate", AffectedByDeployment(s, deployment("web-v2", canary)), "gone,web"},
+		{"a stable without annotations", AffectedByDeployment(s, deployment("web", nil)), "gone,web"},
+		{"a Deployment naming a missing Service", AffectedByDeployment(s, lost), "gone,web"},
+		{"a Deployment behind nothing", AffectedByDeployment(s, nowhere), ""},
+		{"a pod of the release", AffectedByPod(s, pod("p", "web", nil)), "gone,web"},
+		{"the Service", AffectedByService(s, service("web", app)), ",gone,web"},
+		{"a Service that is named but was missing", AffectedByService(s, service("gone", map[string]string{"app": "gone"})), ",gone,web"},
+		{"a Service of nobody's", AffectedByService(s, service("other", map[string]string{"app": "other"})), ""},
+		{"a derived VirtualService", AffectedByIstio(s, virtualService("web-grayscale", "x")), "gone,web"},
+		{"somebody's for the host", AffectedByIstio(s, virtualService("theirs", "web.shop.svc.cluster.local")), "gone,web"},
+		{"somebody's for the host, named like a derived one", AffectedByIstio(s, virtualService("mine-grayscale", "web.shop.svc.cluster.local")), "gone,mine,web"},
+		{"somebody's for every host", AffectedByIstio(s, virtualService("wide", "*")), ",gone,old,web"},
 	} {
 		if got := keys(c.got); got != c.want {
 			t.Errorf("%s: enqueued %q, want %q", c.what, got, c.want)
 		}
 	}
-	if got := s.ofDeployment(nowhere); len(got) != 1 || got[0].Namespace != shop {
+	if got := AffectedByDeployment(s, nowhere); len(got) != 1 || got[0].Namespace != shop {
 		t.Errorf("a Deployment behind nothing: enqueued %v, want its namespace's key without a name", got)
 	}
 }
@@ -78,11 +78,11 @@ func TestEventsLeadToSiblings(t *testing.T) {
 	worker.Spec.Template.Labels = internal
 	s := world(t, service("web", app), service("web-internal", internal), service("cart", map[string]string{"app": "cart"}), deployment("web", nil), v2, worker)
 	for what, got := range map[string][]types.NamespacedName{
-		"a derived VirtualService":   s.ofRoute(virtualService("web-internal-grayscale", "x")),
-		"somebody's for the host":    s.ofRoute(virtualService("theirs", "web-internal.shop.svc.cluster.local")),
-		"a pod that only one has":    s.ofPod(pod("p", "web", nil)),
-		"a stable that only one has": s.ofDeployment(deployment("web", nil)),
-		"a Service":                  s.ofService(service("web-internal", internal)),
+		"a derived VirtualService":   AffectedByIstio(s, virtualService("web-internal-grayscale", "x")),
+		"somebody's for the host":    AffectedByIstio(s, virtualService("theirs", "web-internal.shop.svc.cluster.local")),
+		"a pod that only one has":    AffectedByPod(s, pod("p", "web", nil)),
+		"a stable that only one has": AffectedByDeployment(s, deployment("web", nil)),
+		"a Service":                  AffectedByService(s, service("web-internal", internal)),
 	} {
 		if got := strings.Trim(keys(got), ","); got != "web,web-internal" {
 			t.Errorf("%s: enqueued %q, want both", what, got)
@@ -94,7 +94,7 @@ func TestAConditionLeftBehindConcernsUs(t *testing.T) {
 	d := deployment("web", nil)
 	d.Status.Conditions = []appsv1.DeploymentCondition{{Type: "grayscale.dev/Accepted"}}
 	s := world(t, service("web", app), d)
-	if got := keys(s.ofDeployment(d)); got != "web" {
+	if got := keys(AffectedByDeployment(s, d)); got != "web" {
 		t.Errorf("enqueued %q, want web: the condition has to go", got)
 	}
 }
@@ -104,7 +104,7 @@ func TestUpdatesThatCannotMatterAreDropped(t *testing.T) {
 	rolled := d.DeepCopy()
 	rolled.ResourceVersion, rolled.Status.ReadyReplicas, rolled.Status.ObservedGeneration = "2", 3, 4
 	rolled.Annotations = map[string]string{"grayscale.dev/strategy": "canary", "team": "a"}
-	if !sameDeployment(d, rolled) {
+	if !SameDeployment(d, rolled) {
 		t.Error("a Deployment's replica counts and foreign annotations matter, want them dropped")
 	}
 	for what, change := range map[string]func(*appsv1.Deployment){
@@ -119,14 +119,14 @@ func TestUpdatesThatCannotMatterAreDropped(t *testing.T) {
 	} {
 		moved := d.DeepCopy()
 		change(moved)
-		if sameDeployment(d, moved) {
+		if SameDeployment(d, moved) {
 			t.Errorf("a change of %s is dropped", what)
 		}
 	}
 	p := pod("p", "web", nil)
 	started := p.DeepCopy()
 	started.ResourceVersion, started.Status.PodIP = "2", "10.0.0.1"
-	if !samePod(p, started) {
+	if !SamePod(p, started) {
 		t.Error("a pod's address matters, want it dropped")
 	}
 	for what, change := range map[string]func(*corev1.Pod){
@@ -137,7 +137,7 @@ func TestUpdatesThatCannotMatterAreDropped(t *testing.T) {
 	} {
 		moved := p.DeepCopy()
 		change(moved)
-		if samePod(p, moved) {
+		if SamePod(p, moved) {
 			t.Errorf("a change of a pod's %s is dropped", what)
 		}
 	}

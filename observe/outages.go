@@ -1,4 +1,4 @@
-package annotator
+package observe
 
 import (
 	"context"
@@ -11,13 +11,17 @@ import (
 	"time"
 )
 
-// firstRetry is more than istiod pauses before its first try to watch again.
-const firstRetry = 2 * time.Second
+const (
+	// firstRetry is more than istiod pauses before its first try to watch again.
+	firstRetry = 2 * time.Second
+	// longestReturn bounds how long its watches take to come back.
+	longestReturn = time.Minute
+)
 
 // Outages notes when the API server could not be reached. istiod was cut off as well, most likely, and each of its watches
 // comes back by itself, up to twice as long after the outage as that had lasted: between two tries it pauses ever longer
 // (k8s.io/client-go tools/cache/reflector.go: from 0.8 s, doubled up to 30 s, each up to twice as long by chance). Until
-// all have come back, Envoy may learn of a route before the subset that it names.
+// all have come back, Envoy may learn of a route before the subset that it names. A nil one has noted none.
 type Outages struct {
 	lock    sync.Mutex
 	reached bool      // once, at least
@@ -51,14 +55,15 @@ type answer struct {
 
 func (a *answer) Read(p []byte) (int, error) {
 	n, err := a.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !a.closed.Load() {
+	expected := err == nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	if !expected && !a.closed.Load() {
 		a.outages.note(errBroken, time.Now())
 	}
 	return n, err
 }
 
 func (a *answer) Close() error {
-	a.closed.Store(true) // whoever still reads meets an error that tells nothing
+	a.closed.Store(true) // a read that meets an error after this tells nothing
 	return a.ReadCloser.Close()
 }
 
@@ -75,19 +80,27 @@ func (o *Outages) note(err error, now time.Time) {
 	var connecting *net.OpError
 	switch {
 	case err == nil && !o.began.IsZero():
-		o.over = now.Add(min(firstRetry+2*now.Sub(o.began), mostNotice))
+		o.over = now.Add(min(firstRetry+2*now.Sub(o.began), longestReturn))
 		o.reached, o.began = true, time.Time{}
 	case err == nil:
 		o.reached = true
 	case o.began.IsZero() && (errors.Is(err, errBroken) || errors.As(err, &connecting) && connecting.Op == "dial"):
 		o.began = now
 		if !o.reached { // it began before this process did
-			o.began = now.Add(-mostNotice)
+			o.began = now.Add(-longestReturn)
 		}
 	}
 }
 
-// back is when every watch of the API server has come back from the last outage; zero where there was none.
+// Back is when every watch of the API server has come back from the last outage, by a clock that says now; zero where there
+// was none.
+func (o *Outages) Back(now time.Time) time.Time {
+	if back := o.back(); !back.IsZero() {
+		return now.Add(time.Until(back))
+	}
+	return time.Time{}
+}
+
 func (o *Outages) back() time.Time {
 	if o == nil {
 		return time.Time{}

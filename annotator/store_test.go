@@ -1,0 +1,141 @@
+package annotator
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/testing/protocmp"
+	"istio.io/api/networking/v1alpha3"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"pgregory.net/rapid"
+
+	"grayscale.dev/grayscale/observe"
+)
+
+// drawnCluster is a few objects whose names, labels and selectors meet in many ways.
+func drawnCluster(t *rapid.T) *observe.Snapshot {
+	s := &observe.Snapshot{ClusterDomain: "cluster.local", IstioServed: true}
+	names, values := []string{"web", "api", "web-v2", "cart"}, rapid.SampledFrom([]string{"web", "api", ""})
+	some := func(kind string) []string {
+		return rapid.SliceOfNDistinct(rapid.SampledFrom(names), 0, len(names), rapid.ID).Draw(t, kind)
+	}
+	labels := func(what string) map[string]string {
+		out := map[string]string{}
+		for _, key := range []string{"app", "tier"} {
+			if v := values.Draw(t, what+" "+key); v != "" {
+				out[key] = v
+			}
+		}
+		return out
+	}
+	for _, name := range some("Services") {
+		s.Services = append(s.Services, service(name, labels("selector of "+name)))
+	}
+	for _, name := range some("Deployments") {
+		d := deployment(name, rapid.SampledFrom([]map[string]string{nil, canary, {"grayscale.dev/service": "web"},
+			{"grayscale.dev/strategy": "canary", "grayscale.dev/service": "api, gone"}}).Draw(t, "annotations"))
+		d.Spec.Template.Labels = labels("template of " + name)
+		d.Spec.Selector.MatchLabels = map[string]string{"app": d.Spec.Template.Labels["app"]}
+		s.Deployments = append(s.Deployments, d)
+	}
+	for _, name := range some("pods") {
+		p := pod(name+"-abc-1", name, labels("pod of "+name))
+		p.Labels["version"] = values.Draw(t, "version")
+		s.Pods = append(s.Pods, p)
+	}
+	for _, name := range some("VirtualServices") {
+		host := rapid.SampledFrom([]string{"web", "api.shop.svc.cluster.local", "*.cluster.local", "*"})
+		vs := &networkingv1.VirtualService{ObjectMeta: meta(name + "-grayscale")}
+		vs.Spec.Hosts = rapid.SliceOfN(host, 1, 2).Draw(t, "hosts")
+		s.VirtualServices = append(s.VirtualServices, vs)
+	}
+	for _, name := range some("DestinationRules") {
+		s.DestinationRules = append(s.DestinationRules, &networkingv1.DestinationRule{ObjectMeta: meta(name + "-grayscale"),
+			Spec: v1alpha3.DestinationRule{Host: rapid.SampledFrom(names).Draw(t, "host")}})
+	}
+	return s
+}
+
+// storeOf keeps what a snapshot has.
+func storeOf(t *rapid.T, s *observe.Snapshot) *Caches {
+	c := emptyCaches(s.ClusterDomain)
+	r := &routes{newShelf(virtualServiceKind(c.domain)), newShelf(destinationRuleKind(c.domain)), func() {}}
+	c.routes.Store(r)
+	add := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, o := range s.Services {
+		add((&feed[*corev1.Service]{shelf: c.services}).Add(o))
+	}
+	for _, o := range s.Deployments {
+		add((&feed[*appsv1.Deployment]{shelf: c.deployments}).Add(o))
+	}
+	for _, o := range s.Pods {
+		add((&feed[*corev1.Pod]{shelf: c.pods}).Add(o))
+	}
+	for _, o := range s.VirtualServices {
+		add((&feed[*networkingv1.VirtualService]{shelf: r.virtualServices}).Add(o))
+	}
+	for _, o := range s.DestinationRules {
+		add((&feed[*networkingv1.DestinationRule]{shelf: r.destinationRules}).Add(o))
+	}
+	return c
+}
+
+// What is gathered does not depend on who reads: the store's indexes find what a search through plain lists finds.
+func TestStoreAndPlainListsGiveTheSameFacts(t *testing.T) {
+	sorted := func(list []types.NamespacedName) []string {
+		var out []string
+		for _, key := range list {
+			out = append(out, key.String())
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	same := []cmp.Option{cmpopts.EquateEmpty(), protocmp.Transform(), cmp.Transformer("meta", func(m metav1.ObjectMeta) string { return m.Namespace + "/" + m.Name })}
+	rapid.Check(t, func(t *rapid.T) {
+		lists := drawnCluster(t)
+		store := storeOf(t, lists)
+		for _, name := range []string{"web", "api", "web-v2", "cart", "gone", ""} {
+			key := types.NamespacedName{Namespace: shop, Name: name}
+			want, got := observe.Gather(lists, key, observe.Moment{}).Facts, observe.Gather(store, key, observe.Moment{}).Facts
+			if diff := cmp.Diff(want, got, same...); diff != "" {
+				t.Errorf("Service %q: plain lists give -, the store +:\n%s", name, diff)
+			}
+			if a, b := observe.Active(lists, key), observe.Active(store, key); a != b {
+				t.Errorf("Service %q: active is %v with plain lists, %v with the store", name, a, b)
+			}
+		}
+		if a, b := sorted(observe.All(lists)), sorted(observe.All(store)); !slices.Equal(a, b) {
+			t.Errorf("all are %v with plain lists, %v with the store", a, b)
+		}
+		for _, d := range lists.Deployments {
+			if a, b := sorted(observe.AffectedByDeployment(lists, d)), sorted(observe.AffectedByDeployment(store, d)); !slices.Equal(a, b) {
+				t.Errorf("Deployment %s affects %v with plain lists, %v with the store", d.Name, a, b)
+			}
+		}
+	})
+}
+
+// Of other people's VirtualServices the store keeps whom they are for; of the derived ones, everything.
+func TestStoreKeepsOurRoutesWhole(t *testing.T) {
+	routes := func(name string) *networkingv1.VirtualService {
+		return &networkingv1.VirtualService{ObjectMeta: meta(name), Spec: v1alpha3.VirtualService{Hosts: []string{"web"}, Http: []*v1alpha3.HTTPRoute{{}}}}
+	}
+	f := seenBy(t, world(t, service("web", app), routes("web-grayscale"), routes("theirs")), "web")
+	if f.VirtualService == nil || len(f.VirtualService.Spec.Http) != 1 {
+		t.Errorf("ours is %v, want it whole", f.VirtualService)
+	}
+	if len(f.OtherVirtualServices) != 1 || len(f.OtherVirtualServices[0].Spec.Http) != 0 || strings.Join(f.OtherVirtualServices[0].Spec.Hosts, "") != "web" {
+		t.Errorf("others are %v, want the one without its routes, which nobody reads", f.OtherVirtualServices)
+	}
+}

@@ -1,0 +1,137 @@
+package observe
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"grayscale.dev/grayscale/routing/cluster"
+	"grayscale.dev/grayscale/routing/istio"
+)
+
+// Same* report that nothing has changed of which anything is read.
+
+// SameDeployment compares two states of a Deployment.
+func SameDeployment(before, after *appsv1.Deployment) bool {
+	return reflect.DeepEqual(cluster.Deployment(before), cluster.Deployment(after))
+}
+
+// SameService compares two states of a Service.
+func SameService(before, after *corev1.Service) bool {
+	return before.UID == after.UID && reflect.DeepEqual(cluster.Service(before), cluster.Service(after))
+}
+
+// SamePod compares two states of a pod.
+func SamePod(before, after *corev1.Pod) bool {
+	return before.UID == after.UID && ready(before) == ready(after) && ended(before) == ended(after) &&
+		reflect.DeepEqual(before.Labels, after.Labels)
+}
+
+// AffectedBy* are the Services that have to be looked at after an object has come, changed or gone. Duplicates are possible.
+
+// AffectedByDeployment: those that decide about a participant, and every release that the Deployment is behind besides.
+func AffectedByDeployment(r Reader, d *appsv1.Deployment) []types.NamespacedName {
+	out := releasesSelecting(r, d.Namespace, d.Spec.Template.Labels)
+	if participates(d) {
+		for _, name := range ServicesOf(r, d) {
+			out = append(out, types.NamespacedName{Namespace: d.Namespace, Name: name})
+		}
+	}
+	return out
+}
+
+// AffectedByPod: the releases that select the pod.
+func AffectedByPod(r Reader, p *corev1.Pod) []types.NamespacedName {
+	return releasesSelecting(r, p.Namespace, p.Labels)
+}
+
+// releasesSelecting are the Services with a release that select such pods, and their siblings. All others cost these few
+// look-ups and nothing more.
+func releasesSelecting(r Reader, namespace string, labels map[string]string) []types.NamespacedName {
+	var out []types.NamespacedName
+	for _, s := range selecting(r, namespace, labels) {
+		if key := nameOf(s); Active(r, key) {
+			out = append(append(out, key), Siblings(r, key)...)
+		}
+	}
+	return out
+}
+
+// AffectedByService: a Service that comes, goes or selects other pods changes where Deployments lead, away from other
+// Services as well, and whether they lead anywhere.
+func AffectedByService(r Reader, s *corev1.Service) []types.NamespacedName {
+	key := nameOf(s)
+	var out []types.NamespacedName
+	if Active(r, key) {
+		out = append(out, key)
+	}
+	deployments := slices.Concat(r.ListDeployments(DeploymentsByService, key.String()),
+		selected(r, ParticipantsByLabel, s.Namespace, s.Spec.Selector))
+	for _, d := range deployments {
+		out = append(out, AffectedByDeployment(r, d)...)
+	}
+	if len(deployments) > 0 {
+		out = append(out, key, types.NamespacedName{Namespace: s.Namespace})
+	}
+	return out
+}
+
+// AffectedByIstio: a derived object affects its Service, another one the releases of the Services that it names. Either
+// affects their siblings as well, whose holds and conditions rest on it.
+func AffectedByIstio(r Reader, o metav1.Object) []types.NamespacedName {
+	var out []types.NamespacedName
+	if service, derived := Derived(o.GetName()); derived { // by its name alone: it may be somebody else's, for any host
+		key := types.NamespacedName{Namespace: o.GetNamespace(), Name: service}
+		out = append(append(out, key), Siblings(r, key)...)
+	}
+	for _, host := range HostKeys(o, r.Domain()) {
+		if host == Wildcard {
+			return append(out, All(r)...)
+		}
+		if key, ok := serviceOfHost(host, r.Domain()); ok && Active(r, key) && !slices.Contains(out, key) {
+			out = append(append(out, key), Siblings(r, key)...)
+		}
+	}
+	return out
+}
+
+func serviceOfHost(host, domain string) (types.NamespacedName, bool) {
+	local, ok := strings.CutSuffix(host, ".svc."+domain)
+	name, namespace, both := strings.Cut(local, ".")
+	return types.NamespacedName{Namespace: namespace, Name: name}, ok && both && !strings.Contains(namespace, ".")
+}
+
+// All are the Services of every participant, and of every derived object.
+func All(r Reader) []types.NamespacedName {
+	var out []types.NamespacedName
+	for _, d := range r.ListDeployments(Participants, Everywhere) {
+		for _, name := range ServicesOf(r, d) {
+			out = append(out, types.NamespacedName{Namespace: d.Namespace, Name: name})
+		}
+	}
+	is := r.Istio()
+	if is == nil {
+		return out
+	}
+	for _, name := range is.Names() {
+		if service, ok := Derived(name.Name); ok {
+			out = append(out, types.NamespacedName{Namespace: name.Namespace, Name: service})
+		}
+	}
+	return out
+}
+
+// Derived is the Service that a derived object of this name is of; false where no derived object has such a name.
+func Derived(name string) (string, bool) {
+	service, ok := strings.CutSuffix(name, istio.Name(""))
+	return service, ok && service != ""
+}
+
+func nameOf(o metav1.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}

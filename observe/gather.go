@@ -1,0 +1,164 @@
+// Package observe gathers what is known of the cluster into the facts that routing decides from. Everybody who decides or
+// explains goes through Gather: the controller and the webhook with the store that they share, a command with what it has
+// just read from the API server, the simulator with a watch of its own.
+package observe
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/cluster"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// Moment is when facts are gathered, and by whom.
+type Moment struct {
+	// Now is the time by the clock of the process.
+	Now time.Time
+	// FirstSeen is what the process has seen before, and notes what it sees now. Without it every time is long ago, as
+	// for somebody who decides about nothing.
+	FirstSeen *FirstSeen
+	// Back is when istiod's watches have come back from the last outage of the API server; zero where there was none.
+	Back time.Time
+}
+
+// Observation is facts, and the Deployments that they come from.
+type Observation struct {
+	Facts routing.Facts
+	// Deployments are those of Facts by name: a write needs their resourceVersions.
+	Deployments map[string]*appsv1.Deployment
+}
+
+// Gather gathers what is known of one Service, and of its siblings in Facts.Beside. A key without a name stands for the
+// Deployments of the namespace that lead to no Service.
+func Gather(r Reader, key types.NamespacedName, at Moment) Observation {
+	o := GatherAlone(r, key, at)
+	for _, sibling := range Siblings(r, key) {
+		if r.GetService(sibling.Namespace, sibling.Name) != nil {
+			o.Facts.Beside = append(o.Facts.Beside, GatherAlone(r, sibling, at).Facts)
+		}
+	}
+	return o
+}
+
+// GatherAlone is Gather without the siblings.
+func GatherAlone(r Reader, key types.NamespacedName, at Moment) Observation {
+	o := Observation{Deployments: map[string]*appsv1.Deployment{}}
+	f := &o.Facts
+	f.Now, f.Seen = at.Now, r.Seen(key.Namespace)
+	f.Service = release.Service{Namespace: key.Namespace, Name: key.Name, Missing: true}
+	if s := r.GetService(key.Namespace, key.Name); s != nil {
+		f.Service = cluster.Service(s)
+	}
+	deployments := behind(r, key, f.Service)
+	f.Deployments = withPods(r, key, f.Service.Selector, deployments, at)
+	for _, d := range deployments {
+		o.Deployments[d.Name] = d
+		f.Newest = newer(f.Newest, d.ResourceVersion)
+	}
+	f.Services = others(r, key, deployments)
+	strays := strays(r, f.Service, deployments)
+	f.Strays, f.Workloads = count(strays, f.Service.Selector, nil), workloads(strays)
+	is := r.Istio()
+	f.IstioMissing = is == nil
+	if is != nil && !f.Service.Missing {
+		gatherRoutes(is, f, r.Domain())
+		f.MeshRoutes = r.MeshRoutes(key.Namespace, key.Name)
+		at.FirstSeen.routes(key, f, at)
+	}
+	return o
+}
+
+// withPods are the facts of Deployments with their pods, which a Service with the selector sends requests.
+func withPods(r Reader, key types.NamespacedName, selector map[string]string, list []*appsv1.Deployment, at Moment) []release.Deployment {
+	var all []*corev1.Pod
+	pods := make([][]*corev1.Pod, len(list))
+	for i, d := range list {
+		pods[i] = podsOf(r, d)
+		all = append(all, pods[i]...)
+	}
+	watched := at.FirstSeen.readyPods(key, at.Now, all)
+	var out []release.Deployment
+	for i, d := range list {
+		one := cluster.Deployment(d)
+		one.Pods = count(pods[i], selector, watched)
+		out = append(out, one)
+	}
+	return out
+}
+
+// gatherRoutes adds the derived objects, and others that name the Service's host, itself or with a wildcard.
+func gatherRoutes(is IstioReader, f *routing.Facts, domain string) {
+	namespace, name, host := f.Service.Namespace, istio.Name(f.Service.Name), istio.Host(f.Service, domain)
+	derived, others := apart(naming(is.ListVirtualServices, host), namespace, name)
+	if f.OtherVirtualServices = others; derived == nil {
+		derived = is.GetVirtualService(namespace, name) // for another host, by somebody's edit
+	}
+	f.VirtualService = derived
+	rule, otherRules := apart(naming(is.ListDestinationRules, host), namespace, name)
+	if f.OtherDestinationRules = otherRules; rule == nil {
+		rule = is.GetDestinationRule(namespace, name)
+	}
+	f.DestinationRule = rule
+}
+
+// naming are the objects for a host or for any wildcard, each once, sorted.
+func naming[T metav1.Object](list func(hostKey string) []T, host string) []T {
+	out := slices.Concat(list(host), list(Wildcard))
+	slices.SortFunc(out, func(a, b T) int {
+		return strings.Compare(a.GetNamespace()+"/"+a.GetName(), b.GetNamespace()+"/"+b.GetName())
+	})
+	return slices.CompactFunc(out, func(a, b T) bool { return a.GetUID() == b.GetUID() })
+}
+
+// apart takes the object of a name out of a list; nil where it is not there.
+func apart[T metav1.Object](list []T, namespace, name string) (T, []T) {
+	var found T
+	var others []T
+	for _, o := range list {
+		if o.GetNamespace() == namespace && o.GetName() == name {
+			found = o
+		} else {
+			others = append(others, o)
+		}
+	}
+	return found, others
+}
+
+// newer is the later of two resourceVersions.
+func newer(a, b string) string {
+	if order, err := resourceversion.CompareResourceVersion(a, b); a == "" || err == nil && order < 0 {
+		return b
+	}
+	return a
+}
+
+// versionsOf tells one set of rules from another.
+func versionsOf(rules []*networkingv1.DestinationRule) string {
+	var out strings.Builder
+	for _, o := range rules {
+		out.WriteString(string(o.UID) + "@" + o.ResourceVersion + " ")
+	}
+	return out.String()
+}
+
+// VersionOf is an object's resourceVersion, empty where there is no object.
+func VersionOf[T any, P interface {
+	*T
+	metav1.Object
+}](o P) string {
+	if o == nil {
+		return ""
+	}
+	return o.GetResourceVersion()
+}

@@ -1,0 +1,202 @@
+package observe
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/cluster"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// ServicesOf are the names of the Services that decide about a Deployment: those that its annotation names, and all that
+// select its pods, for each of them sends these requests. A Deployment without any has the empty name alone: it still
+// gets told what is wrong.
+func ServicesOf(r Reader, d *appsv1.Deployment) []string {
+	var out []string
+	for _, key := range DeploymentsByService.Keys(d) {
+		_, name, _ := strings.Cut(key, "/")
+		out = append(out, name)
+	}
+	for _, s := range selecting(r, d.Namespace, d.Spec.Template.Labels) {
+		out = append(out, s.Name)
+	}
+	if len(out) == 0 {
+		return []string{""}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Siblings are the other Services that decide about the participants behind this one. Each is decided with the facts about
+// all of them.
+func Siblings(r Reader, key types.NamespacedName) []types.NamespacedName {
+	deployments := r.ListDeployments(DeploymentsByService, key.String())
+	if s := r.GetService(key.Namespace, key.Name); s != nil {
+		deployments = slices.Concat(deployments, selected(r, ParticipantsByLabel, key.Namespace, s.Spec.Selector))
+	}
+	var out []types.NamespacedName
+	for _, d := range deployments {
+		for _, name := range ServicesOf(r, d) {
+			sibling := types.NamespacedName{Namespace: key.Namespace, Name: name}
+			if sibling != key && !slices.Contains(out, sibling) {
+				out = append(out, sibling)
+			}
+		}
+	}
+	return out
+}
+
+// Active reports whether there is something to decide about a Service: it has derived objects, or a participant behind it.
+func Active(r Reader, key types.NamespacedName) bool {
+	if HasRoutes(r, key) || len(r.ListDeployments(DeploymentsByService, key.String())) > 0 {
+		return true
+	}
+	s := r.GetService(key.Namespace, key.Name)
+	return s != nil && len(selected(r, ParticipantsByLabel, key.Namespace, s.Spec.Selector)) > 0
+}
+
+// HasRoutes reports whether one of the Service's derived objects is there.
+func HasRoutes(r Reader, service types.NamespacedName) bool {
+	is := r.Istio()
+	return is != nil && is.Has(service.Namespace, istio.Name(service.Name))
+}
+
+// behind are the Deployments that name the Service and those whose pods it selects, sorted by name. Behind the Service
+// without a name are the participants that lead to no Service.
+func behind(r Reader, key types.NamespacedName, s release.Service) []*appsv1.Deployment {
+	found := map[string]*appsv1.Deployment{}
+	for _, d := range selected(r, DeploymentsByLabel, key.Namespace, s.Selector) {
+		found[d.Name] = d
+	}
+	for _, d := range r.ListDeployments(DeploymentsByService, key.String()) {
+		found[d.Name] = d
+	}
+	if key.Name == "" {
+		for _, d := range r.ListDeployments(Participants, key.Namespace+"/") {
+			if ServicesOf(r, d)[0] == "" {
+				found[d.Name] = d
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(found), func(a, b *appsv1.Deployment) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// others are the other Services that select the Deployments' pods or that these name, sorted by name.
+func others(r Reader, key types.NamespacedName, deployments []*appsv1.Deployment) []release.Service {
+	found := map[string]release.Service{}
+	for _, d := range deployments {
+		for _, name := range ServicesOf(r, d) {
+			if _, known := found[name]; known || name == key.Name {
+				continue
+			}
+			if s := r.GetService(key.Namespace, name); s != nil {
+				found[name] = cluster.Service(s)
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(found), func(a, b release.Service) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// selecting are the Services that select pods with such labels.
+func selecting(r Reader, namespace string, labels map[string]string) []*corev1.Service {
+	var out []*corev1.Service
+	for _, key := range labelKeys(namespace, labels) {
+		for _, s := range r.ListServices(ServicesBySelector, key) {
+			if matches(s.Spec.Selector, labels) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+// selected are the Deployments of an index by labels whose pods a Service selects. One without a selector has none.
+func selected(r Reader, by Index[*appsv1.Deployment], namespace string, selector map[string]string) []*appsv1.Deployment {
+	if len(selector) == 0 {
+		return nil
+	}
+	var out []*appsv1.Deployment
+	for _, d := range r.ListDeployments(by, selectorKey(namespace, selector)) {
+		if matches(selector, d.Spec.Template.Labels) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// podsOf are the pods of a Deployment.
+func podsOf(r Reader, d *appsv1.Deployment) []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, p := range r.ListPods(PodsByOwner, d.Namespace+"/"+cutName(d.Name)) {
+		if owns(d, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// strays are the pods that the Service selects and that none of the Deployments has.
+func strays(r Reader, s release.Service, deployments []*appsv1.Deployment) []*corev1.Pod {
+	if len(s.Selector) == 0 {
+		return nil
+	}
+	var out []*corev1.Pod
+	for _, p := range r.ListPods(PodsByLabel, selectorKey(s.Namespace, s.Selector)) {
+		owned := slices.ContainsFunc(deployments, func(d *appsv1.Deployment) bool { return owns(d, p) })
+		if !owned && matches(s.Selector, p.Labels) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func owns(d *appsv1.Deployment, p *corev1.Pod) bool {
+	return ownerOf(p) == cutName(d.Name) && (d.Spec.Selector == nil || matches(d.Spec.Selector.MatchLabels, p.Labels))
+}
+
+// maxOwner is shorter than the shortest a ReplicaSet's name can cut its Deployment's to: 253 characters less a dash and
+// a hash of at most 10 (k8s.io/kubernetes pkg/controller/deployment/sync.go, generateReplicaSetName).
+const maxOwner = 242
+
+func cutName(deployment string) string { return deployment[:min(len(deployment), maxOwner)] }
+
+// ownerOf names the Deployment of a pod without reading ReplicaSets: the Deployment controller names them
+// "<deployment>-<hash>" and labels their pods with the hash. It is empty for pods of anything else.
+func ownerOf(p *corev1.Pod) string {
+	hash := p.Labels[appsv1.DefaultDeploymentUniqueLabelKey]
+	if hash == "" || len(p.OwnerReferences) == 0 || p.OwnerReferences[0].Kind != "ReplicaSet" {
+		return ""
+	}
+	name, ok := strings.CutSuffix(p.OwnerReferences[0].Name, "-"+hash)
+	if !ok {
+		return ""
+	}
+	return cutName(name)
+}
+
+// workloads are the owners of pods that no Deployment has or had, sorted.
+func workloads(pods []*corev1.Pod) []routing.Workload {
+	var out []routing.Workload
+	for _, p := range pods {
+		if ended(p) || p.DeletionTimestamp != nil || ownerOf(p) != "" {
+			continue
+		}
+		w := routing.Workload{Kind: "Pod", Name: p.Name, Version: p.Labels[release.VersionLabel]}
+		if len(p.OwnerReferences) > 0 {
+			w.Kind, w.Name = p.OwnerReferences[0].Kind, p.OwnerReferences[0].Name
+		}
+		out = append(out, w)
+	}
+	slices.SortFunc(out, func(a, b routing.Workload) int {
+		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name), strings.Compare(a.Version, b.Version))
+	})
+	return slices.Compact(out)
+}

@@ -212,6 +212,8 @@ func (j *book) finalRoutes(vs *virtualService, state release.State) {
 		d := o.(*deployment)
 		asked, _ := intent.Parse("", d.annotations)
 		may := d.name == state.Stable.Deployment || conditionOf(d, intent.ConditionAccepted).Status == "True" && (gone || asked.Share() > 0)
+		// One that does not name the Service stands in behind it only where nobody else's rule hides the subsets.
+		may = may && (j.isFor(d.annotations) || d.name == state.Stable.Deployment || !j.hidden())
 		serving = serving || d.app == app && d.replicas > 0 && may && j.supply[istio.SubsetName(versionOf(d))].ready > 0
 	}
 	for _, r := range splitOf(vs.spec) {

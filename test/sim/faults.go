@@ -153,7 +153,7 @@ func (w *world) loseIstio(d time.Duration) {
 	for _, service := range w.services {
 		w.loseDerived(kubectl, service)
 	}
-	for name := range foreignRules {
+	for _, name := range sortedKeys(foreignRules) {
 		_ = w.api.remove(kubectl, destinationRules, name, 0)
 	}
 	w.api.served = false

@@ -2,9 +2,7 @@ package sim
 
 import (
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"grayscale.dev/grayscale/routing/intent"
@@ -145,7 +143,7 @@ func foreignActs(seed uint64, end time.Duration) []Act {
 		return nil
 	}
 	var out []Act
-	names := slices.Sorted(maps.Keys(foreignRules))
+	names := sortedKeys(foreignRules)
 	for range 1 + rng.IntN(8) {
 		a := Act{At: time.Duration(rng.Int64N(int64(end + time.Second))), Do: hide, Key: names[rng.IntN(len(names))]}
 		out = append(out, a)

@@ -280,7 +280,7 @@ func (u *users) deleteService(a Act) {
 	})
 }
 
-func sortedKeys(m map[string]string) []string {
+func sortedKeys[V any](m map[string]V) []string {
 	return slices.Sorted(maps.Keys(m))
 }
 

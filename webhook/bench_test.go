@@ -58,12 +58,12 @@ func BenchmarkHandler(b *testing.B) {
 		handler admission.Handler
 		req     admission.Request
 	}{
-		{"mutate/create", mutating{neighbours{known(), defaults}}, created},
-		{"mutate/annotate", mutating{neighbours{pinnedToStable(), defaults}}, annotated},
-		{"mutate/reapply", mutating{neighbours{pinnedToStable(), defaults}}, reapplied},
-		{"mutate/crowded", mutating{neighbours{crowd(), defaults}}, annotated},
-		{"validate/create", validating{neighbours{known(), defaults}}, created},
-		{"validate/annotate", validating{neighbours{pinnedToStable(), defaults}}, annotated},
+		{"mutate/create", mutating{admitter{known(), defaults}}, created},
+		{"mutate/annotate", mutating{admitter{pinnedToStable(), defaults}}, annotated},
+		{"mutate/reapply", mutating{admitter{pinnedToStable(), defaults}}, reapplied},
+		{"mutate/crowded", mutating{admitter{crowd(), defaults}}, annotated},
+		{"validate/create", validating{admitter{known(), defaults}}, created},
+		{"validate/annotate", validating{admitter{pinnedToStable(), defaults}}, annotated},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -86,7 +86,7 @@ func BenchmarkServe(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	hook := &admission.Webhook{Handler: mutating{neighbours{known(), defaults}}}
+	hook := &admission.Webhook{Handler: mutating{admitter{known(), defaults}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		r := httptest.NewRequest("POST", MutatePath, bytes.NewReader(body))

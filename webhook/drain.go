@@ -11,14 +11,14 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// drainPatience is how long a deletion waits for its traffic to go, at most. It ends before timeoutSeconds of the webhook
-// configuration, so that the one who deletes is told.
-const drainPatience = 5 * time.Second
+// drainTimeout is how long a deletion waits for its traffic to go, at most. It is shorter than timeoutSeconds of the webhook
+// configuration, so that the user gets a warning.
+const drainTimeout = 5 * time.Second
 
-// retirePatience is the same for the end of grayscale.
-const retirePatience = 9 * time.Second
+// retireTimeout is the same for the end of grayscale.
+const retireTimeout = 9 * time.Second
 
-// Controller is what the webhook has done before it answers.
+// Controller does what an answer waits for.
 type Controller interface {
 	// Drain moves the traffic away from a Deployment whose pods are about to go. It returns once no Envoy sends it anything
 	// any more, at once where none does, and with an error where that could not be reached before ctx ended.
@@ -31,25 +31,26 @@ type Controller interface {
 	Retire(ctx context.Context) error
 }
 
-// draining answers questions about the end of a Deployment: its deletion, or its scaling to zero by whichever resource. It
-// never refuses; the answer alone is late.
+// draining answers about the end of a Deployment: its deletion, or its scaling to zero by either resource. It never refuses; it
+// only answers late.
 type draining struct{ Controller }
 
-// Handle lets the end pass once the traffic has gone.
+// Handle allows the end once the traffic has gone.
 func (h draining) Handle(ctx context.Context, req admission.Request) admission.Response {
 	response := admission.Allowed("")
 	if dryRun(req) {
 		return response
 	}
 	name := req.Name
-	if name == "" { // so it is where a collection or a namespace is deleted
+	if name == "" { // a collection or a namespace is deleted
 		name = read(req.OldObject.Raw).Name
 	}
-	ctx, cancel := context.WithTimeout(ctx, drainPatience)
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	if err := h.Drain(ctx, req.Namespace, name); err != nil {
 		loggerFor(ctx, req).Info("gave up moving traffic before an end", "deployment", req.Namespace+"/"+name, "why", err.Error())
-		return response.WithWarnings(fmt.Sprintf("the traffic of %s may not all have gone before its pods do: %v; a few requests can be lost",
+		return response.WithWarnings(fmt.Sprintf(
+			"the traffic of %s may not all have gone before its pods do: %v; a few requests can be lost",
 			release.Object(req.Namespace, name), err))
 	}
 	return response
@@ -57,19 +58,20 @@ func (h draining) Handle(ctx context.Context, req admission.Request) admission.R
 
 func dryRun(req admission.Request) bool { return req.DryRun != nil && *req.DryRun }
 
-// retiring answers the question about the end of grayscale's own namespace, which is its end as well.
+// retiring answers about the end of grayscale's own namespace, which uninstalls grayscale.
 type retiring struct{ Controller }
 
-// Handle lets the end pass once nothing is left that only grayscale could end.
+// Handle allows the end once no Deployment is held any more.
 func (h retiring) Handle(ctx context.Context, req admission.Request) admission.Response {
 	response := admission.Allowed("")
 	if dryRun(req) {
 		return response
 	}
-	ctx, cancel := context.WithTimeout(ctx, retirePatience)
+	ctx, cancel := context.WithTimeout(ctx, retireTimeout)
 	defer cancel()
 	if err := h.Retire(ctx); err != nil {
-		return response.WithWarnings(fmt.Sprintf("not every hold could be lifted: %v; unpause what is left with kubectl rollout resume", err))
+		return response.WithWarnings(fmt.Sprintf(
+			"not every hold could be lifted: %v; unpause what is left with kubectl rollout resume", err))
 	}
 	return response
 }

@@ -80,8 +80,8 @@ func TestEndOfADeployment(t *testing.T) {
 			if got := strings.Join(r.Warnings, "\n"); !strings.Contains(got, tt.warning) || (tt.warning == "") != (got == "") {
 				t.Errorf("warned %q, want %q", got, tt.warning)
 			}
-			if tt.drained != "" && (a.limit <= 0 || a.limit > drainPatience) {
-				t.Errorf("it may take %s, want at most %s", a.limit, drainPatience)
+			if tt.drained != "" && (a.limit <= 0 || a.limit > drainTimeout) {
+				t.Errorf("it may take %s, want at most %s", a.limit, drainTimeout)
 			}
 		})
 	}
@@ -112,7 +112,7 @@ func TestRuleOfSomebodyElse(t *testing.T) {
 		a := &asked{err: tt.err}
 		r := preceding{a}.Handle(context.Background(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
 			Namespace: "bank", Name: "theirs", DryRun: &tt.dry, OldObject: raw(tt.before), Object: raw(tt.after)}})
-		if got := strings.Join(a.names, " "); !r.Allowed || got != tt.asked || a.limit > drainPatience {
+		if got := strings.Join(a.names, " "); !r.Allowed || got != tt.asked || a.limit > drainTimeout {
 			t.Errorf("%s: allowed %t, asked about %q within %s, want %q", name, r.Allowed, got, a.limit, tt.asked)
 		}
 		if warned := strings.Join(r.Warnings, "\n"); (warned != "") != (tt.err != nil) || tt.err != nil && !strings.Contains(warned, "bank/theirs") {

@@ -19,7 +19,7 @@ import (
 
 // mutating labels the pod template and holds. It never refuses: what is wrong is left as it is, and the validating
 // handler, which the API server asks afterwards, says why.
-type mutating struct{ neighbours }
+type mutating struct{ admitter }
 
 // Handle answers the API server's question with a patch, or with none.
 func (m mutating) Handle(ctx context.Context, req admission.Request) admission.Response {
@@ -35,7 +35,7 @@ func (m mutating) Handle(ctx context.Context, req admission.Request) admission.R
 }
 
 // validating refuses what can never be right, and warns of what may become so.
-type validating struct{ neighbours }
+type validating struct{ admitter }
 
 // Handle answers the API server's question with yes, yes with warnings, or no.
 func (h validating) Handle(ctx context.Context, req admission.Request) admission.Response {
@@ -62,7 +62,7 @@ func (h validating) Handle(ctx context.Context, req admission.Request) admission
 
 // verdict reads what is asked and what is around it, and asks the engine. What has nothing to do with grayscale is let
 // through before anything is looked up: the API server's matchConditions let few such objects come here at all.
-func (n neighbours) verdict(ctx context.Context, req admission.Request) (object, routing.Verdict, error) {
+func (a admitter) verdict(ctx context.Context, req admission.Request) (object, routing.Verdict, error) {
 	o := read(req.Object.Raw)
 	asked := routing.Admission{Namespace: req.Namespace, New: o.Deployment}
 	ours := len(o.Annotations) > 0
@@ -74,19 +74,19 @@ func (n neighbours) verdict(ctx context.Context, req admission.Request) (object,
 	if !ours {
 		return o, routing.Verdict{}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var err error
-	if asked.Services, err = n.known.Services(ctx, req.Namespace); err != nil {
+	if asked.Services, err = a.known.Services(ctx, req.Namespace); err != nil {
 		return o, routing.Verdict{}, fmt.Errorf("Services of namespace %s: %w", req.Namespace, err)
 	}
 	asked.Around = func(service string) (around routing.Facts) {
-		if around, err = n.known.Facts(ctx, req.Namespace, service); err != nil {
+		if around, err = a.known.Facts(ctx, req.Namespace, service); err != nil {
 			err = fmt.Errorf("what is around Service %s/%s: %w", req.Namespace, service, err)
 		}
 		return around
 	}
-	v := routing.Admit(asked, n.settings)
+	v := routing.Admit(asked, a.settings)
 	return o, v, err
 }
 

@@ -100,7 +100,7 @@ func encoded(t testing.TB, d appsv1.Deployment) []byte {
 // mutated is what the API server makes of the mutating handler's answer.
 func mutated(t testing.TB, m memory, req admission.Request) []byte {
 	t.Helper()
-	response := (&admission.Webhook{Handler: mutating{neighbours{m, defaults}}}).Handle(context.Background(), req)
+	response := (&admission.Webhook{Handler: mutating{admitter{m, defaults}}}).Handle(context.Background(), req)
 	if !response.Allowed {
 		t.Fatalf("the mutating handler refused: %v", response.Result)
 	}
@@ -157,7 +157,7 @@ func TestMutatingChanges(t *testing.T) {
 				t.Fatalf("got  %s\nwant %s", got, want)
 			}
 			req.Object.Raw = got
-			if again := (mutating{neighbours{tt.around, defaults}}).Handle(context.Background(), req); len(again.Patches) > 0 {
+			if again := (mutating{admitter{tt.around, defaults}}).Handle(context.Background(), req); len(again.Patches) > 0 {
 				t.Errorf("asked again it changes more: %v", again.Patches)
 			}
 		})
@@ -213,7 +213,7 @@ func TestValidatingAnswers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := (&admission.Webhook{Handler: validating{neighbours{tt.around, defaults}}}).Handle(context.Background(), request(t, tt.asked, nil))
+			got := (&admission.Webhook{Handler: validating{admitter{tt.around, defaults}}}).Handle(context.Background(), request(t, tt.asked, nil))
 			if got.Allowed != (tt.denied == "") {
 				t.Fatalf("allowed is %v: %v", got.Allowed, got.Result)
 			}

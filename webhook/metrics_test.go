@@ -41,7 +41,7 @@ func TestAnswersAreCountedAndRefusalsLogged(t *testing.T) {
 		{outcomeUnchecked, unreadable, canary(intent.KeyWeight, "10"), "no API server"},
 	} {
 		before := testutil.ToFloat64(admissions.WithLabelValues(c.outcome))
-		lines := asks(validating{neighbours{c.around, defaults}}, request(t, web("web-v2", c.annotations), nil), zapcore.InfoLevel)
+		lines := asks(validating{admitter{c.around, defaults}}, request(t, web("web-v2", c.annotations), nil), zapcore.InfoLevel)
 		if got := testutil.ToFloat64(admissions.WithLabelValues(c.outcome)); got != before+1 {
 			t.Errorf("%s: counted %v times", c.outcome, got-before)
 		}
@@ -52,10 +52,10 @@ func TestAnswersAreCountedAndRefusalsLogged(t *testing.T) {
 			t.Errorf("%s: logged as %v, want one line with %s", c.outcome, lines, c.says)
 		}
 	}
-	if lines := asks(validating{neighbours{known(), defaults}}, request(t, web("web-v2", canary()), nil), zapcore.DebugLevel); len(lines) != 1 {
+	if lines := asks(validating{admitter{known(), defaults}}, request(t, web("web-v2", canary()), nil), zapcore.DebugLevel); len(lines) != 1 {
 		t.Errorf("a yes at level debug: %v", lines)
 	}
-	if lines := asks(validating{neighbours{known(), defaults}}, request(t, stable, nil), zapcore.InfoLevel); len(lines) != 0 {
+	if lines := asks(validating{admitter{known(), defaults}}, request(t, stable, nil), zapcore.InfoLevel); len(lines) != 0 {
 		t.Errorf("a Deployment that is none of ours: %v", lines)
 	}
 }
@@ -63,25 +63,13 @@ func TestAnswersAreCountedAndRefusalsLogged(t *testing.T) {
 // A patch is one line; asked again about what has been patched, the webhook patches and logs nothing.
 func TestPatchesAreLogged(t *testing.T) {
 	first := web("web-v2", canary(intent.KeyWeight, "10"))
-	lines := asks(mutating{neighbours{known(), defaults}}, request(t, first, nil), zapcore.InfoLevel)
+	lines := asks(mutating{admitter{known(), defaults}}, request(t, first, nil), zapcore.InfoLevel)
 	if len(lines) != 1 || lines[0].ContextMap()["operation"] != "CREATE" {
 		t.Fatalf("a Deployment that is labelled and held: %v", lines)
 	}
 	done := web("web-v2", canary(intent.KeyWeight, "10", intent.KeyHeld, heldValue), labelled("v2"), paused)
-	if lines := asks(mutating{neighbours{known(), defaults}}, request(t, done, nil), zapcore.InfoLevel); len(lines) != 0 {
+	if lines := asks(mutating{admitter{known(), defaults}}, request(t, done, nil), zapcore.InfoLevel); len(lines) != 0 {
 		t.Errorf("a Deployment that was patched before: %v", lines)
-	}
-}
-
-// The gauge has no value until there is a certificate, which would else count as long expired.
-func TestExpiryOfTheCertificate(t *testing.T) {
-	expiry.Reset()
-	if n := testutil.CollectAndCount(expiry); n != 0 {
-		t.Errorf("without a certificate there are %d series", n)
-	}
-	expires(issued(t, day).serving)
-	if got, want := testutil.ToFloat64(expiry), float64(day.Add(year*3/4).Unix()); got != want {
-		t.Errorf("it expires at %.0f, want %.0f", got, want)
 	}
 }
 

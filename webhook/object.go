@@ -11,20 +11,20 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// object is what is read of a Deployment at the door. The rest, which is most of its JSON, is skipped and not decoded:
-// decoding it whole takes several times as long as deciding about it.
+// object is what is read of a Deployment at admission. The rest, which is most of its JSON, is skipped and not decoded: to
+// decode the whole takes several times as long as to decide about it.
 type object struct {
 	release.Deployment
-	// annotated, labelled: metadata.annotations and the template's metadata.labels exist, so that a patch can add to them.
+	// annotated and labelled: metadata.annotations and the template's metadata.labels exist, so that a patch can add to them.
 	annotated, labelled bool
 	// metadataOfTemplate: spec.template.metadata exists.
 	metadataOfTemplate bool
-	// template is the pod template's JSON, labels the part of it that holds its labels; both are parts of one text.
+	// template is the pod template's JSON, labels the part of it that has its labels; both are parts of one text.
 	template, labels string
 }
 
-// read reads a Deployment's JSON as the API server sends it. What is missing or has another type than it ought to have is
-// as if it were absent: the API server's own validation follows and names it.
+// read reads a Deployment's JSON as the API server sends it. A field of a wrong type counts as absent: the API server's own
+// validation follows and names it.
 func read(raw []byte) object {
 	o := object{Deployment: release.Deployment{Replicas: 1}}
 	gjson.ParseBytes(raw).ForEach(func(key, value gjson.Result) bool {
@@ -89,7 +89,7 @@ func (o *object) readTemplate(template gjson.Result) {
 	})
 }
 
-// mapOf reads an object's keys with the prefix; nil where there are none.
+// mapOf reads an object's keys with the prefix. It is nil where there are none.
 func mapOf(values gjson.Result, prefix string) map[string]string {
 	var out map[string]string
 	values.ForEach(func(key, value gjson.Result) bool {
@@ -104,8 +104,8 @@ func mapOf(values gjson.Result, prefix string) map[string]string {
 	return out
 }
 
-// sameTemplate reports whether two pod templates differ in nothing but the version label. The API server sends both with
-// all defaults and in one order of fields, so templates that are equal are equal text around their labels.
+// sameTemplate reports whether two pod templates differ in nothing but the version label. The API server sends both with all
+// defaults and in one order of fields, so equal templates are equal text around their labels.
 func sameTemplate(a, b object) bool {
 	if a.template == b.template {
 		return true

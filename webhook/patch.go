@@ -18,9 +18,9 @@ const (
 	heldValue            = "true"
 )
 
-// patch is the JSON Patch (RFC 6902) that makes the Deployment what the verdict says: the version label of the pod
-// template, and the hold. It touches nothing else, spec.selector least of all, and says nothing that is so already: asked
-// twice, it is empty the second time, and the API server may invoke the webhook again after others.
+// patch is the JSON Patch (RFC 6902) that makes the Deployment what the verdict says: the version label of the pod template, and
+// the hold. It touches nothing else, and least of all spec.selector. A second call returns an empty patch, because the API
+// server may reinvoke the webhook after others.
 func patch(o object, v routing.Verdict) []jsonpatch.Operation {
 	var out []jsonpatch.Operation
 	if v.Version != "" && o.TemplateLabels[release.VersionLabel] != v.Version {
@@ -40,7 +40,8 @@ func patch(o object, v routing.Verdict) []jsonpatch.Operation {
 
 func label(o object, version string) jsonpatch.Operation {
 	if !o.metadataOfTemplate {
-		return jsonpatch.NewOperation("add", pathTemplateMetadata, map[string]any{"labels": map[string]string{release.VersionLabel: version}})
+		labels := map[string]string{release.VersionLabel: version}
+		return jsonpatch.NewOperation("add", pathTemplateMetadata, map[string]any{"labels": labels})
 	}
 	return member(o.labelled, pathTemplateLabels, release.VersionLabel, version)
 }

@@ -9,33 +9,34 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// preceding answers questions about other people's DestinationRules, which may hide the subsets of a release from clients. It
-// never refuses; the answer alone is late.
+// preceding answers about other people's DestinationRules, which may hide the subsets of a release from clients. It never
+// refuses; it only answers late.
 type preceding struct{ Controller }
 
-// Handle lets the rule pass once the clients that it would take the subsets from are led past these.
+// Handle allows the rule once the clients that it would take the subsets from are led past these.
 func (h preceding) Handle(ctx context.Context, req admission.Request) admission.Response {
 	response := admission.Allowed("")
 	before, after := ruleIn(req.OldObject.Raw), ruleIn(req.Object.Raw)
 	if dryRun(req) || before == nil && after == nil {
 		return response
 	}
-	ctx, cancel := context.WithTimeout(ctx, drainPatience)
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	if err := h.Precede(ctx, before, after); err != nil {
 		name := req.Name
 		if after != nil {
-			name = after.Name // where it was generated, the question has none
+			name = after.Name // where it was generated, the request has none
 		}
-		loggerFor(ctx, req).Info("gave up moving traffic before a rule", "destinationRule", req.Namespace+"/"+name, "why", err.Error())
+		loggerFor(ctx, req).Info("gave up moving traffic before a rule",
+			"destinationRule", req.Namespace+"/"+name, "why", err.Error())
 		return response.WithWarnings(fmt.Sprintf(
-			"DestinationRule %s/%s hides the subsets of a release from some clients, and not all of them may have been led past these: %v; a few requests can be lost",
-			req.Namespace, name, err))
+			"DestinationRule %s/%s hides the subsets of a release from some clients, and not all of them may have been led past "+
+				"these: %v; a few requests can be lost", req.Namespace, name, err))
 	}
 	return response
 }
 
-// ruleIn reads a rule; nil where there is none, or none that can be read, which the API server's other checks refuse.
+// ruleIn reads a rule. It is nil where there is none, or none that can be read: the API server's other checks refuse that.
 func ruleIn(raw []byte) *networkingv1.DestinationRule {
 	dr := &networkingv1.DestinationRule{}
 	if len(raw) == 0 || json.Unmarshal(raw, dr) != nil {

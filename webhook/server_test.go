@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -10,9 +11,26 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 )
+
+// configured is an API server with one webhook in its validating webhook configuration, at a path.
+type configured string
+
+func (c configured) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	if configuration, ok := into.(*admissionregistrationv1.ValidatingWebhookConfiguration); ok {
+		path := string(c)
+		configuration.Webhooks = []admissionregistrationv1.ValidatingWebhook{{ClientConfig: admissionregistrationv1.WebhookClientConfig{
+			Service: &admissionregistrationv1.ServiceReference{Path: &path}}}}
+	}
+	return nil
+}
+
+func (configured) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
 // What has been asked when the replica ends is answered: a deletion's answer waits until its traffic has gone.
 func TestTheEndCutsNoAnswerShort(t *testing.T) {
@@ -37,7 +55,7 @@ func TestTheEndCutsNoAnswerShort(t *testing.T) {
 	})
 	s := NewServer(ctrlwebhook.Options{Host: address.IP.String(), Port: address.Port, WebhookMux: mux,
 		TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.Certificates = pair.TLS.Certificates }}}, "grayscale")
-	s.gate.paths.Store(&map[string]string{DrainPath + "/s3cret": DrainPath})
+	s.auth.Bind(configured(DrainPath+"/s3cret"), nil)
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
 	ended := make(chan error, 1)
@@ -70,5 +88,30 @@ func TestTheEndCutsNoAnswerShort(t *testing.T) {
 func TestAnIdleConnectionIsClosedByTheAPIServer(t *testing.T) {
 	if kept := utilnet.SetTransportDefaults(&http.Transport{}).IdleConnTimeout; kept == 0 || idleLimit < kept+10*time.Second {
 		t.Errorf("the API server keeps a connection for %s, the webhook for %s", kept, idleLimit)
+	}
+}
+
+// Bodies wait for room, and one that gets none in time is refused; one of unknown size counts as the largest.
+func TestBounded(t *testing.T) {
+	room := semaphore.NewWeighted(maxBody)
+	served := 0
+	handler := bounded(room, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }))
+	ask := func(body io.Reader) int {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", body))
+		return w.Code
+	}
+	if !room.TryAcquire(maxBody - 2) {
+		t.Fatal("there is no room at first")
+	}
+	if code := ask(strings.NewReader("{}")); code != http.StatusOK || served != 1 {
+		t.Errorf("what fits is answered with %d", code)
+	}
+	if code := ask(io.MultiReader(strings.NewReader("{}"))); code != http.StatusServiceUnavailable || served != 1 {
+		t.Errorf("a body of unknown size is answered with %d", code)
+	}
+	room.Release(maxBody - 2)
+	if code := ask(io.MultiReader(strings.NewReader("{}"))); code != http.StatusOK || served != 2 {
+		t.Errorf("with all the room it is answered with %d", code)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// The paths of the handlers. The webhook configurations have a secret behind each, see gate.
+// The paths of the handlers. In the webhook configurations each is followed by a secret, see package pathauth.
 const (
 	MutatePath   = "/mutate-apps-v1-deployment"
 	ValidatePath = "/validate-apps-v1-deployment"
@@ -18,28 +18,40 @@ const (
 	RetirePath   = "/retire"
 )
 
-// Setup adds the handlers to the manager's webhook server, and to the manager what keeps the server's certificate. Every
-// replica answers, whether it leads or not. The latency and the number of requests are metrics of controller-runtime's
-// webhook server (controller_runtime_webhook_latency_seconds, controller_runtime_webhook_requests_total).
+// handlerPaths are the paths by the names that the webhooks have in the manifests.
+var handlerPaths = map[string]string{
+	"mutate.grayscale.dev":   MutatePath,
+	"validate.grayscale.dev": ValidatePath,
+	"drain.grayscale.dev":    DrainPath,
+	"precede.grayscale.dev":  PrecedePath,
+	"retire.grayscale.dev":   RetirePath,
+}
+
+// Handlers are the webhook's handlers, by path. They decide about Deployments from what the cluster is known to be.
+func Handlers(controller Controller, known Cluster, settings routing.Settings) map[string]admission.Handler {
+	n := admitter{known, settings}
+	return map[string]admission.Handler{
+		MutatePath: mutating{n}, ValidatePath: validating{n},
+		DrainPath: draining{controller}, PrecedePath: preceding{controller}, RetirePath: retiring{controller},
+	}
+}
+
+// Setup adds the handlers to the manager's webhook server, which NewServer has to have made. Every replica answers, whether it
+// leads or not. Latency and number of requests are metrics of controller-runtime's webhook server
+// (controller_runtime_webhook_latency_seconds, controller_runtime_webhook_requests_total).
 //
-// known is read around each Deployment: caches of the manager's, which have to be warm in every replica.
-func Setup(mgr manager.Manager, certificate Certificate, controller Controller, known Cluster, settings routing.Settings) error {
+// Facts around each Deployment are read from known: caches of the manager's, which have to be warm in every replica.
+func Setup(mgr manager.Manager, controller Controller, known Cluster, settings routing.Settings) error {
 	server, ok := mgr.GetWebhookServer().(*Server)
 	if !ok {
 		return fmt.Errorf("the manager's webhook server is a %T, which answers anybody: it has to be made by NewServer", mgr.GetWebhookServer())
 	}
-	if err := server.keptWith(mgr); err != nil {
+	if err := server.auth.AddTo(mgr); err != nil {
 		return err
 	}
 	register()
-	n := neighbours{known, settings}
-	mgr.GetWebhookServer().Register(MutatePath, &admission.Webhook{Handler: mutating{n}})
-	mgr.GetWebhookServer().Register(ValidatePath, &admission.Webhook{Handler: validating{n}})
-	mgr.GetWebhookServer().Register(DrainPath, &admission.Webhook{Handler: draining{controller}})
-	mgr.GetWebhookServer().Register(PrecedePath, &admission.Webhook{Handler: preceding{controller}})
-	mgr.GetWebhookServer().Register(RetirePath, &admission.Webhook{Handler: retiring{controller}})
-	if err := certificate.addTo(mgr); err != nil {
-		return fmt.Errorf("the certificate: %w", err)
+	for path, handler := range Handlers(controller, known, settings) {
+		server.Register(path, &admission.Webhook{Handler: handler})
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/webhook"
+	"grayscale.dev/grayscale/webhook/certs"
 )
 
 // version is set by the linker (-X main.version=...); what the Go tool knows stands in where it is not.
@@ -29,7 +30,7 @@ var version string
 // configuration is the name of both webhook configurations.
 const configuration = "grayscale"
 
-// options are the command line.
+// options are the flags of the command line.
 type options struct {
 	bind                                 string
 	webhookPort, metricsPort, healthPort int
@@ -39,7 +40,7 @@ type options struct {
 	service, namespace                   string
 	namespaces                           []string
 	shutdownDelay                        time.Duration
-	certificates                         string // directory with certificates that somebody else makes
+	certificates                         string // directory with a certificate that is not grayscale's to make
 	lifetime                             time.Duration
 	logLevel                             zapcore.Level
 }
@@ -86,8 +87,8 @@ func (o *options) addTo(cmd *cobra.Command) {
 	f.StringVar(&o.settings.RootNamespace, "root-namespace", "istio-system", "Istio's root namespace")
 	f.StringVar(&o.service, "service", "grayscale-webhook", "Service in front of the webhook")
 	f.StringVar(&o.certificates, "certificate-dir", "",
-		"directory with tls.crt and tls.key, of which somebody else takes care; empty lets grayscale make, share and rotate them")
-	f.DurationVar(&o.lifetime, "certificate-lifetime", webhook.DefaultLifetime,
+		"directory with tls.crt and tls.key that are maintained elsewhere; empty lets grayscale make, share and rotate them")
+	f.DurationVar(&o.lifetime, "certificate-lifetime", certs.DefaultLifetime,
 		"how long a certificate that grayscale makes is valid; it is replaced after a quarter of that")
 	f.StringVar(&o.namespace, "namespace", ownNamespace(), "namespace that grayscale runs in")
 	f.StringSliceVar(&o.namespaces, "namespaces", nil, "the only namespaces with releases, separated by commas (default all)")
@@ -134,43 +135,46 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	door, err := newDoor(config, certificate, o)
+	servers, err := newServerManager(config, certificate, o)
 	if err != nil {
 		return err
 	}
-	caches, err := annotator.NewCaches(door, o.namespaces, o.settings.ClusterDomain)
+	caches, err := annotator.NewCaches(servers, o.namespaces, o.settings.ClusterDomain)
 	if err != nil {
 		return err
 	}
-	desk, err := newDesk(config, door, o)
+	leader, err := newLeaderManager(config, servers, o)
 	if err != nil {
 		return err
 	}
-	// Events are the door's: it moves traffic, and tells about it, for longer than the desk is there.
-	controller, err := annotator.Setup(desk, annotator.Options{Caches: caches, Settings: o.settings, Configuration: configuration, Outages: outages,
-		Events: door.GetEventRecorder(routing.FieldManager)})
+	// The server manager records Events: it moves traffic, and publishes why, after the leader manager has ended.
+	controller, err := annotator.Setup(leader, annotator.Options{Caches: caches, Settings: o.settings,
+		Configuration: configuration, Outages: outages, Events: servers.GetEventRecorder(routing.FieldManager)})
 	if err != nil {
 		return err
 	}
-	if err := webhook.Setup(door, certificate, controller, caches, o.settings); err != nil {
+	if err := webhook.Setup(servers, controller, caches, o.settings); err != nil {
 		return fmt.Errorf("webhook: %w", err)
 	}
-	err = errors.Join(door.AddHealthzCheck("ping", healthz.Ping),
-		door.AddReadyzCheck("certificate", certificate.Ready), door.AddReadyzCheck("caches", controller.Warm))
+	if err := certificate.AddTo(servers); err != nil {
+		return fmt.Errorf("the webhook's certificate: %w", err)
+	}
+	err = errors.Join(servers.AddHealthzCheck("ping", healthz.Ping),
+		servers.AddReadyzCheck("certificate", certificate.Ready), servers.AddReadyzCheck("caches", controller.Warm))
 	if err != nil {
 		return err
 	}
-	return serve(ctx, desk, door, o.shutdownDelay)
+	return serve(ctx, leader, servers, o.shutdownDelay)
 }
 
 // certificate is what the webhook serves with.
-func (o options) certificate() (webhook.Certificate, error) {
+func (o options) certificate() (certs.Certificate, error) {
 	if o.certificates != "" {
-		return webhook.NewMounted(o.certificates), nil
+		return certs.NewMounted(o.certificates), nil
 	}
-	if o.lifetime < webhook.ShortestLifetime {
-		return nil, fmt.Errorf("--certificate-lifetime %s is too short: at least %s", o.lifetime, webhook.ShortestLifetime)
+	if o.lifetime < certs.ShortestLifetime {
+		return nil, fmt.Errorf("--certificate-lifetime %s is too short: at least %s", o.lifetime, certs.ShortestLifetime)
 	}
-	return webhook.NewSelfManaged(webhook.CertificateOptions{Namespace: o.namespace, Service: o.service,
+	return certs.NewSelfManaged(certs.Options{Namespace: o.namespace, Service: o.service,
 		Secret: "grayscale-webhook-certificate", Configuration: configuration, Lifetime: o.lifetime}), nil
 }

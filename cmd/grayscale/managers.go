@@ -21,17 +21,18 @@ import (
 
 	"grayscale.dev/grayscale/annotator"
 	"grayscale.dev/grayscale/webhook"
+	"grayscale.dev/grayscale/webhook/certs"
 )
 
-// The process has two managers, because its two halves end at different times: the desk, where the leader decides, ends
-// with SIGTERM, so that the next replica leads at once; the door, which answers the API server, only after it.
+// The process has two managers, because its two halves end at different times. The leader manager, which reconciles, ends with
+// SIGTERM, so that the next replica leads at once. The server manager, which answers the API server, ends after it.
 
-// graceLimit is how long what is under way may take to end, at the desk and then at the door: the longest answer, about
-// the end of grayscale itself, takes nine seconds.
+// graceLimit is how long each manager waits for work under way when it ends. The longest answer, about the end of grayscale
+// itself, takes nine seconds.
 const graceLimit = 10 * time.Second
 
-// newDoor makes the manager of all that every replica does: caches, webhook, certificate, probes and metrics.
-func newDoor(config *rest.Config, certificate webhook.Certificate, o options) (manager.Manager, error) {
+// newServerManager makes the manager of what every replica does: caches, webhook, certificate, probes and metrics.
+func newServerManager(config *rest.Config, certificate certs.Certificate, o options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, networkingv1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -55,8 +56,8 @@ func newDoor(config *rest.Config, certificate webhook.Certificate, o options) (m
 	})
 }
 
-// pprofAddress is where profiles are served; empty, controller-runtime's word for nowhere, unless a port was given. They tell
-// what is in memory, so that whoever wants them has to come into the Pod: kubectl port-forward does.
+// pprofAddress is where profiles are served. It is empty, controller-runtime's word for nowhere, unless a port was given.
+// Profiles show what is in memory, so they are served inside the Pod only: kubectl port-forward reaches them.
 func (o *options) pprofAddress() string {
 	if o.pprofPort == 0 {
 		return ""
@@ -67,12 +68,13 @@ func (o *options) pprofAddress() string {
 // none is controller-runtime's word for an address that nothing listens on.
 const none = "0"
 
-// newDesk makes the manager of what the leader alone does.
-func newDesk(config *rest.Config, door manager.Manager, o options) (manager.Manager, error) {
+// newLeaderManager makes the manager of what only the leader does.
+func newLeaderManager(config *rest.Config, servers manager.Manager, o options) (manager.Manager, error) {
 	grace := graceLimit
+	mapper := func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return servers.GetRESTMapper(), nil }
 	options := manager.Options{
-		Scheme:                        door.GetScheme(),
-		MapperProvider:                func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return door.GetRESTMapper(), nil },
+		Scheme:                        servers.GetScheme(),
+		MapperProvider:                mapper,
 		Metrics:                       server.Options{BindAddress: none},
 		HealthProbeBindAddress:        none,
 		GracefulShutdownTimeout:       &grace,
@@ -90,15 +92,15 @@ func newDesk(config *rest.Config, door manager.Manager, o options) (manager.Mana
 	return manager.New(config, options)
 }
 
-// leaseName is the Lease that says who leads.
+// leaseName is the Lease of the leader election.
 const leaseName = "grayscale"
 
-// serve runs both until ctx ends, or one of them has to, be it that the lease is lost. From then on this replica is not
-// ready, the desk lets the lease go at once, and the door answers for a while longer: the API server asks this replica
-// until it has heard of its end. No answer under way is cut off.
-func serve(ctx context.Context, desk, door manager.Manager, delay time.Duration) error {
+// serve runs both managers until ctx ends or one of them fails, for example because it lost the lease. From then on this replica
+// is not ready and releases the lease at once. The webhook answers for the delay: the API server calls this replica until it
+// has learned that it ends. No answer under way is cut off.
+func serve(ctx context.Context, leader, servers manager.Manager, delay time.Duration) error {
 	group, ctx := errgroup.WithContext(ctx)
-	err := door.AddReadyzCheck("stays", func(*http.Request) error {
+	err := servers.AddReadyzCheck("stays", func(*http.Request) error {
 		if ctx.Err() != nil {
 			return errEnds
 		}
@@ -109,8 +111,8 @@ func serve(ctx context.Context, desk, door manager.Manager, delay time.Duration)
 	}
 	answering, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	group.Go(func() error { return desk.Start(ctx) })
-	group.Go(func() error { return door.Start(answering) })
+	group.Go(func() error { return leader.Start(ctx) })
+	group.Go(func() error { return servers.Start(answering) })
 	group.Go(func() error {
 		<-ctx.Done()
 		time.Sleep(delay)

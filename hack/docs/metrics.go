@@ -13,6 +13,7 @@ import (
 
 	"grayscale.dev/grayscale/annotator"
 	"grayscale.dev/grayscale/webhook"
+	"grayscale.dev/grayscale/webhook/certs"
 )
 
 //go:embed metrics.md.tmpl
@@ -48,7 +49,7 @@ var apiServer = []metric{
 
 // metrics is docs/metrics.md.
 func metrics() ([]byte, error) {
-	ours, err := registered(slices.Concat(annotator.Collectors(), webhook.Collectors()))
+	ours, err := registered(slices.Concat(annotator.Collectors(), webhook.Collectors(), certs.Collectors()))
 	if err != nil {
 		return nil, err
 	}

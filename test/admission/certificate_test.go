@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 	"grayscale.dev/grayscale/test/harness"
 	"grayscale.dev/grayscale/webhook"
+	"grayscale.dev/grayscale/webhook/certs"
 )
 
 const (
@@ -100,7 +102,7 @@ func (idle) Retire(context.Context) error { return nil }
 func replica(t *testing.T, ns string) (address string, stop func()) {
 	t.Helper()
 	port := freePort(t)
-	certificate := webhook.NewSelfManaged(webhook.CertificateOptions{Namespace: ns, Service: service, Secret: secret, Configuration: configuration})
+	certificate := certs.NewSelfManaged(certs.Options{Namespace: ns, Service: service, Secret: secret, Configuration: configuration})
 	mgr, err := manager.New(harness.Config(), manager.Options{
 		Metrics: server.Options{BindAddress: "0"}, GracefulShutdownTimeout: ptr.To(5 * time.Second),
 		WebhookServer: webhook.NewServer(ctrlwebhook.Options{Host: "127.0.0.1", Port: port, TLSOpts: []func(*tls.Config){certificate.TLS}}, configuration),
@@ -108,7 +110,7 @@ func replica(t *testing.T, ns string) (address string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := webhook.Setup(mgr, certificate, idle{}, idle{}, routing.Settings{}); err != nil {
+	if err := errors.Join(webhook.Setup(mgr, idle{}, idle{}, routing.Settings{}), certificate.AddTo(mgr)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

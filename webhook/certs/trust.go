@@ -1,4 +1,4 @@
-package webhook
+package certs
 
 import (
 	"bytes"
@@ -16,23 +16,24 @@ import (
 )
 
 // configurations are the webhook configurations, as far as they exist: an administrator may run the controller without.
-func (k *keeper) configurations(ctx context.Context) ([]client.Object, error) {
+func (r *reconciler) configurations(ctx context.Context) ([]client.Object, error) {
 	var out []client.Object
-	// The mutating one first: where the validating webhook answers, the other is known to answer as well.
-	for _, c := range []client.Object{&admissionregistrationv1.MutatingWebhookConfiguration{}, &admissionregistrationv1.ValidatingWebhookConfiguration{}} {
-		switch err := k.cache.Get(ctx, types.NamespacedName{Name: k.options.Configuration}, c); {
+	// The mutating one comes first: where the validating webhook answers, the mutating one is known to answer as well.
+	for _, c := range []client.Object{
+		&admissionregistrationv1.MutatingWebhookConfiguration{}, &admissionregistrationv1.ValidatingWebhookConfiguration{},
+	} {
+		switch err := r.cache.Get(ctx, types.NamespacedName{Name: r.options.Configuration}, c); {
 		case err == nil:
 			out = append(out, c)
 		case client.IgnoreNotFound(err) != nil:
-			return nil, fmt.Errorf("%T %s: %w", c, k.options.Configuration, err)
+			return nil, fmt.Errorf("%T %s: %w", c, r.options.Configuration, err)
 		}
 	}
 	return out, nil
 }
 
-// trust gives the Secret's CAs to every webhook of the configurations, and reports whether any of them lacked one or had
-// one too many.
-func (k *keeper) trust(ctx context.Context, secret *corev1.Secret, configurations []client.Object) (wrote bool, err error) {
+// trust gives the Secret's CAs to every webhook of the configurations, and reports whether any of them had others.
+func (r *reconciler) trust(ctx context.Context, secret *corev1.Secret, configurations []client.Object) (wrote bool, err error) {
 	bundle := secret.Data[caKey]
 	for _, c := range configurations {
 		before := c.DeepCopyObject().(client.Object)
@@ -44,13 +45,13 @@ func (k *keeper) trust(ctx context.Context, secret *corev1.Secret, configuration
 		if !differs {
 			continue
 		}
-		if newest, err := k.newest(ctx, secret); !newest || err != nil {
+		if newest, err := r.isNewest(ctx, secret); !newest || err != nil {
 			return true, err
 		}
-		// A strategic merge patch names the webhooks: what else is in the list is left alone. The lock keeps a replica that
-		// is behind from taking back what another has written since.
+		// A strategic merge patch names the webhooks, and leaves others in the list alone. The lock keeps a replica that is
+		// behind from undoing what another one has written since.
 		patch := client.StrategicMergeFrom(before, client.MergeFromWithOptimisticLock{})
-		if err := k.writer.Patch(ctx, c, patch, client.FieldOwner(routing.FieldManager)); err != nil {
+		if err := r.writer.Patch(ctx, c, patch, client.FieldOwner(routing.FieldManager)); err != nil {
 			return true, fmt.Errorf("%T %s: %w", c, c.GetName(), err)
 		}
 		wrote = true
@@ -58,20 +59,21 @@ func (k *keeper) trust(ctx context.Context, secret *corev1.Secret, configuration
 	return wrote, nil
 }
 
-// newest reports whether the Secret is what the API server has now. Where it is not, the watch tells of it in a moment.
-func (k *keeper) newest(ctx context.Context, secret *corev1.Secret) (bool, error) {
+// isNewest reports whether the Secret is what the API server has now. Where it is not, the watch reports that in a moment.
+func (r *reconciler) isNewest(ctx context.Context, secret *corev1.Secret) (bool, error) {
 	now := &corev1.Secret{}
-	err := k.live.Get(ctx, client.ObjectKeyFromObject(secret), now)
-	return err == nil && now.UID == secret.UID && now.ResourceVersion == secret.ResourceVersion, client.IgnoreNotFound(err)
+	err := r.live.Get(ctx, client.ObjectKeyFromObject(secret), now)
+	same := now.UID == secret.UID && now.ResourceVersion == secret.ResourceVersion
+	return err == nil && same, client.IgnoreNotFound(err)
 }
 
-// inUse reports whether there is a webhook that the API server might ask.
+// inUse reports whether there is a webhook that the API server might call.
 func inUse(configurations []client.Object) bool {
 	return slices.ContainsFunc(configurations, func(c client.Object) bool { return len(clientConfigs(c)) > 0 })
 }
 
-// retired reports whether the end of grayscale has been asked for: the mutating configuration has no webhooks then, until it
-// goes itself. Who deletes everything at once, as Argo CD does, deletes it before the other one, or after the Secret.
+// retired reports whether grayscale is being uninstalled: the mutating configuration has no webhooks then, until it is deleted
+// itself. Tools that delete everything at once, as Argo CD does, delete it before the validating one, or after the Secret.
 func retired(configurations []client.Object, before bool) bool {
 	for _, c := range configurations {
 		if c, ok := c.(*admissionregistrationv1.MutatingWebhookConfiguration); ok {

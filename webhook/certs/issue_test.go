@@ -1,4 +1,4 @@
-package webhook
+package certs
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ func issued(t *testing.T, at time.Time) *pair {
 	return p
 }
 
-func written(t *testing.T, s shared) map[string][]byte {
+func written(t *testing.T, s contents) map[string][]byte {
 	t.Helper()
 	data, err := s.write()
 	if err != nil {
@@ -153,7 +153,7 @@ func TestSecretWithoutNextCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := r.read(map[string][]byte{corev1.TLSCertKey: p.certificate, corev1.TLSPrivateKeyKey: p.key, caKey: bundle}, day)
-	after, why, err := r.step(s, outlook{}, day)
+	after, why, err := r.step(s, view{}, day)
 	if err != nil || why == "" || after.next == nil || !after.current.serving.Leaf.Equal(p.serving.Leaf) {
 		t.Errorf("%q %v", why, err)
 	}

@@ -1,4 +1,4 @@
-package webhook
+package certs
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 
 var yearly = rotation{names: names, lifetime: year}
 
-func stepped(t *testing.T, s shared, o outlook, now time.Time) (shared, string) {
+func stepped(t *testing.T, s contents, o view, now time.Time) (contents, string) {
 	t.Helper()
 	after, why, err := yearly.step(s, o, now)
 	if err != nil {
@@ -24,9 +24,9 @@ func stepped(t *testing.T, s shared, o outlook, now time.Time) (shared, string) 
 }
 
 // begun is a Secret that has just been made.
-func begun(t *testing.T, at time.Time) shared {
+func begun(t *testing.T, at time.Time) contents {
 	t.Helper()
-	s, why := stepped(t, shared{}, outlook{}, at)
+	s, why := stepped(t, contents{}, view{}, at)
 	if why == "" {
 		t.Fatal("nothing is made of nothing")
 	}
@@ -39,7 +39,7 @@ func trusts(cas []*x509.Certificate, p *pair) bool { return contains(cas, p.ca) 
 
 // The life of a CA: trusted a period before it is served, served for a period, trusted for an overlap after.
 func TestRotation(t *testing.T) {
-	trusted := outlook{nextTrusted: true}
+	trusted := view{nextTrusted: true}
 	first := begun(t, day)
 	if !trusts(first.trusted(), first.current) || !trusts(first.trusted(), first.next) || len(first.retired) > 0 {
 		t.Fatalf("at first %d CAs are trusted", len(first.trusted()))
@@ -48,7 +48,7 @@ func TestRotation(t *testing.T) {
 	if _, why := stepped(t, first, trusted, due.Add(-time.Second)); why != "" {
 		t.Errorf("it changes too early: %s", why)
 	}
-	if _, why := stepped(t, first, outlook{}, due); why != "" {
+	if _, why := stepped(t, first, view{}, due); why != "" {
 		t.Errorf("it changes although nobody trusts the next CA: %s", why)
 	}
 	second, why := stepped(t, first, trusted, due)
@@ -82,7 +82,7 @@ func TestSecretIsReadAsWritten(t *testing.T) {
 		len(again.retired) != 1 || !again.retired[0].Equal(s.retired[0]) {
 		t.Errorf("another Secret is read: %+v", again)
 	}
-	if _, why := stepped(t, again, outlook{nextTrusted: true}, day.Add(time.Minute)); why != "" {
+	if _, why := stepped(t, again, view{nextTrusted: true}, day.Add(time.Minute)); why != "" {
 		t.Errorf("a replica changes it at once: %s", why)
 	}
 }
@@ -109,15 +109,15 @@ func TestDamagedSecret(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			s := yearly.read(data, now)
-			after, why := stepped(t, s, outlook{held: whole}, now)
+			after, why := stepped(t, s, view{lastGood: whole}, now)
 			if why == "" || serial(after.current) != serial(whole.next) || !trusts(after.trusted(), whole.current) {
 				t.Errorf("who holds it does not go on with the next certificate: %q", why)
 			}
-			after, why = stepped(t, s, outlook{trusted: whole.trusted()}, now)
+			after, why = stepped(t, s, view{trusted: whole.trusted()}, now)
 			if why == "" || !trusts(after.trusted(), whole.current) || !trusts(after.trusted(), whole.next) {
 				t.Errorf("who holds nothing takes trust away: %q", why)
 			}
-			if _, why := stepped(t, yearly.read(written(t, after), now), outlook{nextTrusted: true}, now.Add(time.Second)); why != "" {
+			if _, why := stepped(t, yearly.read(written(t, after), now), view{nextTrusted: true}, now.Add(time.Second)); why != "" {
 				t.Errorf("it does not rest after that: %s", why)
 			}
 		})
@@ -125,14 +125,14 @@ func TestDamagedSecret(t *testing.T) {
 	for key, value := range map[string][]byte{nextCrt: nil, nextKey: other.key} {
 		data := written(t, whole)
 		data[key] = value
-		after, why := stepped(t, yearly.read(data, now), outlook{held: whole, nextTrusted: true}, now)
+		after, why := stepped(t, yearly.read(data, now), view{lastGood: whole, nextTrusted: true}, now)
 		if why == "" || serial(after.current) != serial(whole.current) || after.next == nil || !after.rotated.Equal(now) {
 			t.Errorf("%s: what is served does not stay: %q", key, why)
 		}
 	}
 	data := written(t, whole)
 	data[rotatedKey] = []byte("yesterday")
-	if after, why := stepped(t, yearly.read(data, now), outlook{nextTrusted: true}, now); why == "" || !after.rotated.Equal(now) {
+	if after, why := stepped(t, yearly.read(data, now), view{nextTrusted: true}, now); why == "" || !after.rotated.Equal(now) {
 		t.Errorf("without a date nothing is rotated: %q", why)
 	}
 }
@@ -153,12 +153,12 @@ func TestSwitchedOff(t *testing.T) {
 			now := day.Add(time.Duration(months) * year / 12)
 			s := yearly.read(written(t, begun(t, day)), now)
 			for range 5 {
-				after, why := stepped(t, s, outlook{nextTrusted: true}, now)
+				after, why := stepped(t, s, view{nextTrusted: true}, now)
 				if err := verify(after.current.serving.Leaf, after.trusted(), names[0], now); err != nil {
 					t.Fatalf("what is served is not trusted: %v", err)
 				}
 				if why == "" {
-					now = now.Add(yearly.again(after, outlook{}, now))
+					now = now.Add(yearly.requeueAfter(after, view{}, now))
 				}
 				s = yearly.read(written(t, after), now)
 			}
@@ -172,7 +172,7 @@ func TestSwitchedOff(t *testing.T) {
 func TestBundleHasAnEnd(t *testing.T) {
 	s := begun(t, day)
 	for n := range 40 {
-		s, _ = stepped(t, shared{}, outlook{held: s}, day.Add(time.Duration(n)*time.Second))
+		s, _ = stepped(t, contents{}, view{lastGood: s}, day.Add(time.Duration(n)*time.Second))
 	}
 	if got := len(s.trusted()); got != mostRetired+2 {
 		t.Errorf("%d CAs are trusted after 40 deletions", got)
@@ -191,7 +191,7 @@ type modelled struct {
 type modelReplica struct {
 	skew         time.Duration
 	secret, seen int // versions of the Secret and of the configurations that its watches have come to
-	held         shared
+	lastGood     contents
 	since        time.Time
 	served       *pair
 }
@@ -201,10 +201,10 @@ func (m *modelled) act(r *modelReplica) {
 	now := m.now.Add(r.skew)
 	data, bundle := m.versions[r.secret], m.bundles[r.seen]
 	s := yearly.read(data, now)
-	if !s.rotated.Equal(r.held.rotated) {
+	if !s.rotated.Equal(r.lastGood.rotated) {
 		r.since = now
 	}
-	after, why, err := yearly.step(s, outlook{held: r.held, since: r.since, trusted: bundle, nextTrusted: s.next != nil && trusts(bundle, s.next)}, now)
+	after, why, err := yearly.step(s, view{lastGood: r.lastGood, since: r.since, trusted: bundle, nextTrusted: s.next != nil && trusts(bundle, s.next)}, now)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func (m *modelled) act(r *modelReplica) {
 		}
 		return
 	}
-	r.held = s
+	r.lastGood = s
 	if trusts(bundle, s.current) {
 		r.served = s.current
 	}
@@ -281,7 +281,7 @@ func (m *modelled) rest() {
 }
 
 func (m *modelled) restart(r *modelReplica) {
-	r.held, r.served, r.secret, r.seen = shared{}, nil, len(m.versions)-1, len(m.bundles)-1
+	r.lastGood, r.served, r.secret, r.seen = contents{}, nil, len(m.versions)-1, len(m.bundles)-1
 }
 
 // damage does what happens once in a while, so all is at rest before.

@@ -1,4 +1,6 @@
-package webhook
+// Package certs provides the webhook's serving certificate. SelfManaged makes one, has the API server trust it, and rotates
+// it; Mounted serves files that somebody else maintains. Every replica serves, whether it leads or not.
+package certs
 
 import (
 	"context"
@@ -17,13 +19,12 @@ var errNoCertificate = errors.New("the webhook's certificate has not been read y
 
 // Certificate is what the webhook serves with: SelfManaged, or Mounted.
 type Certificate interface {
-	// TLS makes a server serve with the certificate that is current at each handshake, over TLS 1.2 or later.
+	// TLS makes a server use the certificate that is current at each handshake, over TLS 1.2 or later.
 	TLS(config *tls.Config)
-	// Ready fails while there is no certificate to serve with: until the caches have synced and the API server trusts it.
+	// Ready is a readiness check. It fails until there is a certificate that the API server trusts, and once it has expired.
 	Ready(*http.Request) error
-	// addTo has the manager look after the certificate once its caches have synced: no question is answered before, for
-	// there is no certificate to answer with.
-	addTo(mgr manager.Manager) error
+	// AddTo has the manager maintain the certificate, starting after its caches have synced. Handshakes fail until then.
+	AddTo(mgr manager.Manager) error
 }
 
 // served is the certificate that is current; none at first.
@@ -32,7 +33,7 @@ type served struct {
 	current atomic.Pointer[tls.Certificate]
 }
 
-// TLS is Certificate's.
+// TLS implements Certificate.
 func (s *served) TLS(config *tls.Config) {
 	config.MinVersion = tls.VersionTLS12
 	config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -43,14 +44,15 @@ func (s *served) TLS(config *tls.Config) {
 	}
 }
 
-// serve lets a certificate be served from now on.
+// serve makes a certificate the current one.
 func (s *served) serve(ctx context.Context, pair *tls.Certificate) {
 	s.current.Store(pair)
-	expires(pair)
-	ctrl.LoggerFrom(ctx).Info("serving the webhook's certificate", "serial", pair.Leaf.SerialNumber.Text(16), "expires", pair.Leaf.NotAfter)
+	observeExpiry(pair)
+	ctrl.LoggerFrom(ctx).Info("serving the webhook's certificate",
+		"serial", pair.Leaf.SerialNumber.Text(16), "expires", pair.Leaf.NotAfter)
 }
 
-// Ready is Certificate's. With a certificate that has expired the replica is of no use to the API server.
+// Ready implements Certificate. A replica whose certificate has expired is of no use to the API server.
 func (s *served) Ready(*http.Request) error {
 	pair := s.current.Load()
 	if pair == nil {

@@ -1,4 +1,4 @@
-package webhook
+package certs
 
 import (
 	"context"
@@ -13,29 +13,33 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// Mounted serves with tls.crt and tls.key of a directory, such as a Secret of cert-manager's that is mounted, and reads them
-// again when they change. Whoever makes them also has the API server trust them: nothing is written.
+// retryFiles is the pause before missing files are looked for again.
+const retryFiles = time.Second
+
+// Mounted serves with tls.crt and tls.key of a directory, such as a mounted Secret of cert-manager's, and reads them again when
+// they change. It writes nothing: who makes the certificate also has the API server trust it.
 type Mounted struct {
 	served
 	directory string
-	taking    sync.Mutex
+	lock      sync.Mutex // of load
 }
 
-// filesAgain is the pause before files are looked for again that were not there.
-const filesAgain = time.Second
-
-// NewMounted makes a Certificate that has none to serve with yet; Setup starts it.
+// NewMounted makes a Certificate of the files in a directory, which need not be there yet. AddTo starts it.
 func NewMounted(directory string) *Mounted {
 	return &Mounted{served: served{now: time.Now}, directory: directory}
 }
 
-func (m *Mounted) addTo(mgr manager.Manager) error { return mgr.Add(m) }
+// AddTo implements Certificate.
+func (m *Mounted) AddTo(mgr manager.Manager) error {
+	register()
+	return mgr.Add(m)
+}
 
 // NeedLeaderElection tells the manager that every replica serves, and so needs the certificate.
 func (m *Mounted) NeedLeaderElection() bool { return false }
 
-// Start follows the files until the context ends. It waits for them, since a Secret may be mounted before its maker has
-// filled it. Files that are damaged later leave what is served as it is.
+// Start follows the files until the context ends. It waits for them, because a Secret may be mounted before it is filled. Files
+// that are damaged later leave the current certificate as it is.
 func (m *Mounted) Start(ctx context.Context) error {
 	files, err := m.open()
 	for ; err != nil; files, err = m.open() {
@@ -43,19 +47,19 @@ func (m *Mounted) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(filesAgain):
+		case <-time.After(retryFiles):
 		}
 	}
-	m.take(ctx, files)
+	m.load(ctx, files)
 	// The watcher calls back with its lock held.
-	files.RegisterCallback(func(tls.Certificate) { go m.take(ctx, files) })
+	files.RegisterCallback(func(tls.Certificate) { go m.load(ctx, files) })
 	return files.Start(ctx)
 }
 
-// take serves with what the watcher has read last, should two changes overtake each other.
-func (m *Mounted) take(ctx context.Context, files *certwatcher.CertWatcher) {
-	m.taking.Lock()
-	defer m.taking.Unlock()
+// load serves what the watcher has read last. Two calls may overtake each other, so it asks for that itself.
+func (m *Mounted) load(ctx context.Context, files *certwatcher.CertWatcher) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
 	pair, err := files.GetCertificate(nil)
 	if before := m.current.Load(); err != nil || before != nil && before.Leaf.Equal(pair.Leaf) {
 		return

@@ -1,11 +1,10 @@
-package webhook
+package certs
 
 import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
 	"math/big"
 	"time"
 
@@ -13,22 +12,25 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/util/pki"
 )
 
-// pair is a serving certificate with its key, as they are in the Secret, and the CA that has signed it.
+// pair is a serving certificate with its key, as they are in the Secret, and the CA that signed it.
 type pair struct {
 	certificate, key []byte
 	ca               *x509.Certificate
 	serving          *tls.Certificate
 }
 
-// hosts are the names that the webhook's Service has inside the cluster; the API server asks for the first.
+// expires is when the certificate can no longer be served.
+func (p *pair) expires() time.Time { return p.serving.Leaf.NotAfter }
+
+// hosts are the names of the webhook's Service inside the cluster. The API server verifies the first.
 func hosts(namespace, service string) []string {
 	name := service + "." + namespace
 	return []string{name + ".svc", name, service}
 }
 
-// readPair makes a pair of what a Secret holds: key and certificate have to belong together, one of the CAs has to have
-// signed them for the host, and they must not have expired. Whether they are valid already is the API server's to judge:
-// the clock of whoever made them may be ahead of this one.
+// readPair makes a pair of a Secret's contents. Key and certificate have to belong together, one of the CAs has to have signed
+// the certificate for the host, and it must not have expired. A certificate that is not valid yet is accepted, because the
+// clock of the replica that made it may be ahead of this one; the API server judges by its own.
 func readPair(certificate, key []byte, cas []*x509.Certificate, host string, now time.Time) (*pair, error) {
 	serving, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
@@ -50,11 +52,8 @@ func readPair(certificate, key []byte, cas []*x509.Certificate, host string, now
 	return &pair{certificate: certificate, key: key, ca: ca, serving: &serving}, nil
 }
 
-// expires is when the certificate can be served no longer.
-func (p *pair) expires() time.Time { return p.serving.Leaf.NotAfter }
-
-// issue makes a CA and a serving certificate signed by it. The CA's key is thrown away, so nobody can sign with it later:
-// the next certificate comes with a CA of its own. A quarter of the lifetime lies before now, for clocks that are behind.
+// issue makes a CA and a serving certificate signed by it. The CA's key is thrown away, so nobody can sign with it later; the
+// next certificate gets a CA of its own. A quarter of the lifetime lies in the past, for clocks that are behind.
 func issue(names []string, now time.Time, lifetime time.Duration) (*pair, error) {
 	signer, err := pki.GenerateECPrivateKey(pki.ECCurve256)
 	if err != nil {
@@ -69,16 +68,16 @@ func issue(names []string, now time.Time, lifetime time.Duration) (*pair, error)
 	if err != nil {
 		return nil, err
 	}
-	key, err := pki.GenerateECPrivateKey(pki.ECCurve256)
-	if err != nil {
-		return nil, err
-	}
 	leaf, err := template(names[0], now, lifetime)
 	if err != nil {
 		return nil, err
 	}
 	leaf.DNSNames, leaf.KeyUsage = names, x509.KeyUsageDigitalSignature
 	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	key, err := pki.GenerateECPrivateKey(pki.ECCurve256)
+	if err != nil {
+		return nil, err
+	}
 	certificate, _, err := pki.SignCertificate(leaf, authority, key.Public(), signer)
 	if err != nil {
 		return nil, err
@@ -99,31 +98,4 @@ func template(name string, now time.Time, lifetime time.Duration) (*x509.Certifi
 	begin := now.Add(-lifetime / 4)
 	return &x509.Certificate{Version: 3, SerialNumber: serial, Subject: pkix.Name{CommonName: name},
 		PublicKeyAlgorithm: x509.ECDSA, NotBefore: begin, NotAfter: begin.Add(lifetime)}, nil
-}
-
-// readBundle gives the CAs of a bundle. What cannot be read of it is left out: one damaged CA must not cost the others.
-func readBundle(bundle []byte) []*x509.Certificate {
-	var out []*x509.Certificate
-	for _, block := range blocks(bundle) {
-		if c, err := pki.DecodeX509CertificateBytes(block); err == nil {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-// writeBundle is readBundle's other way; no CA is in it twice.
-func writeBundle(cas []*x509.Certificate) ([]byte, error) {
-	var out []byte
-	for i, c := range cas {
-		if contains(cas[:i], c) {
-			continue
-		}
-		encoded, err := pki.EncodeX509(c)
-		if err != nil {
-			return nil, fmt.Errorf("CA %s: %w", c.SerialNumber, err)
-		}
-		out = append(out, encoded...)
-	}
-	return out, nil
 }

@@ -11,12 +11,12 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// loggerFor adds to controller-runtime's logger, which names the Deployment and who asks.
+// loggerFor adds to controller-runtime's logger, which names the Deployment and the user.
 func loggerFor(ctx context.Context, req admission.Request) logr.Logger {
 	return ctrl.LoggerFrom(ctx).WithValues("operation", string(req.Operation), "dryRun", dryRun(req))
 }
 
-// answered counts an answer and, where it is more than yes, logs it. The sentences of problems quote what users wrote.
+// answered counts an answer, and logs it where it is more than yes. The sentences of problems quote what users wrote.
 func answered(ctx context.Context, req admission.Request, outcome, why string) {
 	admissions.WithLabelValues(outcome).Inc()
 	log := loggerFor(ctx, req)

@@ -49,8 +49,9 @@ func Admit(a Admission, s Settings) Verdict {
 		return Verdict{}
 	}
 	v := Verdict{Version: labelAtTheDoor(a)}
-	d := withLabel(a.New, v.Version)
-	d.Placed, d.CreatedAt = release.Place(a.Namespace, d, a.Services), youngest
+	stored := withLabel(a.New, v.Version)
+	stored.CreatedAt = youngest
+	d := release.Parse(a.Namespace, stored, a.Services)
 	parts := a.parts(d, s)
 	untouched := a.untouched()
 	for _, p := range a.problems(d, parts) {
@@ -105,16 +106,11 @@ func atCreation(a Admission) string {
 	if asked := n[intent.KeyVersion]; asked != "" {
 		return asked
 	}
-	d := a.New
-	d.Placed = release.Place(a.Namespace, d, a.Services)
-	if len(d.Placed.Services) != 1 && n[intent.KeyService] == "" {
+	v := release.Parse(a.Namespace, a.New, a.Services)
+	if len(v.Placed.Services) != 1 && n[intent.KeyService] == "" {
 		return "" // the name would be another one once the Service is there, or one is named; the controller labels it then
 	}
-	version, problems := release.VersionOf(a.Namespace, d.Placed.Author, d)
-	if len(problems) > 0 {
-		return ""
-	}
-	return version
+	return v.Label
 }
 
 func withLabel(d release.Deployment, version string) release.Deployment {
@@ -144,55 +140,53 @@ func (a Admission) untouched() bool {
 }
 
 // parts are the Services that the Deployment is behind, as they are once it is stored.
-func (a Admission) parts(d release.Deployment, s Settings) []part {
+func (a Admission) parts(d *release.Version, s Settings) []part {
 	var out []part
-	var alone []release.Cast
+	var alone []release.Roles
 	for _, name := range slices.Concat(d.Placed.Services, d.Placed.Beside) {
-		if around := a.Around(name); !around.Service.Missing && release.Behind(around.Service, d) {
-			around = around.with(d)
-			alone = append(alone, around.cast(around.state(), s))
-			blind := around.blind(around.OtherDestinationRules, s)
-			out = append(out, part{around, alone[len(alone)-1], around.disturbances(blind, s)})
+		f := a.Around(name)
+		if f.Service.Missing || !f.Service.Selects(&d.Deployment) {
+			continue
 		}
+		versions := with(f.versions(), d)
+		alone = append(alone, f.roles(versions, f.state(), s))
+		out = append(out, part{f, versions, alone[len(alone)-1], f.disturbances(f.blind(f.OtherDestinationRules, s), s)})
 	}
 	for n, p := range out {
-		out[n].cast = p.facts.withStableBeside(p.cast, alone, p.facts.state(), s)
+		out[n].roles = p.facts.withStableBeside(p.versions, p.roles, alone, p.facts.state(), s)
 	}
 	return out
 }
 
-// with are the facts once the Deployment at the door is stored, with the pods that it has by now.
-func (f Facts) with(d release.Deployment) Facts {
-	f.Deployments = slices.DeleteFunc(f.placed(), func(x release.Deployment) bool {
-		if x.Name == d.Name {
-			d.Pods = x.Pods
+// with are the versions once the Deployment at the door is stored, with the pods that it has by now.
+func with(versions []*release.Version, d *release.Version) []*release.Version {
+	stored := *d
+	versions = slices.DeleteFunc(versions, func(v *release.Version) bool {
+		if v.Name == d.Name {
+			stored.Pods = v.Pods
 		}
-		return x.Name == d.Name
+		return v.Name == d.Name
 	})
-	f.Deployments = append(f.Deployments, d)
-	return f
+	return append(versions, &stored)
 }
 
 // problems asks the engine itself what is wrong with the Deployment among those behind its Services.
-func (a Admission) problems(d release.Deployment, parts []part) []intent.Problem {
-	if len(parts) == 0 {
-		return alone(a.Namespace, d)
-	}
+func (a Admission) problems(d *release.Version, parts []part) []intent.Problem {
 	var changed, overlaps []intent.Problem
 	plays := false
 	for _, p := range parts {
-		c := candidate(p.cast, d.Name)
+		c := p.roles.Candidate(d.Name)
 		plays = plays || c != nil
 		if c != nil && !c.Beside {
-			overlaps = append(overlaps, overlap(a.Namespace, d, p.cast)...)
+			overlaps = append(overlaps, overlap(a.Namespace, d, p.roles)...)
 		}
 		changed = append(changed, stableVersionChanged(a, p.facts.state())...)
 	}
 	if plays {
-		wrong, disturbing := told(a.Namespace, d, parts)
+		wrong, disturbing := told(d, parts)
 		return slices.Concat(wrong, disturbing, unique(overlaps))
 	}
-	return append(alone(a.Namespace, d), unique(changed)...)
+	return slices.Concat(d.Problems, unique(changed))
 }
 
 func unique(problems []intent.Problem) []intent.Problem {
@@ -218,8 +212,8 @@ func stableVersionChanged(a Admission, st release.State) []intent.Problem {
 }
 
 // overlap warns where the candidate's selector takes in stable's pods: an autoscaler of the one then counts the other's.
-func overlap(namespace string, d release.Deployment, c release.Cast) []intent.Problem {
-	i := slices.IndexFunc(c.Stables, func(x *release.Deployment) bool {
+func overlap(namespace string, d *release.Version, r release.Roles) []intent.Problem {
+	i := slices.IndexFunc(r.Stables, func(x *release.Version) bool {
 		for k, v := range d.Selector {
 			if x.TemplateLabels[k] != v {
 				return false
@@ -232,21 +226,21 @@ func overlap(namespace string, d release.Deployment, c release.Cast) []intent.Pr
 	}
 	return []intent.Problem{{Kind: intent.Unused, Reason: release.ReasonSelectorsOverlap,
 		Message: fmt.Sprintf("the spec.selector of %s also matches the pods of stable %s, so autoscalers count both",
-			release.Object(namespace, d.Name), release.Object(namespace, c.Stables[i].Name)),
+			release.Object(namespace, d.Name), release.Object(namespace, r.Stables[i].Name)),
 		Fix: "give each Deployment a selector of its own, for example with the label version"}}
 }
 
 // hold: a candidate gets no pods before every Service that would send it requests is pinned to stable. A Deployment that runs
 // already is never held.
-func (a Admission) hold(d release.Deployment, parts []part) bool {
+func (a Admission) hold(d *release.Version, parts []part) bool {
 	open := func(p part) bool {
-		return !p.facts.pinned() && (d.Placed.In(p.facts.Service.Name) || p.facts.exposes(p.cast))
+		return !p.facts.pinned() && (d.In(p.facts.Service.Name) || p.facts.exposes(p.versions, p.roles))
 	}
-	if !release.IsCandidate(a.New) || len(parts) > 0 && len(d.Placed.Problems) == 0 && !slices.ContainsFunc(parts, open) {
+	if !d.IsCandidate() || len(parts) > 0 && len(d.Placed.Problems) == 0 && !slices.ContainsFunc(parts, open) {
 		return false
 	}
 	if a.Old == nil {
 		return !a.New.SpecPaused || a.New.Annotations[intent.KeyHeld] != ""
 	}
-	return release.IsHeld(*a.Old) && !release.IsHeld(a.New)
+	return a.Old.IsHeld() && !a.New.IsHeld()
 }

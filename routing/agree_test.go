@@ -61,7 +61,7 @@ func rare(rt *rapid.T, once int, what string) bool {
 }
 
 // decided is what the controller makes of the Deployment once it is stored as the webhook has it, in the facts where it meets it.
-func decided(f routing.Facts, a routing.Admission, v routing.Verdict) (release.Deployment, routing.Decision) {
+func decided(f routing.Facts, a routing.Admission, v routing.Verdict) (release.Deployment, decision) {
 	stored := a.New
 	stored.CreatedAt = begin
 	if v.Version != "" {
@@ -77,11 +77,11 @@ func decided(f routing.Facts, a routing.Admission, v routing.Verdict) (release.D
 		f.Deployments = append(f.Deployments, stored)
 		return f
 	}
-	f = with(about(f, release.Place(a.Namespace, stored, a.Services).Author))
+	f = with(about(f, release.Parse(a.Namespace, stored, a.Services).Placed.Author))
 	for i := range f.Beside {
 		f.Beside[i] = with(f.Beside[i])
 	}
-	return stored, routing.Decide(f, twoSeconds)
+	return stored, decide(f, twoSeconds)
 }
 
 // about is what is known of one of the Services of the facts, with the others beside it.
@@ -110,7 +110,7 @@ func about(f routing.Facts, service string) routing.Facts {
 func ptr[T any](v T) *T { return &v }
 
 // isStable: the conditions say so, those that are there or those that are to be written.
-func isStable(d routing.Decision, x release.Deployment) bool {
+func isStable(d decision, x release.Deployment) bool {
 	conditions := x.Conditions
 	for _, s := range d.Status {
 		if s.Deployment == x.Name {
@@ -151,7 +151,7 @@ func factsIn(rt *rapid.T) routing.Facts {
 	f.Service.Headless = rare(rt, 20, "headless")
 	for range rapid.SampledFrom([]int{4, 4, 2, 1, 0}).Draw(rt, "steps made") {
 		for range mostDecisions {
-			d := routing.Decide(f, twoSeconds)
+			d := decide(f, twoSeconds)
 			if idle(d) {
 				break
 			}

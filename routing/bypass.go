@@ -12,6 +12,7 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
+	"grayscale.dev/grayscale/routing/settle"
 )
 
 // blindTo are the clients that will lack our subsets once the API server has done what it asks about.
@@ -35,10 +36,10 @@ func (f Facts) blind(rules []*networkingv1.DestinationRule, s Settings) []istio.
 // bypasses are the clients to lead past the subsets from now on. One that needs it gets it at once. It loses it again once
 // no rule has taken the subsets from it for long enough that every Envoy knows them, or where an announced rule
 // does not come.
-func (d *deciding) bypasses() []release.Bypass {
-	now := d.facts.Now
+func (p *routePlan) bypasses() []release.Bypass {
+	now := p.facts.Now
 	known, next := map[string]release.Bypass{}, map[string]release.Bypass{}
-	for _, b := range d.state.Bypasses {
+	for _, b := range p.state.Bypasses {
 		known[b.Key()] = b
 	}
 	begun := func(c release.Clients) release.Bypass {
@@ -48,17 +49,17 @@ func (d *deciding) bypasses() []release.Bypass {
 		}
 		return b
 	}
-	for _, c := range d.blind {
+	for _, c := range p.blind {
 		b := begun(c.Clients)
 		b.Announced, b.Gone = time.Time{}, time.Time{}
 		next[b.Key()] = b
 	}
-	for _, c := range d.coming {
+	for _, c := range p.coming {
 		if _, already := next[c.Key()]; already {
 			continue
 		}
 		b := begun(c.Clients)
-		if now.Sub(b.Announced) > leaveLimit/2 { // the API server asks again after a conflict: one write is enough
+		if now.Sub(b.Announced) > settle.AnnouncedLimit/2 { // the API server asks again after a conflict: one write is enough
 			b.Announced = now
 		}
 		b.Gone = time.Time{}
@@ -68,43 +69,44 @@ func (d *deciding) bypasses() []release.Bypass {
 		if _, needed := next[key]; needed {
 			continue
 		}
-		if d.outlives(&b) {
+		if p.outlives(&b) {
 			next[key] = b
 		} else {
-			d.ended = true
+			p.bypassEnds = true
 		}
 	}
 	return slices.SortedFunc(maps.Values(next), func(a, b release.Bypass) int { return strings.Compare(a.Key(), b.Key()) })
 }
 
 // outlives: nothing that is known takes the subsets from these clients, and the bypass lasts all the same for a while.
-func (d *deciding) outlives(b *release.Bypass) bool {
+func (p *routePlan) outlives(b *release.Bypass) bool {
 	if !b.Announced.IsZero() {
-		if left := latest(b.Announced, d.facts.RoutesSince).Add(leaveLimit).Sub(d.facts.Now); left > 0 {
-			d.lookAfter(left)
+		if left := p.settle.Announced(b.Announced); !left.Over() {
+			p.wait(left)
 			return true
 		}
 	}
 	if b.Gone.IsZero() {
-		b.Announced, b.Gone = time.Time{}, d.facts.Now
+		b.Announced, b.Gone = time.Time{}, p.facts.Now
 	}
-	since := latest(b.Gone, d.facts.RoutesSince)
-	d.waitFor(since)
-	return !d.settled(since)
+	left := p.settle.Routes(b.Gone)
+	p.wait(left)
+	return !left.Over()
 }
 
-// keepBypasses writes the routes that there are with the bypasses that are needed now, for when nothing else can be told of
-// them.
-func (d *deciding) keepBypasses() {
-	vs, f := d.facts.VirtualService, d.facts
-	if !d.pinned || f.Service.Missing || f.Service.Deleting || f.IstioMissing || len(d.state.Traffic.Weights) == 0 {
+// keepBypasses writes the routes that there are with the bypasses that are needed now, for when nothing else can be told
+// of them.
+func (p *routePlan) keepBypasses() {
+	f := p.facts
+	if !p.pinned || f.Service.Missing || f.Service.Deleting || f.IstioMissing || len(p.state.Traffic.Weights) == 0 {
 		return
 	}
-	next := d.state
-	if next.Bypasses = d.bypasses(); sameBypasses(next.Bypasses, d.state.Bypasses) {
+	next := p.state
+	if next.Bypasses = p.bypasses(); sameBypasses(next.Bypasses, p.state.Bypasses) {
 		return
 	}
-	d.out.ApplyVirtualService = istio.VirtualService(f.Service, d.settings.ClusterDomain, next.Traffic, next, vs)
+	p.next = next
+	p.routesWrite = istio.VirtualService(f.Service, p.settings.ClusterDomain, next.Traffic, next, f.VirtualService)
 }
 
 func sameBypasses(a, b []release.Bypass) bool {
@@ -113,20 +115,10 @@ func sameBypasses(a, b []release.Bypass) bool {
 	})
 }
 
-// knownBypasses are the bypasses with no time in the future: another clock may have told it.
-func knownBypasses(list []release.Bypass, now time.Time) []release.Bypass {
-	out := slices.Clone(list)
-	for i := range out {
-		b := &out[i]
-		b.Since, b.Announced, b.Gone = notAfter(b.Since, now), notAfter(b.Announced, now), notAfter(b.Gone, now)
-	}
-	return out
-}
-
-// Bypassed tells how long it takes until every Envoy leads those clients past the subsets who will lack them once the API server
-// has done what it asks about; false where the routes do not do so yet.
+// Bypassed tells how long it takes until every Envoy leads those clients past the subsets who will lack them once the API
+// server has done what it asks about; false where the routes do not do so yet.
 func (f Facts) Bypassed(vs *networkingv1.VirtualService, s Settings) (time.Duration, bool) {
-	var longest time.Duration
+	var longest settle.Left
 	if vs == nil || !istio.Ours(vs) {
 		return 0, true
 	}
@@ -134,14 +126,15 @@ func (f Facts) Bypassed(vs *networkingv1.VirtualService, s Settings) (time.Durat
 		return 0, false // nobody can tell whom a rule hides it from
 	}
 	st, _ := istio.ReadState(vs)
+	now := f.settlement(s)
 	for _, c := range f.blindTo(s) {
 		i := slices.IndexFunc(st.Bypasses, func(b release.Bypass) bool { return b.Key() == c.Key() })
 		if i < 0 {
 			return 0, false
 		}
-		longest = max(longest, latest(notAfter(st.Bypasses[i].Since, f.Now), f.RoutesSince).Add(s.Settle).Sub(f.Now))
+		longest = max(longest, now.Routes(now.Past(st.Bypasses[i].Since)))
 	}
-	return longest, true
+	return time.Duration(longest), true
 }
 
 // disturbances are what others' objects do to a release that lasts. They keep no candidate in it from what it asks for: the
@@ -180,12 +173,12 @@ func described(c release.Clients) string {
 	return fmt.Sprintf("clients in namespace %s with labels %s", c.Namespace, strings.Join(pairs, ","))
 }
 
-// pastSubsets says which clients the routes lead past the subsets although no rule asks for it any more, or yet; empty for none.
-func (d *deciding) pastSubsets() string {
-	list := d.state.Bypasses
-	if vs := d.out.ApplyVirtualService; vs != nil {
-		st, _ := istio.ReadState(vs)
-		list = st.Bypasses
+// pastSubsets says which clients the routes lead past the subsets although no rule asks for it any more, or yet; empty for
+// none.
+func (p *routePlan) pastSubsets() string {
+	list := p.state.Bypasses
+	if p.routesWrite != nil {
+		list = p.next.Bypasses
 	}
 	var who []string
 	for _, b := range list {
@@ -195,5 +188,5 @@ func (d *deciding) pastSubsets() string {
 		return ""
 	}
 	return fmt.Sprintf("%s reach all pods of Service %s without the split for a moment, because a DestinationRule that hides its subsets has been announced, or has just gone",
-		strings.Join(who, " and "), d.facts.Service.Name)
+		strings.Join(who, " and "), p.facts.Service.Name)
 }

@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -19,118 +18,134 @@ const (
 	eventWarning = "Warning"
 )
 
-func (d *deciding) event(deployment, kind, reason, message string) {
-	if d.deployment(deployment) == nil {
-		return // gone: there is nothing to publish the Event on
+// event is one about a Deployment; none where that is gone, for there is nothing to publish it on.
+func (r reporting) event(deployment, kind, reason, message string) []Event {
+	if r.version(deployment) == nil {
+		return nil
 	}
-	d.out.Events = append(d.out.Events, Event{Deployment: deployment, Type: kind, Reason: reason, Message: message})
+	return []Event{{Deployment: deployment, Type: kind, Reason: reason, Message: message}}
 }
 
-// announce tells what the VirtualService that is about to be written changes, with who asked for it.
-func (d *deciding) announce(next release.State) {
-	before, service := d.state, d.facts.Service.Name
+// routeEvents tell what the VirtualService that is written changes, with who asked for it.
+func (r reporting) routeEvents() []Event {
+	service, stable := r.service(), r.roles.Stable
+	if r.deleteRoutes {
+		return r.event(stable.Deployment, eventNormal, "Finished",
+			fmt.Sprintf("version %s alone is behind Service %s: its routes are removed", stable.Version, service))
+	}
+	if !r.moves {
+		return nil
+	}
+	out := r.stableEvent()
+	for _, m := range r.roles.Left {
+		if g, ok := r.state.Known(m.Deployment); ok && g.Intent.Strategy != "" {
+			out = append(out, r.event(m.Deployment, eventNormal, "Aborted",
+				fmt.Sprintf("all traffic of Service %s goes to stable version %s", service, r.next.Stable.Version))...)
+		}
+	}
+	for _, c := range r.roles.Candidates {
+		out = append(out, r.shareEvent(c)...)
+	}
+	return out
+}
+
+func (r reporting) stableEvent() []Event {
+	service, stable, before := r.service(), r.next.Stable, r.state
 	switch {
-	case !d.pinned:
-		d.event(next.Stable.Deployment, eventNormal, "Pinned",
-			fmt.Sprintf("Service %s is pinned to stable version %s", service, next.Stable.Version))
-	case d.cast.Promoted || next.Stable.Version != before.Stable.Version && before.Stable.Deployment != "":
-		d.event(next.Stable.Deployment, eventNormal, "Promoted", fmt.Sprintf("version %s is stable behind Service %s now", next.Stable.Version, service))
-	case istio.NamesPorts(d.facts.VirtualService, d.out.ApplyVirtualService):
-	case reflect.DeepEqual(next.Traffic, before.Traffic) && sameHolders(next, before) && maps.Equal(next.Leaving, before.Leaving) &&
-		sameBypasses(next.Bypasses, before.Bypasses):
-		d.event(next.Stable.Deployment, eventWarning, "RoutesRestored",
-			fmt.Sprintf("the VirtualService of Service %s was edited by somebody else and says again what the annotations ask for", service))
-	}
-	for _, m := range d.cast.Left {
-		if h := holderOf(before, m.Deployment); h != nil && h.Intent.Strategy != "" {
-			d.event(m.Deployment, eventNormal, "Aborted", fmt.Sprintf("all traffic of Service %s goes to stable version %s", service, next.Stable.Version))
-		}
-	}
-	for _, c := range d.cast.Candidates {
-		d.announceShare(c, before, next)
-	}
-}
-
-func sameHolders(a, b release.State) bool {
-	return a.Stable == b.Stable && slices.Equal(a.Also, b.Also) && slices.Equal(a.Candidates, b.Candidates)
-}
-
-func holderOf(st release.State, deployment string) *release.Holder {
-	for i := range st.Candidates {
-		if st.Candidates[i].Deployment == deployment {
-			return &st.Candidates[i]
-		}
+	case !r.pinned:
+		return r.event(stable.Deployment, eventNormal, "Pinned",
+			fmt.Sprintf("Service %s is pinned to stable version %s", service, stable.Version))
+	case r.roles.Promoted || stable.Version != before.Stable.Version && before.Stable.Deployment != "":
+		return r.event(stable.Deployment, eventNormal, "Promoted",
+			fmt.Sprintf("version %s is stable behind Service %s now", stable.Version, service))
+	case istio.NamesPorts(r.facts.VirtualService, r.routesWrite):
+	case sameRelease(r.next, before):
+		return r.event(stable.Deployment, eventWarning, "RoutesRestored", fmt.Sprintf("the VirtualService of Service %s"+
+			" was edited by somebody else and says again what the annotations ask for", service))
 	}
 	return nil
 }
 
-func (d *deciding) announceShare(c release.Candidate, before, next release.State) {
-	was, is := shareOf(before.Traffic, c.Version), shareOf(next.Traffic, c.Version)
-	if was == is {
-		return
+// sameRelease: both remember the same of what users see of a release.
+func sameRelease(a, b release.State) bool {
+	return reflect.DeepEqual(a.Traffic, b.Traffic) && a.Stable == b.Stable && slices.Equal(a.Also, b.Also) &&
+		slices.Equal(a.Candidates, b.Candidates) && maps.Equal(a.Leaving, b.Leaving) && sameBypasses(a.Bypasses, b.Bypasses)
+}
+
+func (r reporting) shareEvent(c *release.Candidate) []Event {
+	was, is := shareOf(r.state.Traffic, c.Label), shareOf(r.next.Traffic, c.Label)
+	switch {
+	case was == is:
+		return nil
+	case c.Serving() == 0:
+		return r.event(c.Name, eventWarning, ReasonNoReadyPods, r.noReadyPods(c))
 	}
-	name := c.Deployment.Name
-	if c.Deployment.Ready(c.Version) == 0 {
-		d.event(name, eventWarning, ReasonNoReadyPods, d.noReadyPods(c))
-		return
-	}
-	d.event(name, eventNormal, "Routed", fmt.Sprintf("%s (was %s, is %s)%s", c.Followed.Describe(d.facts.Service.Name), was, is, askedBy(c)))
+	return r.event(c.Name, eventNormal, "Routed",
+		fmt.Sprintf("%s (was %s, is %s)%s", c.Followed.Describe(r.service()), was, is, askedBy(c)))
 }
 
 // shareOf is the version's share of requests, or of copies where it gets no requests.
 func shareOf(t release.Traffic, version string) intent.Percent {
-	return cmp.Or(weightOf(t.Weights, version), weightOf(t.Mirrors, version))
+	if share := release.ShareOf(t.Weights, version); share > 0 {
+		return share
+	}
+	return release.ShareOf(t.Mirrors, version)
 }
 
 // askedBy names who wrote the annotation that the share follows from.
-func askedBy(c release.Candidate) string {
-	key := map[intent.Strategy]string{intent.Canary: intent.KeyWeight, intent.BlueGreen: intent.KeyActive, intent.Mirror: intent.KeyMirrorPercent}[c.Followed.Strategy]
-	if who := c.Deployment.SetBy[key]; who != "" {
-		return ", asked by " + who
-	}
-	if who := c.Deployment.SetBy[intent.KeyStrategy]; who != "" {
-		return ", asked by " + who
+func askedBy(c *release.Candidate) string {
+	for _, key := range []string{c.Followed.Strategy.Key(), intent.KeyStrategy} {
+		if who := c.SetBy[key]; who != "" {
+			return ", asked by " + who
+		}
 	}
 	return ""
 }
 
-// announceLift tells that the pods of a candidate may start.
-func (d *deciding) announceLift(x release.Deployment) {
-	c := candidate(d.cast, x.Name)
-	if c == nil {
-		return // it is stable
-	}
-	var pinned []string
-	for _, p := range d.parts(x) {
-		if p.pinned {
-			pinned = append(pinned, p.facts.Service.Name)
+// liftEvents tell that the pods of candidates may start.
+func (r reporting) liftEvents() []Event {
+	var out []Event
+	for _, w := range r.Writes {
+		v := r.version(w.Member.Deployment)
+		if w.Verb != Lift || !v.IsHeld() || !v.IsCandidate() || r.roleOf(v) == nil {
+			continue // it is stable, or no candidate any more
 		}
+		var pinned []string
+		for _, p := range r.parts(v) {
+			if p.pinned {
+				pinned = append(pinned, p.service())
+			}
+		}
+		text := fmt.Sprintf("Service %s is pinned to stable %s", r.service(), r.roles.Stable.Version)
+		if len(pinned) > 1 {
+			text = fmt.Sprintf("Services %s are pinned to stable", intent.JoinNames(pinned))
+		}
+		out = append(out, r.event(v.Name, eventNormal, "HoldLifted",
+			fmt.Sprintf("%s: pods of version %s may start", text, r.roleOf(v).Label))...)
 	}
-	text := fmt.Sprintf("Service %s is pinned to stable %s", d.facts.Service.Name, d.cast.Stable.Version)
-	if len(pinned) > 1 {
-		text = fmt.Sprintf("Services %s are pinned to stable", intent.JoinNames(pinned))
-	}
-	d.event(x.Name, eventNormal, "HoldLifted", fmt.Sprintf("%s: pods of version %s may start", text, c.Version))
+	return out
 }
 
-// announceProblem warns when the annotations have just stopped being accepted, or are refused for another reason, and when
+// problemEvents warn when the annotations have just stopped being accepted, or are refused for another reason, and when
 // traffic fails because nobody is ready to take it.
-func (d *deciding) announceProblem(x release.Deployment, want []release.Condition) {
+func (r reporting) problemEvents(v *release.Version, want []release.Condition) []Event {
+	var out []Event
 	for _, c := range want {
 		refused := c.Type == intent.ConditionAccepted && c.Status == statusFalse
-		fails := c.Type == intent.ConditionProgrammed && c.Reason == ReasonNoReadyPods && d.unserved()
-		if (refused || fails) && !slices.Contains(x.Conditions, c) {
-			d.event(x.Name, eventWarning, c.Reason, c.Message)
+		fails := c.Type == intent.ConditionProgrammed && c.Reason == ReasonNoReadyPods && r.unserved()
+		if (refused || fails) && !slices.Contains(v.Conditions, c) {
+			out = append(out, r.event(v.Name, eventWarning, c.Reason, c.Message)...)
 		}
 	}
 	if programmed := conditionIn(want, intent.ConditionProgrammed); programmed.Status != statusTrue {
-		before := conditionIn(x.Conditions, intent.ConditionProgrammed).Message
-		for _, p := range d.disturbances {
+		before := conditionIn(v.Conditions, intent.ConditionProgrammed).Message
+		for _, p := range r.disturbances {
 			if strings.Contains(programmed.Message, p.String()) && !strings.Contains(before, p.String()) {
-				d.event(x.Name, eventWarning, p.Reason, p.String())
+				out = append(out, r.event(v.Name, eventWarning, p.Reason, p.String())...)
 			}
 		}
 	}
+	return out
 }
 
 func conditionIn(list []release.Condition, kind string) release.Condition {

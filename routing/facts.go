@@ -5,9 +5,9 @@ import (
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
-	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
+	"grayscale.dev/grayscale/routing/settle"
 )
 
 // Settings are what an administrator may choose.
@@ -24,15 +24,10 @@ type Settings struct {
 // Facts are everything known about one Service at one instant. They are plain data: a test writes them in YAML.
 type Facts struct {
 	Now time.Time `json:"now"`
-	// RoutesSince and RuleSince are when the process that decides first saw the VirtualService and the DestinationRule as they
-	// are now, but for what it wrote itself without delay: the times in them may have been told by another clock, or long
-	// before they were written. They lie ahead where the mesh may learn of it later than that process did. Zero means long ago.
-	RoutesSince time.Time `json:"routesSince,omitzero"`
-	RuleSince   time.Time `json:"ruleSince,omitzero"`
-	// OtherRulesSince is when that process first saw OtherDestinationRules as they are now; zero means long ago.
-	OtherRulesSince time.Time            `json:"otherRulesSince,omitzero"`
-	Service         release.Service      `json:"service"`
-	Deployments     []release.Deployment `json:"deployments,omitempty"`
+	// FirstSeen is when the process that decides first saw the derived objects and the users' DestinationRules as they are.
+	settle.FirstSeen
+	Service     release.Service      `json:"service"`
+	Deployments []release.Deployment `json:"deployments,omitempty"`
 	// Seen is how far the watch that brought the Deployments had come, Newest the latest of their own resourceVersions;
 	// empty where they are not known.
 	Seen   string `json:"seen,omitempty"`
@@ -72,74 +67,8 @@ type Workload struct {
 	Version string `json:"version,omitempty"` // the pods' version label
 }
 
-// Tells reports whether it is the decision about this Service that says what has become of the Deployment's annotations. Of several
-// Services that it is behind, one does.
-func (f Facts) Tells(x release.Deployment) bool {
-	f.Deployments = []release.Deployment{x}
-	return f.placed()[0].Placed.Author == f.Service.Name
-}
-
-// Derived names some of the objects that a decision rests on: the two derived ones, and the users' DestinationRules.
-type Derived struct {
-	VirtualService  bool `json:"virtualService,omitempty"`
-	DestinationRule bool `json:"destinationRule,omitempty"`
-	// OtherRules are those of Facts.OtherDestinationRules in the namespaces of the Service, of the bypasses, and in the root.
-	OtherRules bool `json:"otherRules,omitempty"`
-	// Beside are those of Facts.Beside, by their Services' names, whose VirtualServices are meant as well.
-	Beside []string `json:"beside,omitempty"`
-}
-
-// IsZero reports whether it names none.
-func (d Derived) IsZero() bool {
-	return !d.VirtualService && !d.DestinationRule && !d.OtherRules && len(d.Beside) == 0
-}
-
-// Decision is what to do now, acted on in the order of Steps; an error stops it before the next one.
-// Doing it twice is doing it once. Objects in it carry the resourceVersion they were decided from, so that a
-// decision made from a stale cache is refused by the API server; an object without one is to be created.
-type Decision struct {
-	// Label adopts or repairs: each Deployment's pods, ReplicaSets and template get the version label without a restart.
-	Label []release.Member `json:"label,omitempty"`
-	// Confirm names the objects to read past the caches before anything is written: they have to be those of Facts.
-	Confirm Derived `json:"confirm,omitzero"`
-	// Apply* are the derived objects to write; nil means that they are right as they are.
-	ApplyDestinationRule *networkingv1.DestinationRule `json:"applyDestinationRule,omitempty"`
-	ApplyVirtualService  *networkingv1.VirtualService  `json:"applyVirtualService,omitempty"`
-	// Delete* remove the derived objects (with the resourceVersion of Facts as a precondition).
-	DeleteVirtualService  bool `json:"deleteVirtualService,omitempty"`
-	DeleteDestinationRule bool `json:"deleteDestinationRule,omitempty"`
-	// Lift names the Deployments whose hold ends: spec.paused and the annotation grayscale.dev/held are removed.
-	Lift []string `json:"lift,omitempty"`
-	// Annotate sets (or, where the value is nil, removes) annotations of ours on Deployments.
-	Annotate []Annotation `json:"annotate,omitempty"`
-	// Status lists the Deployments whose conditions of ours have to change, each with all that it shall have then.
-	Status []Status `json:"status,omitempty"`
-	// Problems are what is wrong now, per Deployment, for metrics; Decision repeats them until they are mended.
-	Problems map[string][]intent.Problem `json:"problems,omitempty"`
-	// Events are published on the Deployment after everything else has been done.
-	Events []Event `json:"events,omitempty"`
-	// After is when to decide again even if nothing changes; zero means only when something changes.
-	After time.Duration `json:"after,omitempty"`
-}
-
-// Annotation is one annotation to set on a Deployment, or to remove where Value is nil.
-type Annotation struct {
-	Deployment string  `json:"deployment"`
-	Key        string  `json:"key"`
-	Value      *string `json:"value"`
-}
-
-// Status lists the conditions of ours on one Deployment.
-type Status struct {
-	Deployment string              `json:"deployment"`
-	Conditions []release.Condition `json:"conditions,omitempty"`
-	Problems   []intent.Problem    `json:"problems,omitempty"`
-}
-
-// Event is one Kubernetes Event about a Deployment.
-type Event struct {
-	Deployment string `json:"deployment"`
-	Type       string `json:"type"` // Normal or Warning
-	Reason     string `json:"reason"`
-	Message    string `json:"message"`
+// Tells reports whether it is the decision about this Service that says what has become of the Deployment's annotations.
+// Of several Services that it is behind, one does.
+func (f Facts) Tells(d release.Deployment) bool {
+	return release.Parse(f.Service.Namespace, d, f.knownServices()).Placed.Author == f.Service.Name
 }

@@ -88,7 +88,7 @@ func (w *world) annotate(rt *rapid.T) {
 func (w *world) ready(rt *rapid.T) {
 	d := w.pick(rt)
 	total := int(d.Replicas)
-	if release.IsHeld(*d) {
+	if d.IsHeld() {
 		total = 0
 	}
 	n, version, since := rapid.IntRange(0, total).Draw(rt, "ready"), d.TemplateLabels[release.VersionLabel], w.facts.Now
@@ -136,7 +136,7 @@ func (w *world) unroute(rt *rapid.T) {
 // settle decides until nothing is left to do now, watching every write.
 func (w *world) settle(rt *rapid.T) {
 	for range 2 * mostDecisions {
-		d := routing.Decide(w.facts, w.settings)
+		d := decide(w.facts, w.settings)
 		if idle(d) {
 			return
 		}
@@ -154,7 +154,7 @@ func (w *world) settle(rt *rapid.T) {
 		}
 		obey(&w.facts, d)
 	}
-	rt.Fatalf("still something to do: %+v", routing.Decide(w.facts, w.settings))
+	rt.Fatalf("still something to do: %+v", decide(w.facts, w.settings))
 }
 
 func (w *world) ruleWritten(rt *rapid.T, subsets []string) {
@@ -242,11 +242,11 @@ func (w *world) quiesce(rt *rapid.T) {
 		w.facts.Now = w.facts.Now.Add(w.settings.Settle)
 		w.settle(rt)
 	}
-	if d := routing.Decide(w.facts, w.settings); d.After != 0 {
+	if d := decide(w.facts, w.settings); d.After != 0 {
 		rt.Fatalf("still waiting for %s", d.After)
 	}
 	for _, d := range w.facts.Deployments {
-		if release.IsHeld(d) && !release.IsCandidate(d) {
+		if d.IsHeld() && !d.IsCandidate() {
 			rt.Fatalf("%s is left paused", d.Name)
 		}
 	}
@@ -261,13 +261,14 @@ func BenchmarkDecide(b *testing.B) {
 	candidate.Pods = []release.Pods{{Version: "v2", Ready: 2, Total: 2}}
 	w.facts.Deployments = []release.Deployment{stable, candidate}
 	for range mostDecisions {
-		obey(&w.facts, routing.Decide(w.facts, w.settings))
+		obey(&w.facts, decide(w.facts, w.settings))
 		w.facts.Now = w.facts.Now.Add(w.settings.Settle)
 	}
 	b.Run("nothing to do", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			routing.Decide(w.facts, w.settings)
+			p := routing.MakePlan(w.facts, w.settings)
+			p.Report()
 		}
 	})
 	weight := "50"
@@ -275,7 +276,8 @@ func BenchmarkDecide(b *testing.B) {
 	b.Run("weight changed", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			routing.Decide(w.facts, w.settings)
+			p := routing.MakePlan(w.facts, w.settings)
+			p.Report()
 		}
 	})
 }

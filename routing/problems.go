@@ -7,39 +7,39 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
+	"grayscale.dev/grayscale/routing/settle"
 )
 
-// cast tells who plays which part behind the Service, and what is wrong with each candidate. Decide and Admit both ask here,
-// so that the webhook and the controller say the same wherever both know the same. The Deployments have been placed.
-func (f Facts) cast(st release.State, s Settings) release.Cast {
-	behind := slices.DeleteFunc(slices.Clone(f.Deployments), func(x release.Deployment) bool { return !release.Behind(f.Service, x) })
-	c := release.Assign(f.Service, behind, st, f.around(st, s))
-	if left := f.leftOut(c, behind); left != nil {
-		for i := range c.Candidates {
-			c.Candidates[i].Problems = append(c.Candidates[i].Problems, *left)
+// roles tells who plays which role behind the Service, and what is wrong with each candidate. Decide and Admit both ask
+// here, so that the webhook and the controller say the same wherever both know the same.
+func (f Facts) roles(versions []*release.Version, st release.State, s Settings) release.Roles {
+	behind := slices.DeleteFunc(slices.Clone(versions), func(v *release.Version) bool {
+		return !f.Service.Selects(&v.Deployment)
+	})
+	r := release.Assign(f.Service, behind, st, f.around(st, s))
+	if left := f.leftOut(r, behind); left != nil {
+		for _, c := range r.Candidates {
+			c.Wrong = append(c.Wrong, *left)
 		}
 	}
-	return c
+	return r
 }
 
 // leftOut names those whose pods the Service selects, and which get nothing of its traffic while a release lasts: they are
 // neither stable nor candidates, have never been, and have no version label of those.
-func (f Facts) leftOut(c release.Cast, behind []release.Deployment) *intent.Problem {
-	if c.Stable.Deployment == "" {
+func (f Facts) leftOut(r release.Roles, behind []*release.Version) *intent.Problem {
+	if r.Stable.Deployment == "" {
 		return nil
 	}
 	inSubset := func(version string) bool {
-		return version == c.Stable.Version ||
-			version != "" && slices.ContainsFunc(c.Candidates, func(x release.Candidate) bool { return x.Version == version })
-	}
-	member := func(name string) bool {
-		return c.IsStable(name) || slices.ContainsFunc(c.Left, func(m release.Member) bool { return m.Deployment == name })
+		labelled := func(c *release.Candidate) bool { return c.Label == version }
+		return version == r.Stable.Version || version != "" && slices.ContainsFunc(r.Candidates, labelled)
 	}
 	var names []string
-	for _, d := range behind {
-		_, annotated := d.Annotations[intent.KeyStrategy]
-		if alive := d.Replicas > 0 && !d.Deleting; alive && !annotated && !member(d.Name) && !inSubset(d.TemplateLabels[release.VersionLabel]) {
-			names = append(names, release.Object(f.Service.Namespace, d.Name))
+	for _, v := range behind {
+		alive, member := v.Replicas > 0 && !v.Deleting, r.IsStable(v.Name) || r.HasLeft(v.Name)
+		if alive && !v.HasStrategy() && !member && !inSubset(v.TemplateLabels[release.VersionLabel]) {
+			names = append(names, release.Object(f.Service.Namespace, v.Name))
 		}
 	}
 	for _, w := range f.Workloads {
@@ -51,22 +51,28 @@ func (f Facts) leftOut(c release.Cast, behind []release.Deployment) *intent.Prob
 		return nil
 	}
 	return &intent.Problem{Kind: intent.Unused, Reason: release.ReasonLeftOut,
-		Message: fmt.Sprintf("Service %s/%s selects pods of %s as well, which get none of its traffic while the release lasts",
+		Message: fmt.Sprintf(
+			"Service %s/%s selects pods of %s as well, which get none of its traffic while the release lasts",
 			f.Service.Namespace, f.Service.Name, release.Enumerate(names)),
-		Fix: "give those pods labels that the Service does not select, or stable's version label where they serve the same (Deployments are then named together in " + intent.KeyStable + ")"}
+		Fix: "give those pods labels that the Service does not select, or stable's version label where they serve the same" +
+			" (Deployments are then named together in " + intent.KeyStable + ")"}
 }
 
-// placed are the Deployments, each with where it belongs.
-func (f Facts) placed() []release.Deployment {
-	known := f.Services
-	if !f.Service.Missing {
-		known = append([]release.Service{f.Service}, known...)
+// versions are the Deployments, each parsed once.
+func (f Facts) versions() []*release.Version {
+	return release.ParseAll(f.Service.Namespace, f.Deployments, f.knownServices())
+}
+
+func (f Facts) knownServices() []release.Service {
+	if f.Service.Missing {
+		return f.Services
 	}
-	out := slices.Clone(f.Deployments)
-	for i := range out {
-		out[i].Placed = release.Place(f.Service.Namespace, out[i], known)
-	}
-	return out
+	return append([]release.Service{f.Service}, f.Services...)
+}
+
+// settlement is how far the mesh has come.
+func (f Facts) settlement(s Settings) settle.Settlement {
+	return settle.Settlement{Now: f.Now, Settle: s.Settle, FirstSeen: f.FirstSeen}
 }
 
 // pinned: a VirtualService of ours is there, also one whose memory is damaged.
@@ -87,18 +93,17 @@ func (f Facts) state() release.State {
 // be able to stop an abort.
 func (f Facts) around(st release.State, s Settings) release.Around {
 	if f.IstioMissing {
-		return func(release.Deployment, release.Member) []intent.Problem { return []intent.Problem{istioMissing()} }
+		return func(*release.Version, release.Member) []intent.Problem { return []intent.Problem{istioMissing()} }
 	}
 	hosts := istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.MeshRoutes, f.VirtualService)
-	return func(d release.Deployment, stable release.Member) []intent.Problem {
-		version, _ := release.VersionOf(f.Service.Namespace, f.Service.Name, d)
-		others := slices.Concat(hosts,
-			istio.RuleProblems(f.Service, s.ClusterDomain, f.OtherDestinationRules, s.RootNamespace, version, stable.Version))
-		if st.Follows(d.Name, version) && !release.IsHeld(d) {
+	return func(v *release.Version, stable release.Member) []intent.Problem {
+		others := slices.Concat(hosts, istio.RuleProblems(f.Service, s.ClusterDomain, f.OtherDestinationRules,
+			s.RootNamespace, v.Label, stable.Version))
+		if st.Follows(v.Name, v.Label) && !v.IsHeld() {
 			others = slices.DeleteFunc(others, func(p intent.Problem) bool { return p.Reason != istio.ReasonNameTaken })
 		}
-		mirror := d.Placed.In(f.Service.Name) && d.Annotations[intent.KeyStrategy] == string(intent.Mirror)
-		return append(istio.PortProblems(f.Service, mirror), others...)
+		copies := v.In(f.Service.Name) && v.Intent.Strategy.CopiesRequests()
+		return append(istio.PortProblems(f.Service, copies), others...)
 	}
 }
 
@@ -115,11 +120,4 @@ func istioMissing() intent.Problem {
 	return intent.Problem{Kind: intent.Pending, Reason: reasonIstioMissing,
 		Message: "the API server does not serve networking.istio.io/v1",
 		Fix:     "install Istio's custom resource definitions; routes follow by themselves"}
-}
-
-// alone says what is wrong with an annotated Deployment whatever surrounds it.
-func alone(namespace string, d release.Deployment) []intent.Problem {
-	_, problems := intent.Parse(release.Object(namespace, d.Name), d.Annotations)
-	_, more := release.VersionOf(namespace, d.Placed.Author, d)
-	return slices.Concat(problems, d.Placed.Problems, more)
 }

@@ -32,7 +32,7 @@ func canaryFacts() routing.Facts {
 }
 
 // follow makes every step that is due, and returns the decisions.
-func follow(t *testing.T, f *routing.Facts) []routing.Decision {
+func follow(t *testing.T, f *routing.Facts) []decision {
 	t.Helper()
 	return decideAll(t, "follow", f, twoSeconds)
 }
@@ -84,11 +84,11 @@ func TestOlderDeploymentsDecideNothing(t *testing.T) {
 	weight = "10"
 	annotate(&f.Deployments[1], intent.KeyWeight, &weight, "user")
 	f.Seen, f.Newest = "90", "90"
-	if d := routing.Decide(f, twoSeconds); !idle(d) || d.After == 0 {
+	if d := decide(f, twoSeconds); !idle(d) || d.After == 0 {
 		t.Errorf("decided from Deployments older than the routes: %+v", d)
 	}
 	f.Seen = "100"
-	if d := routing.Decide(f, twoSeconds); d.ApplyVirtualService == nil {
+	if d := decide(f, twoSeconds); d.ApplyVirtualService == nil {
 		t.Error("nothing is decided from Deployments as new as the routes")
 	}
 }
@@ -241,7 +241,7 @@ func TestRoutesOnceTakenForGone(t *testing.T) {
 	f.Deployments = f.Deployments[:1]
 	blind := f
 	blind.VirtualService = nil
-	obey(&blind, routing.Decide(blind, twoSeconds))
+	obey(&blind, decide(blind, twoSeconds))
 	f.DestinationRule = blind.DestinationRule
 	pass(&f, twoSeconds.Settle)
 	follow(t, &f)
@@ -261,67 +261,21 @@ func TestConfirm(t *testing.T) {
 	weight := "50"
 	annotate(&f.Deployments[1], intent.KeyWeight, &weight, "user")
 	move := follow(t, &f)
-	confirmed := func(list []routing.Decision) bool {
-		return slices.ContainsFunc(list, func(d routing.Decision) bool { return !d.Confirm.IsZero() })
+	confirms := func(list []decision) bool {
+		return slices.ContainsFunc(list, func(d decision) bool { return !d.plan.RestsOn().IsZero() })
 	}
-	if !confirmed(first) || !confirmed(pin) || confirmed(move) {
-		t.Errorf("confirmed: the first rule %v, the first routes %v, another weight %v; want true, true, false", confirmed(first), confirmed(pin), confirmed(move))
+	if !confirms(first) || !confirms(pin) || confirms(move) {
+		t.Errorf("confirmed: the first rule %v, the first routes %v, another weight %v; want true, true, false", confirms(first), confirms(pin), confirms(move))
 	}
 	f.Deployments[1].SpecPaused = true
 	f.Deployments[1].Annotations = map[string]string{intent.KeyStrategy: "canary", intent.KeyHeld: "true"}
 	f.Deployments[1].Pods = nil
-	if d := routing.Decide(f, twoSeconds); len(d.Lift) > 0 && !reflect.DeepEqual(d.Confirm, routing.Derived{VirtualService: true, DestinationRule: true}) {
+	if d := decide(f, twoSeconds); len(d.Lift) > 0 && !reflect.DeepEqual(d.Confirm, confirmed{VirtualService: true, DestinationRule: true}) {
 		t.Error("a hold is lifted without a look whether the routes are there")
 	}
 	f = canaryServes(t)
 	f.Deployments, f.VirtualService = f.Deployments[:1], nil
-	if d := routing.Decide(f, twoSeconds); d.ApplyDestinationRule == nil || !reflect.DeepEqual(d.Confirm, routing.Derived{VirtualService: true}) {
+	if d := decide(f, twoSeconds); d.ApplyDestinationRule == nil || !reflect.DeepEqual(d.Confirm, confirmed{VirtualService: true}) {
 		t.Error("the rule is marked as without routes, and nobody has looked whether there are none")
 	}
-}
-
-// TestSteps: routes before labels, so that traffic never waits for an adoption, and the rule before the routes.
-func TestSteps(t *testing.T) {
-	value := "v1"
-	d := routing.Decision{Label: []release.Member{{Deployment: "a", Version: "v1"}}, Confirm: routing.Derived{DestinationRule: true},
-		ApplyDestinationRule: &networkingv1.DestinationRule{}, ApplyVirtualService: &networkingv1.VirtualService{},
-		DeleteVirtualService: true, DeleteDestinationRule: true, Lift: []string{"a"},
-		Annotate: []routing.Annotation{{Deployment: "b", Key: intent.KeyVersion, Value: &value}, {Deployment: "a", Key: intent.KeyVersion},
-			{Deployment: "b", Key: intent.KeyPromoted}},
-		Status: []routing.Status{{Deployment: "a"}}}
-	var said scribe
-	for _, step := range d.Steps() {
-		if err := step(&said); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want := "confirm, apply rule, apply routes, delete routes, delete rule, label pods a, label a, lift a, annotate a 1, annotate b 2, status a"
-	if got := strings.Join(said, ", "); got != want {
-		t.Errorf("steps are %s\nwant %s", got, want)
-	}
-}
-
-// scribe are routing.Hands that write down what they are asked for.
-type scribe []string
-
-func (s *scribe) say(words ...string) error {
-	*s = append(*s, strings.Join(words, " "))
-	return nil
-}
-
-func (s *scribe) Confirm(routing.Derived) error { return s.say("confirm") }
-func (s *scribe) ApplyDestinationRule(*networkingv1.DestinationRule) error {
-	return s.say("apply rule")
-}
-func (s *scribe) ApplyVirtualService(*networkingv1.VirtualService) error {
-	return s.say("apply routes")
-}
-func (s *scribe) DeleteVirtualService() error      { return s.say("delete routes") }
-func (s *scribe) DeleteDestinationRule() error     { return s.say("delete rule") }
-func (s *scribe) LabelPods(m release.Member) error { return s.say("label pods", m.Deployment) }
-func (s *scribe) Label(m release.Member) error     { return s.say("label", m.Deployment) }
-func (s *scribe) Lift(name string) error           { return s.say("lift", name) }
-func (s *scribe) Status(x routing.Status) error    { return s.say("status", x.Deployment) }
-func (s *scribe) Annotate(name string, changes map[string]*string) error {
-	return s.say("annotate", name, string(rune('0'+len(changes))))
 }

@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"grayscale.dev/grayscale/routing"
-	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
@@ -76,11 +75,11 @@ func tell(t *testing.T, s story) []chapter {
 	return out
 }
 
-func decideAll(t *testing.T, what string, f *routing.Facts, s routing.Settings) []routing.Decision {
+func decideAll(t *testing.T, what string, f *routing.Facts, s routing.Settings) []decision {
 	t.Helper()
-	var decisions []routing.Decision
+	var decisions []decision
 	for range mostDecisions {
-		d := routing.Decide(*f, s)
+		d := decide(*f, s)
 		if idle(d) {
 			return decisions
 		}
@@ -89,12 +88,6 @@ func decideAll(t *testing.T, what string, f *routing.Facts, s routing.Settings) 
 	}
 	t.Fatalf("step %q: still something to do after %d decisions", what, mostDecisions)
 	return nil
-}
-
-// idle: nothing to do now.
-func idle(d routing.Decision) bool {
-	return len(d.Label) == 0 && d.ApplyDestinationRule == nil && d.ApplyVirtualService == nil && !d.DeleteVirtualService &&
-		!d.DeleteDestinationRule && len(d.Lift) == 0 && len(d.Annotate) == 0 && len(d.Status) == 0
 }
 
 func (s step) happen(f *routing.Facts) {
@@ -176,91 +169,6 @@ func annotate(d *release.Deployment, key string, value *string, who string) {
 		return
 	}
 	d.Annotations[key], d.SetBy[key] = *value, who
-}
-
-// obey does to the facts what acting on a decision does to the cluster, in the same order.
-func obey(f *routing.Facts, d routing.Decision) {
-	for _, step := range d.Steps() {
-		if err := step(pen{f}); err != nil {
-			panic(err)
-		}
-	}
-}
-
-// pen is routing.Hands that write into facts. Nobody else does, so that nothing is refused.
-type pen struct{ *routing.Facts }
-
-func (p pen) Confirm(routing.Derived) error { return nil }
-
-func (p pen) ApplyDestinationRule(dr *networkingv1.DestinationRule) error {
-	p.DestinationRule = dr.DeepCopy()
-	return nil
-}
-
-func (p pen) ApplyVirtualService(vs *networkingv1.VirtualService) error {
-	created := metav1.NewTime(p.Now)
-	if p.VirtualService != nil {
-		created = p.VirtualService.CreationTimestamp
-	}
-	p.VirtualService = vs.DeepCopy()
-	p.VirtualService.CreationTimestamp = created
-	return nil
-}
-
-func (p pen) DeleteVirtualService() error {
-	p.VirtualService = nil
-	return nil
-}
-
-func (p pen) DeleteDestinationRule() error {
-	p.DestinationRule = nil
-	return nil
-}
-
-func (p pen) LabelPods(release.Member) error { return nil } // facts have no pods that a ReplicaSet of before could have lost
-
-func (p pen) Label(m release.Member) error {
-	label(deployment(p.Facts, m.Deployment), m.Version)
-	return nil
-}
-
-func (p pen) Lift(name string) error {
-	x := deployment(p.Facts, name)
-	x.SpecPaused = false
-	annotate(x, intent.KeyHeld, nil, "")
-	return nil
-}
-
-func (p pen) Annotate(name string, changes map[string]*string) error {
-	for key, value := range changes {
-		annotate(deployment(p.Facts, name), key, value, routing.FieldManager)
-	}
-	return nil
-}
-
-func (p pen) Status(s routing.Status) error {
-	deployment(p.Facts, s.Deployment).Conditions = s.Conditions
-	return nil
-}
-
-// label gives the template and the pods that lack it the version label, as adoption does.
-func label(d *release.Deployment, version string) {
-	d.TemplateLabels = maps.Clone(d.TemplateLabels)
-	d.TemplateLabels[release.VersionLabel] = version
-	sum := map[string]release.Pods{}
-	for _, p := range d.Pods {
-		if p.Version == "" {
-			p.Version = version
-		}
-		q := sum[p.Version]
-		sum[p.Version] = release.Pods{Version: p.Version, Ready: q.Ready + p.Ready, Total: q.Total + p.Total, Since: p.Since}
-	}
-	d.Pods = slices.SortedFunc(maps.Values(sum), func(a, b release.Pods) int {
-		if a.Version < b.Version {
-			return -1
-		}
-		return 1
-	})
 }
 
 var begin = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)

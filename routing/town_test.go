@@ -24,7 +24,7 @@ func newTown(f routing.Facts, s routing.Settings) *town {
 // entry is one decision, with the Service that it was made for where there are several.
 type entry struct {
 	Service string `json:"service,omitempty"`
-	routing.Decision
+	decision
 }
 
 // view is what is known when the n-th Service is decided.
@@ -43,7 +43,7 @@ func (w *town) one(n int) routing.Facts {
 	f.Now, f.Leaving, f.IstioMissing, f.Strays = all.Now, all.Leaving, all.IstioMissing, all.Strays
 	if len(w.facts) > 1 {
 		f.Deployments = slices.DeleteFunc(slices.Clone(all.Deployments), func(d release.Deployment) bool {
-			return !release.Behind(f.Service, d) && !slices.Contains(intent.Services(d.Annotations), f.Service.Name)
+			return !f.Service.Selects(&d) && !slices.Contains(intent.Services(d.Annotations), f.Service.Name)
 		})
 		for o := range w.facts {
 			if o != n {
@@ -61,12 +61,12 @@ func (w *town) decideAll(t *testing.T, what string) []entry {
 	for range mostDecisions {
 		rest := true
 		for n := range w.facts {
-			d := routing.Decide(w.view(n), w.settings)
+			d := decide(w.view(n), w.settings)
 			if idle(d) {
 				continue
 			}
 			rest = false
-			e := entry{Decision: d}
+			e := entry{decision: d}
 			if len(w.facts) > 1 {
 				e.Service = w.facts[n].Service.Name
 			}
@@ -81,7 +81,7 @@ func (w *town) decideAll(t *testing.T, what string) []entry {
 	return nil
 }
 
-func (w *town) obey(n int, d routing.Decision) {
+func (w *town) obey(n int, d decision) {
 	f := w.facts[n]
 	f.Deployments = w.facts[0].Deployments
 	obey(&f, d)

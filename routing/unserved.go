@@ -6,45 +6,48 @@ import (
 
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/release"
+	"grayscale.dev/grayscale/routing/settle"
 )
 
-// unserved: no version that the routes lead to has a ready pod. They stay so where nobody else may take the traffic, because any
-// other way would be as wrong, and the first version that is ready again is right at once.
-func (d *deciding) unserved() bool {
+// unserved: no version that the routes lead to has a ready pod. They stay so where nobody else may take the traffic,
+// because any other way would be as wrong, and the first version that is ready again is right at once.
+func (p *routePlan) unserved() bool {
 	serves := func(w release.Weight) bool {
-		return slices.ContainsFunc(d.facts.Deployments, func(x release.Deployment) bool { return x.Ready(w.Version) > 0 })
+		return slices.ContainsFunc(p.versions, func(v *release.Version) bool { return v.Ready(w.Version) > 0 })
 	}
-	return d.pinned && len(d.traffic.Weights) > 0 && !slices.ContainsFunc(d.traffic.Weights, serves)
+	return p.pinned && len(p.traffic.Weights) > 0 && !slices.ContainsFunc(p.traffic.Weights, serves)
 }
 
-// noReadyPods says what it means that the candidate has none: no traffic, or traffic that fails where nobody else may take it.
-func (d *deciding) noReadyPods(c release.Candidate) string {
-	s, name := d.facts.Service, release.Object(d.facts.Service.Namespace, c.Deployment.Name)
-	text := fmt.Sprintf("no pod of %s is ready as version %s", name, c.Version)
-	share := weightOf(d.traffic.Weights, c.Version)
+// noReadyPods says what it means that the candidate has none: no traffic, or traffic that fails where nobody else may take
+// it.
+func (p *routePlan) noReadyPods(c *release.Candidate) string {
+	s, name := p.facts.Service, release.Object(p.facts.Service.Namespace, c.Name)
+	text := fmt.Sprintf("no pod of %s is ready as version %s", name, c.Label)
+	share := release.ShareOf(p.traffic.Weights, c.Label)
 	switch {
-	case !d.unserved():
+	case !p.unserved():
 		text += ": it gets no traffic of Service " + s.Name
 	case share > 0:
-		text += fmt.Sprintf(": the %s of Service %s that it gets fails, because nobody else may take it: %s", share, s.Name, d.stableLacks())
+		text += fmt.Sprintf(": the %s of Service %s that it gets fails, because nobody else may take it: %s",
+			share, s.Name, p.stableLacks())
 	default:
-		text += fmt.Sprintf(": it gets no traffic, and all traffic of Service %s fails: %s", s.Name, d.stableLacks())
+		text += fmt.Sprintf(": it gets no traffic, and all traffic of Service %s fails: %s", s.Name, p.stableLacks())
 	}
-	if c.Deployment.Replicas == 0 {
+	if c.Replicas == 0 {
 		text += "; it has zero replicas"
 	}
-	if pausedByUser(c.Deployment) {
-		text += "; " + resume(s.Namespace, c.Deployment)
+	if pausedByUser(c.Version) {
+		text += "; " + resume(s.Namespace, c.Version)
 	}
-	if c.Deployment.ReplicaFailure != "" {
-		text += "; Kubernetes cannot create its pods: " + c.Deployment.ReplicaFailure
+	if c.ReplicaFailure != "" {
+		text += "; Kubernetes cannot create its pods: " + c.ReplicaFailure
 	}
-	if c.Deployment.DeadlineExceeded {
+	if c.DeadlineExceeded {
 		text += "; its progressDeadlineSeconds have passed (see its condition Progressing and its pods' events)"
 	}
 	switch {
-	case !d.unserved():
-	case c.Followed.Share() > 0 || !d.cast.StableStays():
+	case !p.unserved():
+	case c.Followed.Share() > 0 || !p.roles.StableStays():
 		text += "; traffic goes by itself to the first of them that has a ready pod"
 	default:
 		text += "; make pods of stable ready"
@@ -53,68 +56,55 @@ func (d *deciding) noReadyPods(c release.Candidate) string {
 }
 
 // stableLacks says why stable cannot take any traffic.
-func (d *deciding) stableLacks() string {
-	name, all := d.cast.StableObjects(d.facts.Service.Namespace), d.cast.Stables
-	each := func(is func(x *release.Deployment) bool) bool {
-		return !slices.ContainsFunc(all, func(x *release.Deployment) bool { return !is(x) })
+func (p *routePlan) stableLacks() string {
+	name, all := p.roles.StableObjects(p.facts.Service.Namespace), p.roles.Stables
+	each := func(is func(v *release.Version) bool) bool {
+		return !slices.ContainsFunc(all, func(v *release.Version) bool { return !is(v) })
 	}
 	switch {
 	case len(all) == 0:
 		return fmt.Sprintf("stable %s is gone", name)
-	case each(func(x *release.Deployment) bool { return x.Replicas == 0 }):
+	case each(func(v *release.Version) bool { return v.Replicas == 0 }):
 		return fmt.Sprintf("stable %s has zero replicas", name)
-	case each(func(x *release.Deployment) bool { return x.Deleting }):
+	case each(func(v *release.Version) bool { return v.Deleting }):
 		return fmt.Sprintf("stable %s is being deleted", name)
 	}
-	text := fmt.Sprintf("no pod of stable %s is ready as version %s", name, d.cast.Stable.Version)
-	for _, x := range all {
-		if pausedByUser(*x) {
-			text += "; " + resume(d.facts.Service.Namespace, *x)
+	text := fmt.Sprintf("no pod of stable %s is ready as version %s", name, p.roles.Stable.Version)
+	for _, v := range all {
+		if pausedByUser(v) {
+			text += "; " + resume(p.facts.Service.Namespace, v)
 		}
 	}
 	return text
 }
 
 // pausedByUser: not by the webhook, nor for an adoption.
-func pausedByUser(x release.Deployment) bool {
-	return x.SpecPaused && !release.IsHeld(x) && !release.IsBeingAdopted(x)
+func pausedByUser(v *release.Version) bool {
+	return v.SpecPaused && !v.IsHeld() && !v.IsBeingAdopted()
 }
 
-func resume(namespace string, x release.Deployment) string {
-	return fmt.Sprintf("%s has spec.paused: true, which grayscale did not set: kubectl -n %s rollout resume deployment/%s",
-		release.Object(namespace, x.Name), namespace, x.Name)
+func resume(namespace string, v *release.Version) string {
+	return fmt.Sprintf(
+		"%s has spec.paused: true, which grayscale did not set: kubectl -n %s rollout resume deployment/%s",
+		release.Object(namespace, v.Name), namespace, v.Name)
 }
 
 // idle tells the owner of a candidate that could serve, and gets no traffic, that stable's fails.
-func (d *deciding) idle(c release.Candidate) []intent.Problem {
-	if !d.unserved() || c.Deployment.Ready(c.Version) == 0 {
+func (p *routePlan) idle(c *release.Candidate) []intent.Problem {
+	if !p.unserved() || c.Serving() == 0 {
 		return nil
 	}
-	fix := fmt.Sprintf("make pods of stable ready, or set %s to send traffic to version %s", intent.KeyWeight, c.Version)
-	switch c.Asked.Strategy {
-	case intent.BlueGreen:
-		fix = fmt.Sprintf(`make pods of stable ready, or set %s to "true" to send traffic to version %s`, intent.KeyActive, c.Version)
-	case intent.Mirror:
-		fix = fmt.Sprintf(`make pods of stable ready, or set %s to "canary" and %s, to send traffic to version %s`, intent.KeyStrategy, intent.KeyWeight, c.Version)
-	}
 	return []intent.Problem{{Kind: intent.Unused, Reason: ReasonNoReadyPods,
-		Message: fmt.Sprintf("Traffic of Service %s fails, because %s", d.facts.Service.Name, d.stableLacks()), Fix: fix}}
+		Message: fmt.Sprintf("Traffic of Service %s fails, because %s", p.facts.Service.Name, p.stableLacks()),
+		Fix:     "make pods of stable ready, or " + c.Intent.Strategy.TakeTraffic(c.Label)}}
 }
 
 // leavingText says what becomes of the traffic of a candidate whose end is announced.
-func (d *deciding) leavingText(c release.Candidate) string {
-	if weightOf(d.traffic.Weights, c.Version) > 0 {
-		return fmt.Sprintf("it is about to be deleted or scaled to zero, and keeps its traffic until its last pod ends, because nobody else may take it: %s",
-			d.stableLacks())
+func (p *routePlan) leavingText(c *release.Candidate) string {
+	if release.ShareOf(p.traffic.Weights, c.Label) > 0 {
+		return "it is about to be deleted or scaled to zero, and keeps its traffic until its last pod ends," +
+			" because nobody else may take it: " + p.stableLacks()
 	}
-	return fmt.Sprintf("it is about to be deleted or scaled to zero: its traffic has gone, and comes back where neither happens within %s", leaveLimit)
-}
-
-func weightOf(list []release.Weight, version string) intent.Percent {
-	for _, w := range list {
-		if w.Version == version {
-			return w.Share
-		}
-	}
-	return 0
+	return fmt.Sprintf("it is about to be deleted or scaled to zero: its traffic has gone,"+
+		" and comes back where neither happens within %s", settle.AnnouncedLimit)
 }

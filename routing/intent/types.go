@@ -6,19 +6,6 @@ import "strings"
 // Prefix begins every annotation key that grayscale reads or writes.
 const Prefix = "grayscale.dev/"
 
-// Strategy is the way a candidate is released; the value of the annotation grayscale.dev/strategy.
-// The zero value means that the Deployment is no candidate.
-type Strategy string
-
-const (
-	// Canary gives the candidate a portion of production traffic.
-	Canary Strategy = "canary"
-	// BlueGreen gives the candidate all traffic or none.
-	BlueGreen Strategy = "blue-green"
-	// Mirror sends the candidate copies of live requests, whose answers are dropped.
-	Mirror Strategy = "mirror"
-)
-
 // Percent is a share of traffic in hundredths of a percent, 0 to 10000: 50 means 0.5 %.
 type Percent int
 
@@ -88,32 +75,9 @@ func (i Intent) Routes() Intent {
 	return Intent{Strategy: i.Strategy, Weight: i.Weight, Active: i.Active, MirrorPercent: i.MirrorPercent}
 }
 
-// Share is the portion of production traffic the intent claims: mirrored copies are not production traffic.
-func (i Intent) Share() Percent {
-	switch {
-	case i.Strategy == Canary:
-		return i.Weight
-	case i.Strategy == BlueGreen && i.Active:
-		return Hundred
-	}
-	return 0
-}
-
-// Describe is the message of the condition Programmed once the intent is served, like "canary 10% of reviews". It is
-// part of the contract, since a user waits for it with kubectl; empty for an Intent without a strategy.
-func (i Intent) Describe(service string) string {
-	switch i.Strategy {
-	case Canary:
-		return "canary " + i.Weight.String() + " of " + service
-	case Mirror:
-		return "mirror " + i.MirrorPercent.String() + " of " + service
-	case BlueGreen:
-		if i.Active {
-			return "blue-green active for " + service
-		}
-		return "blue-green inactive for " + service
-	}
-	return ""
+// SameRoutes reports whether routes that follow the one follow the other.
+func (i Intent) SameRoutes(o Intent) bool {
+	return i.Strategy == o.Strategy && i.Share() == o.Share() && i.Copies() == o.Copies()
 }
 
 // Declared reports whether any annotation of ours that users write is on the Deployment, known to us or not.

@@ -52,7 +52,7 @@ func TestPlace(t *testing.T) {
 		{"one of those named does not select it", deployment("api-v2", "strategy", "canary", "service", "cart, api"), "cart api", "api-internal", "cart", "ServiceDoesNotSelect"},
 		{"a Service of its own", labelled, "api", "api-internal api-v2", "api", ""},
 	} {
-		p := release.Place("shop", c.d, services())
+		p := release.Parse("shop", c.d, services()).Placed
 		var reasons []string
 		for _, problem := range p.Problems {
 			reasons = append(reasons, problem.Reason)
@@ -65,13 +65,13 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, got, want)
 		}
 	}
-	if p := release.Place("shop", deployment("api-v2", "strategy", "canary"), nil); len(p.Services) > 0 || p.Author != "" || len(p.Problems) != 1 {
+	if p := release.Parse("shop", deployment("api-v2", "strategy", "canary"), nil).Placed; len(p.Services) > 0 || p.Author != "" || len(p.Problems) != 1 {
 		t.Errorf("no Service: %+v", p)
 	}
 }
 
 func TestPlaceNamesTheWrongOne(t *testing.T) {
-	p := release.Place("shop", deployment("api-v2", "strategy", "canary", "service", "api, gone, cart"), services())
+	p := release.Parse("shop", deployment("api-v2", "strategy", "canary", "service", "api, gone, cart"), services()).Placed
 	var said []string
 	for _, problem := range p.Problems {
 		said = append(said, problem.String())
@@ -95,11 +95,8 @@ func TestOneVersionForAllServices(t *testing.T) {
 		{deployment("api-internal-v2", "strategy", "canary", "service", "api"), "internal-v2"},
 		{deployment("other", "service", "api"), "other"},
 	} {
-		c.d.Placed = release.Place("shop", c.d, services())
-		for _, of := range []string{"api", "api-internal"} {
-			if got, problems := release.VersionOf("shop", of, c.d); got != c.want || len(problems) > 0 {
-				t.Errorf("%s by Service %s is version %q (%v), want %q", c.d.Name, of, got, problems, c.want)
-			}
+		if got := release.Parse("shop", c.d, services()).Label; got != c.want {
+			t.Errorf("%s is version %q, want %q", c.d.Name, got, c.want)
 		}
 	}
 }
@@ -126,17 +123,14 @@ func TestStableOfSeveralServices(t *testing.T) {
 		{"with a candidate, one that is released behind another comes last", []release.Deployment{named, deployment("worker", "service", "api"), deployment("api-v1")}, "api-v1", ""},
 		{"with a candidate, one that declares itself for another is better than nobody", []release.Deployment{named, deployment("api-v1", "service", "api")}, "api-v1", ""},
 	} {
-		for i := range c.behind {
-			c.behind[i].Placed = release.Place("shop", c.behind[i], services())
+		roles := release.Assign(service("api-internal", "app=api"), release.ParseAll("shop", c.behind, services()), release.State{}, alone)
+		if roles.Stable.Deployment != c.stable {
+			t.Errorf("%s: stable is %q, want %q", c.name, roles.Stable.Deployment, c.stable)
 		}
-		cast := release.Assign(service("api-internal", "app=api"), c.behind, release.State{}, func(release.Deployment, release.Member) []intent.Problem { return nil })
-		if cast.Stable.Deployment != c.stable {
-			t.Errorf("%s: stable is %q, want %q", c.name, cast.Stable.Deployment, c.stable)
-		}
-		for _, x := range cast.Candidates {
-			i := slices.IndexFunc(x.Problems, func(p intent.Problem) bool { return p.Reason == release.ReasonAmbiguousStable })
-			if (i >= 0) != (c.ambiguous != "") || i >= 0 && x.Problems[i].Fix != c.ambiguous {
-				t.Errorf("%s: %v, want the fix %q", c.name, x.Problems, c.ambiguous)
+		for _, x := range roles.Candidates {
+			i := slices.IndexFunc(x.Wrong, func(p intent.Problem) bool { return p.Reason == release.ReasonAmbiguousStable })
+			if (i >= 0) != (c.ambiguous != "") || i >= 0 && x.Wrong[i].Fix != c.ambiguous {
+				t.Errorf("%s: %v, want the fix %q", c.name, x.Wrong, c.ambiguous)
 			}
 		}
 	}
@@ -148,20 +142,22 @@ func TestACandidateBesideGetsNothing(t *testing.T) {
 	ready := func(d release.Deployment, version string) release.Deployment {
 		d.TemplateLabels = map[string]string{"app": "api", "version": version}
 		d.Pods = []release.Pods{{Version: version, Ready: 1, Total: 1}}
-		d.Placed = release.Place("shop", d, services())
 		return d
 	}
 	behind := []release.Deployment{ready(deployment("api-v1"), "v1"), ready(deployment("api-v2", "strategy", "canary", "service", "api", "weight", "70"), "v2"),
 		ready(deployment("api-v3", "strategy", "canary", "service", "api-internal", "weight", "60"), "v3"),
 		ready(deployment("api-v4", "strategy", "mirror", "service", "api"), "v4")}
-	cast := release.Assign(s, behind, release.State{}, func(release.Deployment, release.Member) []intent.Problem { return nil })
-	for _, c := range cast.Candidates {
-		if c.Blocked() || c.Beside == (c.Version == "v3") {
-			t.Errorf("%s: beside is %v, problems %v", c.Version, c.Beside, c.Problems)
+	roles := release.Assign(s, release.ParseAll("shop", behind, services()), release.State{}, alone)
+	for _, c := range roles.Candidates {
+		if c.Blocked() || c.Beside == (c.Label == "v3") {
+			t.Errorf("%s: beside is %v, problems %v", c.Label, c.Beside, c.Wrong)
 		}
 	}
-	traffic, ok := release.Share(cast, func(string) bool { return true })
+	traffic, ok := release.Share(roles, func(string) bool { return true })
 	if want := []release.Weight{{Version: "v1", Share: 4000}, {Version: "v3", Share: 6000}}; !ok || !slices.Equal(traffic.Weights, want) || len(traffic.Mirrors) > 0 {
 		t.Errorf("traffic is %+v, want %v and no copies", traffic, want)
 	}
 }
+
+// alone: nothing surrounds a candidate that it could have problems with.
+func alone(*release.Version, release.Member) []intent.Problem { return nil }

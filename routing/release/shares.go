@@ -2,50 +2,56 @@ package release
 
 import (
 	"slices"
-	"strings"
 
 	"grayscale.dev/grayscale/routing/intent"
 )
 
 // Share gives every version its traffic. A version gets some only where it serves: it has a ready pod, is neither
-// held nor on its way out, and usable says that Envoy knows its subset. What a candidate cannot take goes to stable;
-// what stable cannot take goes to the candidates that have a share, and, where stable is leaving for good, to the
-// oldest candidate that serves, of those that are released behind other Services the one with the largest share there. It reports false where nobody who may have the traffic can take it: then routes stay as
-// they are, and all goes to stable where there are none yet.
-func Share(c Cast, usable func(version string) bool) (Traffic, bool) {
+// held nor on its way out, and usable says that Envoy knows its subset. What a candidate cannot take goes to stable.
+// What stable cannot take goes to the candidates that have a share, and, where stable is leaving for good, to a
+// fallback. It reports false where nobody who may have the traffic can take it: then routes stay as they are, and all
+// goes to stable where there are none yet.
+func Share(r Roles, usable func(version string) bool) (Traffic, bool) {
 	shares := map[string]intent.Percent{}
 	var sum intent.Percent
-	for _, x := range c.Candidates {
-		if ask := x.Followed.Share(); ask > 0 && serves(x, usable) {
-			shares[x.Version] += ask
+	for _, c := range r.Candidates {
+		if ask := c.Followed.Share(); ask > 0 && c.serves(usable) {
+			shares[c.Label] += ask
 			sum += ask
 		}
 	}
 	rest := intent.Hundred - sum
 	switch {
 	case rest == 0:
-	case c.StableServes():
-		shares[c.Stable.Version] += rest
+	case r.StableServes():
+		shares[r.Stable.Version] += rest
 	case sum > 0:
 		spread(shares, sum)
-	case c.StableStays():
-		return all(c.Stable.Version, usable), false
+	case r.StableStays():
+		return all(r.Stable.Version, usable), false
 	default:
-		heir := -1
-		for i, x := range c.Candidates {
-			if serves(x, usable) && (heir < 0 || x.standing() > c.Candidates[heir].standing()) {
-				heir = i
-			}
+		c := fallback(r, usable)
+		if c == nil {
+			return all(r.Stable.Version, usable), false
 		}
-		if heir < 0 {
-			return all(c.Stable.Version, usable), false
-		}
-		shares[c.Candidates[heir].Version] = intent.Hundred
+		shares[c.Label] = intent.Hundred
 	}
-	if shares[c.Stable.Version] > 0 && !usable(c.Stable.Version) {
+	if shares[r.Stable.Version] > 0 && !usable(r.Stable.Version) {
 		return Traffic{}, false
 	}
-	return Traffic{Weights: weights(shares), Mirrors: mirrors(c, usable)}, true
+	return Traffic{Weights: weights(shares), Mirrors: mirrors(r, usable)}, true
+}
+
+// fallback takes over from a stable that is leaving for good: the oldest candidate that serves, or, among those that are
+// released behind other Services, the one with the largest share there. It is nil where none serves.
+func fallback(r Roles, usable func(string) bool) *Candidate {
+	var best *Candidate
+	for _, c := range r.Candidates {
+		if c.serves(usable) && (best == nil || c.standing() > best.standing()) {
+			best = c
+		}
+	}
+	return best
 }
 
 // all is everything to one version, or nothing where Envoy does not know it.
@@ -56,13 +62,9 @@ func all(version string, usable func(string) bool) Traffic {
 	return Traffic{Weights: []Weight{{version, intent.Hundred}}}
 }
 
-func serves(c Candidate, usable func(string) bool) bool {
-	d := c.Deployment
-	return c.Version != "" && !leaving(d) && !IsHeld(d) && d.Ready(c.Version) > 0 && usable(c.Version)
+func (c *Candidate) serves(usable func(string) bool) bool {
+	return c.Label != "" && !c.IsLeaving() && !c.IsHeld() && c.Serving() > 0 && usable(c.Label)
 }
-
-// leaving: its pods are about to go, so traffic has to go first.
-func leaving(d Deployment) bool { return d.Deleting || d.Replicas == 0 || !d.LeavingSince.IsZero() }
 
 // spread scales shares so that they fill everything, the remainder of the division going to the first version.
 func spread(shares map[string]intent.Percent, sum intent.Percent) {
@@ -90,24 +92,13 @@ func weights(shares map[string]intent.Percent) []Weight {
 	return out
 }
 
-func mirrors(c Cast, usable func(string) bool) []Weight {
+func mirrors(r Roles, usable func(string) bool) []Weight {
 	var out []Weight
-	for _, x := range c.Candidates {
-		if x.Followed.Strategy == intent.Mirror && x.Followed.MirrorPercent > 0 && serves(x, usable) {
-			out = append(out, Weight{x.Version, x.Followed.MirrorPercent})
+	for _, c := range r.Candidates {
+		if share := c.Followed.Copies(); share > 0 && c.serves(usable) {
+			out = append(out, Weight{c.Label, share})
 		}
 	}
 	slices.SortFunc(out, byVersion)
 	return out
-}
-
-func byVersion(a, b Weight) int { return strings.Compare(a.Version, b.Version) }
-
-func sortedVersions(t Traffic) []string {
-	var out []string
-	for _, w := range slices.Concat(t.Weights, t.Mirrors) {
-		out = append(out, w.Version)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
 }

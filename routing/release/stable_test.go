@@ -53,16 +53,13 @@ func TestWhoIsStable(t *testing.T) {
 			}
 		}
 		s := release.Service{Namespace: "shop", Name: "reviews", Selector: map[string]string{"app": "reviews"}}
-		for i := range c.deployments {
-			c.deployments[i].Placed = release.Place("shop", c.deployments[i], []release.Service{s})
+		roles := release.Assign(s, release.ParseAll("shop", c.deployments, []release.Service{s}), st, alone)
+		got := roles.Also
+		if roles.Stable.Deployment != "" {
+			got = append([]string{roles.Stable.Deployment}, got...)
 		}
-		cast := release.Assign(s, c.deployments, st, func(release.Deployment, release.Member) []intent.Problem { return nil })
-		got := cast.Also
-		if cast.Stable.Deployment != "" {
-			got = append([]string{cast.Stable.Deployment}, got...)
-		}
-		for _, x := range cast.Candidates {
-			for _, p := range release.Blocking(x.Problems) {
+		for _, x := range roles.Candidates {
+			for _, p := range release.Blocking(x.Wrong) {
 				got = append(got, "- "+p.Reason)
 			}
 		}

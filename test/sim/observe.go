@@ -47,8 +47,8 @@ func (r *replica) together() bool {
 
 // gather is observe without a note of what was seen: admission does not take one.
 func (r *key) gather() (routing.Facts, view) {
-	f := routing.Facts{Now: r.now(), RoutesSince: begin.Add(r.since[virtualServices] + r.clock),
-		RuleSince: begin.Add(r.since[destinationRules] + r.clock), IstioMissing: !r.w.api.served}
+	f := routing.Facts{Now: r.now(), IstioMissing: !r.w.api.served}
+	f.RoutesSince, f.RuleSince = begin.Add(r.since[virtualServices]+r.clock), begin.Add(r.since[destinationRules]+r.clock)
 	v := view{pods: r.cache.watches[pods].upTo(), beside: map[string]*virtualService{}}
 	f.Service = release.Service{Namespace: namespace, Name: r.service, Missing: true}
 	for _, o := range r.cache.tables[services] {

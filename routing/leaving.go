@@ -1,0 +1,77 @@
+package routing
+
+import (
+	"slices"
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// readLeaving marks the Deployments whose pods are about to go: those that the API server asks about now, and those that
+// it asked about so lately that it may still act. One that is still there after settle.AnnouncedLimit gets its traffic
+// back.
+func (x *situation) readLeaving() {
+	if len(x.facts.Leaving) == 0 && len(x.state.Leaving) == 0 {
+		return
+	}
+	now := x.facts.Now
+	for _, v := range x.versions {
+		asked, announced := x.state.Leaving[v.Name]
+		if slices.Contains(x.facts.Leaving, v.Name) && slices.Contains(x.referenced, x.state.VersionOf(v.Name)) {
+			asked, announced = now, true
+		}
+		if asked.After(now) {
+			asked = x.settle.Past(x.facts.RoutesSince)
+		}
+		left := x.settle.Announced(asked)
+		if !announced || left.Over() || v.Deleting || v.Replicas == 0 {
+			continue
+		}
+		v.LeavingSince = asked
+		if x.leaves == 0 || left < x.leaves {
+			x.leaves = left
+		}
+	}
+}
+
+// leaving are the announced ends to remember.
+func (x *situation) leaving() map[string]time.Time {
+	var out map[string]time.Time
+	for _, v := range x.versions {
+		if v.LeavingSince.IsZero() {
+			continue
+		}
+		if out == nil {
+			out = map[string]time.Time{}
+		}
+		out[v.Name] = v.LeavingSince
+	}
+	return out
+}
+
+// Drained tells how long it takes until every Envoy has stopped sending to the Deployment, as its Service's VirtualService
+// stands: zero where all have, or where it gets traffic still, because nobody else can take it.
+func (f Facts) Drained(vs *networkingv1.VirtualService, deployment string, s Settings) time.Duration {
+	if vs == nil || !istio.Ours(vs) {
+		return 0
+	}
+	st, _ := istio.ReadState(vs)
+	version := st.VersionOf(deployment)
+	if left, ok := st.Left[version]; ok && version != "" {
+		now := f.settlement(s)
+		return time.Duration(max(0, now.Routes(now.Past(left))))
+	}
+	return 0
+}
+
+// Served reports whether the routes send requests or connections to the Deployment.
+func Served(vs *networkingv1.VirtualService, deployment string) bool {
+	if vs == nil || !istio.Ours(vs) {
+		return false
+	}
+	st, _ := istio.ReadState(vs)
+	return release.ShareOf(st.Traffic.Weights, st.VersionOf(deployment)) > 0
+}

@@ -1,0 +1,150 @@
+package release
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"grayscale.dev/grayscale/routing/intent"
+)
+
+// Weight is a version's share of the Service's requests (HTTP) or connections (TCP).
+type Weight struct {
+	Version string         `json:"version"`
+	Share   intent.Percent `json:"share"`
+}
+
+// ShareOf is the version's share in the list; zero where it is not in it.
+func ShareOf(list []Weight, version string) intent.Percent {
+	for _, w := range list {
+		if w.Version == version {
+			return w.Share
+		}
+	}
+	return 0
+}
+
+// Traffic is what Envoy is asked to do with a Service's traffic. Weights add up to intent.Hundred, hold no zero
+// and are sorted by Version; Mirrors are shares of requests to copy, none of them zero, sorted likewise.
+type Traffic struct {
+	Weights []Weight `json:"weights"`
+	Mirrors []Weight `json:"mirrors,omitempty"`
+}
+
+// Versions are the versions that the traffic refers to, sorted and without repetition.
+func (t Traffic) Versions() []string {
+	var out []string
+	for _, w := range slices.Concat(t.Weights, t.Mirrors) {
+		out = append(out, w.Version)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func byVersion(a, b Weight) int { return strings.Compare(a.Version, b.Version) }
+
+// Member is a Deployment with the version it had a role under.
+type Member struct {
+	Deployment string `json:"deployment"`
+	Version    string `json:"version"`
+}
+
+// LastGood is a version beside stable with the last good intent of its Deployment: what its routes stay at while it
+// is paused or its annotations are wrong. A zero Intent means that it has left the release (aborted, or stable until
+// another version was promoted): routes stay pinned until it is gone.
+type LastGood struct {
+	Member
+	Intent intent.Intent `json:"intent"`
+	// Beside is true where it is, or was when it left, a candidate of other Services, to which nothing was due here.
+	Beside bool `json:"beside,omitempty"`
+}
+
+// State is what a release must remember. It lives in the annotation grayscale.dev/state of the derived
+// VirtualService, next to the weights that it explains, so that both change in one atomic write.
+type State struct {
+	Stable     Member     `json:"stable"`
+	Candidates []LastGood `json:"candidates,omitempty"`
+	// Also names the other Deployments of Stable's version that are stable together with it.
+	Also []string `json:"also,omitempty"`
+	// PinnedAt is when the VirtualService was first written.
+	PinnedAt time.Time `json:"pinnedAt,omitzero"`
+	// Traffic is what was last written: where the VirtualService says something else, somebody edited it.
+	Traffic Traffic `json:"traffic"`
+	// Left holds, per version that routes stopped referring to, when that was: its subset may go once that has settled.
+	Left map[string]time.Time `json:"left,omitempty"`
+	// Newest is the latest resourceVersion of the Deployments that the traffic was decided from. A replica that has not
+	// seen as much yet, for example because it has just begun to lead, would go back to older annotations.
+	Newest string `json:"newest,omitempty"`
+	// Bypasses are the clients that the routes lead past the subsets, sorted.
+	Bypasses []Bypass `json:"bypasses,omitempty"`
+	// Leaving holds, per Deployment whose deletion or scaling to zero was announced and has not happened yet, when that was.
+	Leaving map[string]time.Time `json:"leaving,omitempty"`
+}
+
+// Stables are all that are stable, the one that comes first in front; none where nobody is.
+func (st State) Stables() []Member { return stables(st.Stable, st.Also) }
+
+// IsStable reports whether the Deployment is one of them.
+func (st State) IsStable(deployment string) bool { return isStable(st.Stables(), deployment) }
+
+func isStable(stables []Member, deployment string) bool {
+	return slices.ContainsFunc(stables, func(m Member) bool { return m.Deployment == deployment })
+}
+
+func stables(first Member, also []string) []Member {
+	if first.Deployment == "" {
+		return nil
+	}
+	out := []Member{first}
+	for _, name := range also {
+		out = append(out, Member{name, first.Version})
+	}
+	return out
+}
+
+// Known finds what is remembered of a Deployment beside stable; false where nothing is.
+func (st State) Known(deployment string) (LastGood, bool) {
+	for _, g := range st.Candidates {
+		if g.Deployment == deployment {
+			return g, true
+		}
+	}
+	return LastGood{}, false
+}
+
+// VersionOf is the version that a Deployment has a role under; empty where it has none.
+func (st State) VersionOf(deployment string) string {
+	if st.IsStable(deployment) {
+		return st.Stable.Version
+	}
+	g, _ := st.Known(deployment)
+	return g.Version
+}
+
+// lastGood is the recorded intent of a Deployment under the version it was recorded with: another version has no past.
+func (st State) lastGood(deployment, version string) intent.Intent {
+	for _, g := range st.Candidates {
+		if g.Deployment == deployment && g.Version == version {
+			return g.Intent
+		}
+	}
+	return intent.Intent{}
+}
+
+// Follows reports whether the routes have followed the annotations of a Deployment under the version.
+func (st State) Follows(deployment, version string) bool {
+	return st.lastGood(deployment, version).Strategy != ""
+}
+
+// served is the share of traffic that was last written for a version.
+func (st State) served(version string) intent.Percent { return ShareOf(st.Traffic.Weights, version) }
+
+// Subsets is what the derived DestinationRule holds: each version, and when its subset was added.
+// It lives in the annotation grayscale.dev/state of the DestinationRule.
+type Subsets struct {
+	Added map[string]time.Time `json:"added"`
+	// Going holds, per version whose subset is about to go, when it was marked so. Routes begin to refer to such a subset
+	// only once the mark is off again. So a replica that removes the subset long after the mark cannot be overtaken by one
+	// that read the rule before the mark.
+	Going map[string]time.Time `json:"going,omitempty"`
+}

@@ -1,0 +1,82 @@
+package routing
+
+import (
+	"slices"
+
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// Report is what there is to tell about a Plan once its writes have been made, and what becomes of each release.
+type Report struct {
+	// Annotate sets (or, where the value is nil, removes) annotations of ours on Deployments.
+	Annotate []Annotation `json:"annotate,omitempty"`
+	// Status lists the Deployments whose conditions of ours have to change, each with all that it shall have then.
+	Status []Status `json:"status,omitempty"`
+	// Problems are what is wrong now, per Deployment, for metrics; they are repeated until they are mended.
+	Problems map[string][]intent.Problem `json:"problems,omitempty"`
+	// Events are published on the Deployment after everything else has been done.
+	Events []Event `json:"events,omitempty"`
+}
+
+// Annotation is one annotation to set on a Deployment, or to remove where Value is nil.
+type Annotation struct {
+	Deployment string  `json:"deployment"`
+	Key        string  `json:"key"`
+	Value      *string `json:"value"`
+}
+
+// Status lists the conditions of ours on one Deployment.
+type Status struct {
+	Deployment string              `json:"deployment"`
+	Conditions []release.Condition `json:"conditions,omitempty"`
+	Problems   []intent.Problem    `json:"problems,omitempty"`
+}
+
+// Event is one Kubernetes Event about a Deployment.
+type Event struct {
+	Deployment string `json:"deployment"`
+	Type       string `json:"type"` // Normal or Warning
+	Reason     string `json:"reason"`
+	Message    string `json:"message"`
+}
+
+// Report tells what has become of the annotations once the plan's writes have been made. It says nothing where the facts
+// were too old to decide from.
+func (p Plan) Report() Report {
+	if p.own == nil {
+		return Report{}
+	}
+	r := reporting{Plan: p, routePlan: p.own}
+	out := Report{Annotate: r.ownedAnnotations(), Events: slices.Concat(r.routeEvents(), r.liftEvents())}
+	for _, v := range p.own.versions {
+		if v.HasStrategy() && v.Placed.Author != p.own.service() {
+			continue // another of its Services speaks for all of them
+		}
+		want, problems := r.conditions(v)
+		if len(problems) > 0 {
+			if out.Problems == nil {
+				out.Problems = map[string][]intent.Problem{}
+			}
+			out.Problems[v.Name] = problems
+		}
+		if !slices.Equal(want, v.Conditions) {
+			out.Status = append(out.Status, Status{Deployment: v.Name, Conditions: want})
+			out.Events = append(out.Events, r.problemEvents(v, want)...)
+		}
+	}
+	return out
+}
+
+// reporting tells about a plan: the routePlan is that of the Service itself.
+type reporting struct {
+	Plan
+	*routePlan
+}
+
+// parts are what is planned for all Services that the Deployment is released behind, in its order, then for those that
+// only select its pods.
+func (r reporting) parts(v *release.Version) []*routePlan { return inOrder(v, r.all) }
+
+// roleOf is the candidate's role behind a Service; nil where it has none.
+func (p *routePlan) roleOf(v *release.Version) *release.Candidate { return p.roles.Candidate(v.Name) }

@@ -1,0 +1,282 @@
+package routing
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
+	"grayscale.dev/grayscale/routing/settle"
+)
+
+// routePlan is what is planned for the routes of one Service.
+type routePlan struct {
+	*situation
+	traffic release.Traffic // what Envoy is asked to do once the plan is done
+	label   []release.Member
+	// subsets and routes are the objects to write; nil where they are right as they are. next is what routes remember.
+	subsetsWrite *networkingv1.DestinationRule
+	routesWrite  *networkingv1.VirtualService
+	next         release.State
+	// moves: the write gives versions their traffic, and does not only change who is led past the subsets.
+	moves bool
+	// bypassEnds: some clients, who were led past the subsets, get them again.
+	bypassEnds                  bool
+	deleteRoutes, deleteSubsets bool
+	after                       time.Duration
+}
+
+func planRoutes(x *situation) *routePlan {
+	p := &routePlan{situation: x, traffic: x.state.Traffic}
+	p.wait(x.leaves)
+	switch {
+	case x.over():
+		p.cleanUp()
+	case x.ready():
+		p.route()
+	default:
+		p.keepBypasses()
+	}
+	return p
+}
+
+// wait has the plan looked at again once so much is over.
+func (p *routePlan) wait(left settle.Left) { p.lookAfter(time.Duration(left)) }
+
+func (p *routePlan) lookAfter(wait time.Duration) {
+	if wait > 0 && (p.after == 0 || wait < p.after) {
+		p.after = wait
+	}
+}
+
+// route makes the next step of make-before-break: the DestinationRule grows, settles, the VirtualService moves,
+// settles, the DestinationRule shrinks and holds are lifted. Several of these may be due at once; none waits for nothing.
+func (p *routePlan) route() {
+	for _, m := range p.members() {
+		if v := p.version(m.Deployment); !v.Deleting && unlabelled(v, m.Version) && !p.yields(v) {
+			p.label = append(p.label, m)
+		}
+	}
+	traffic, ok := release.Share(p.roles, func(version string) bool {
+		usable, left := p.usable(version)
+		p.wait(left)
+		return usable
+	})
+	told := len(traffic.Weights) > 0 && (ok || !p.pinned) && p.mayPin()
+	if told {
+		p.traffic = traffic
+	}
+	p.growSubsets()
+	if told {
+		p.writeRoutes()
+	} else {
+		p.keepBypasses()
+	}
+}
+
+// unlabelled: the template, or a pod, lacks the version label.
+func unlabelled(v *release.Version, version string) bool {
+	without := slices.ContainsFunc(v.Pods, func(p release.Pods) bool { return p.Version == "" && p.Total > 0 })
+	return v.TemplateLabels[release.VersionLabel] != version || without
+}
+
+// mayPin: the first VirtualService waits until the users' rules that there are have settled, until no ready pod of stable
+// would be left out of its subset, and until stable serves, where anybody does: plain balancing finds the others.
+func (p *routePlan) mayPin() bool {
+	if p.pinned || len(p.roles.Stables) == 0 {
+		return p.pinned
+	}
+	if left := p.settle.OtherRules(); !left.Over() { // a rule that hid our subsets from clients may have gone a moment ago
+		p.wait(left)
+		return false
+	}
+	version := p.roles.Stable.Version
+	unlike := func(o release.Pods) bool { return o.Ready > 0 && o.Version != version }
+	if slices.ContainsFunc(p.roles.Stables, func(v *release.Version) bool { return slices.ContainsFunc(v.Pods, unlike) }) {
+		return false
+	}
+	ready := func(v *release.Version) bool { return v.Ready(version) > 0 }
+	return slices.ContainsFunc(p.roles.Stables, ready) || !slices.ContainsFunc(p.versions, (*release.Version).AnyReady)
+}
+
+// growSubsets adds the subsets that are missing and removes those that nothing has routed to for long enough.
+func (p *routePlan) growSubsets() {
+	want := release.Subsets{Added: map[string]time.Time{}, Going: map[string]time.Time{}}
+	needed := p.neededVersions()
+	for v := range p.subsets.Added {
+		if !slices.Contains(needed, v) && p.keepSubset(v, want.Going) {
+			needed = append(needed, v)
+		}
+	}
+	for _, v := range needed {
+		want.Added[v] = p.facts.Now
+		if t, ok := p.subsets.Added[v]; ok && p.inRule(v) {
+			want.Added[v] = t
+		}
+	}
+	if rule := p.renderSubsets(want); p.facts.DestinationRule == nil || !istio.EqualDestinationRule(p.facts.DestinationRule, rule) {
+		p.subsetsWrite = rule
+	}
+	for _, t := range want.Added {
+		p.wait(p.settle.Subsets(t))
+	}
+}
+
+func (p *routePlan) renderSubsets(want release.Subsets) *networkingv1.DestinationRule {
+	return istio.DestinationRule(p.facts.Service, p.settings.ClusterDomain, want,
+		p.facts.OtherDestinationRules, p.settings.RootNamespace, p.facts.DestinationRule)
+}
+
+// keepSubset keeps a subset for a while that nobody needs any more: it is marked as going, and goes once that, and the
+// routes without it, have settled.
+func (p *routePlan) keepSubset(version string, going map[string]time.Time) bool {
+	left := p.settle.Routes(settle.Latest(p.state.Left[version], p.state.PinnedAt))
+	if !p.pinned { // somebody may have removed the routes a moment ago
+		p.wait(left)
+		return true
+	}
+	marked, ok := p.subsets.Going[version]
+	if !ok {
+		marked = p.facts.Now
+	}
+	if left = max(left, p.settle.Subsets(marked)); left.Over() {
+		return false
+	}
+	going[version] = marked
+	p.wait(left)
+	return true
+}
+
+// neededVersions: those of stable and of every candidate, and those that routes refer to or are about to.
+func (p *routePlan) neededVersions() []string {
+	versions := append(slices.Concat(p.referenced, p.traffic.Versions()), p.roles.Stable.Version)
+	for _, c := range p.roles.Candidates {
+		if c.Label != "" && (!c.Blocked() || c.Followed.Strategy != "") {
+			versions = append(versions, c.Label)
+		}
+	}
+	return versions
+}
+
+// writeRoutes writes the VirtualService where it does not say what it should.
+func (p *routePlan) writeRoutes() {
+	next := p.nextState()
+	current := p.facts.VirtualService
+	vs := istio.VirtualService(p.facts.Service, p.settings.ClusterDomain, p.traffic, next, current)
+	if current != nil && istio.EqualVirtualService(current, vs) {
+		p.wait(p.settle.Routes(next.PinnedAt))
+		return
+	}
+	next.Newest = newerVersion(next.Newest, p.facts.Newest)
+	maps.DeleteFunc(next.Left, func(v string, _ time.Time) bool { return !p.inRule(v) && !p.hasStrays(v) })
+	istio.Remember(vs, next)
+	p.routesWrite, p.next, p.moves = vs, next, true
+	p.after = p.settings.Settle // whatever else is waited for is asked again then
+}
+
+// nextState is what to remember next to the traffic.
+func (p *routePlan) nextState() release.State {
+	next := release.State{Stable: p.roles.Stable, Also: p.roles.Also, PinnedAt: p.state.PinnedAt, Traffic: p.traffic,
+		Left: maps.Clone(p.state.Left), Newest: p.state.Newest, Leaving: p.leaving(), Bypasses: p.bypasses()}
+	if !p.pinned || next.PinnedAt.IsZero() {
+		next.PinnedAt = p.facts.Now
+	}
+	for _, c := range p.roles.Candidates {
+		next.Candidates = append(next.Candidates,
+			release.LastGood{Member: c.Member(), Intent: c.Followed.Routes(), Beside: c.Beside})
+	}
+	for _, m := range p.roles.Left {
+		g, _ := p.state.Known(m.Deployment)
+		next.Candidates = append(next.Candidates, release.LastGood{Member: m, Beside: g.Member == m && g.Beside})
+	}
+	slices.SortFunc(next.Candidates, func(a, b release.LastGood) int { return strings.Compare(a.Deployment, b.Deployment) })
+	p.noteLeft(&next)
+	return next
+}
+
+// noteLeft records which versions the routes in the cluster refer to and the new ones no longer do, and those whose
+// Deployment is gone before its pods are, also where routes never led to them: nobody is to find those until they have
+// gone.
+func (p *routePlan) noteLeft(next *release.State) {
+	served := p.traffic.Versions()
+	left := slices.DeleteFunc(slices.Clone(p.referenced), func(v string) bool { return slices.Contains(served, v) })
+	for _, g := range p.state.Candidates {
+		_, known := next.Left[g.Version]
+		if !known && p.version(g.Deployment) == nil && p.hasStrays(g.Version) {
+			left = append(left, g.Version)
+		}
+	}
+	for _, v := range left {
+		if next.Left == nil {
+			next.Left = map[string]time.Time{}
+		}
+		next.Left[v] = p.facts.Now
+	}
+	for _, v := range served {
+		delete(next.Left, v)
+	}
+}
+
+// cleanUp removes the derived objects: VirtualService, settle, DestinationRule. No trace stays.
+func (p *routePlan) cleanUp() {
+	switch {
+	case p.pinned && p.toBeMarkedPromoted():
+		// The mark comes first: once the routes are gone, nothing else tells that this one is no candidate any more.
+	case p.pinned:
+		if len(p.subsets.Going) > 0 && p.allGoing() { // somebody took the routes for gone; they go only now
+			p.markSubsets(time.Time{})
+		}
+		p.deleteRoutes, p.traffic = true, release.Traffic{}
+		p.after = p.settings.Settle
+	case p.facts.DestinationRule == nil:
+	case !p.allGoing():
+		p.markSubsets(p.facts.Now)
+		p.after = p.settings.Settle
+	default:
+		left := p.settle.Subsets(settle.Latest(time.Time{}, slices.Collect(maps.Values(p.subsets.Going))...))
+		p.deleteSubsets = left.Over()
+		p.wait(left)
+	}
+}
+
+// allGoing: all subsets of the rule are marked as going.
+func (p *routePlan) allGoing() bool {
+	for v := range p.subsets.Added {
+		if _, going := p.subsets.Going[v]; !going {
+			return false
+		}
+	}
+	return true
+}
+
+// markSubsets marks all subsets of the rule as going, or none where the time is zero.
+func (p *routePlan) markSubsets(going time.Time) {
+	marked := release.Subsets{Added: p.subsets.Added, Going: map[string]time.Time{}}
+	for v := range p.subsets.Added {
+		if !going.IsZero() {
+			marked.Going[v] = going
+		}
+	}
+	p.subsetsWrite = p.renderSubsets(marked)
+}
+
+// shields reports whether pods of the Deployment get no more requests of the Service than it asks for: routes say so, and
+// have settled. Left is how long that takes where they have been written.
+func (p *routePlan) shields(deployment string) (bool, settle.Left) {
+	c := p.roles.Candidate(deployment)
+	switch {
+	case p.roles.IsStable(deployment) || c != nil && c.Beside && !p.facts.exposes(p.versions, p.roles):
+		return true, 0
+	case c == nil || c.Blocked() || !p.pinned || p.routesWrite != nil:
+		return false, 0
+	}
+	if reason, _ := p.disturbed(c); reason != "" {
+		return false, 0 // some clients do not follow the routes
+	}
+	left := p.settle.Routes(p.state.PinnedAt)
+	return left.Over(), left
+}

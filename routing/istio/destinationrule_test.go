@@ -14,10 +14,9 @@ import (
 	"pgregory.net/rapid"
 
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
-
-const root = "istio-system"
 
 // born is when the users' objects were created; age makes one younger, in seconds.
 var born = time.Unix(1700000000, 0).UTC()
@@ -59,26 +58,27 @@ func subsetsOf(versions ...string) release.Subsets {
 
 func TestDestinationRuleObject(t *testing.T) {
 	sub := subsetsOf("v2", "v1.0", "v1")
-	dr := istio.DestinationRule(service(), domain, sub, nil, root, nil)
+	dr := destinationRule(service(), sub)
 	if got, want := istio.Subsets(dr), []string{"v1", istio.SubsetName("v1.0"), "v2"}; !slices.Equal(got, want) {
 		t.Errorf("subsets %v, want %v", got, want)
 	}
 	for _, v := range []string{"v1", "v1.0", "v2"} {
-		if !istio.HasSubset(dr, v) {
+		if !has(dr, v) {
 			t.Errorf("no subset of %s", v)
 		}
 	}
-	if istio.HasSubset(dr, "v10") || dr.Spec.Host != "reviews.shop.svc.cluster.local" || dr.Spec.TrafficPolicy != nil || dr.Spec.ExportTo != nil || !istio.OursRule(dr) {
+	if has(dr, "v10") || dr.Spec.Host != fqdn || dr.Spec.TrafficPolicy != nil || dr.Spec.ExportTo != nil || !mesh.Ours(dr) {
 		t.Errorf("got %v", dr)
 	}
 	current := throughJSON(t, dr)
 	current.ResourceVersion = "7"
-	again := istio.DestinationRule(service(), domain, sub, nil, root, current)
-	if again.ResourceVersion != "7" || !istio.EqualDestinationRule(current, again) {
-		t.Error("not equal after JSON, or resourceVersion is lost")
+	m := around(service())
+	m.DestinationRule = current
+	if again := m.RenderSubsets(sub); again.Object.GetResourceVersion() != "7" || !again.Same || again.RestsOnDerived {
+		t.Errorf("not equal after JSON, or resourceVersion is lost: %+v", again)
 	}
 	dr.Spec.Subsets[0].Labels = map[string]string{"version": "v1", "track": "a"}
-	if istio.HasSubset(dr, "v1") || istio.EqualDestinationRule(current, dr) {
+	if has(dr, "v1") || istio.EqualRule(current, dr) {
 		t.Error("another label on a subset is not seen")
 	}
 }
@@ -91,11 +91,12 @@ func TestDestinationRuleIsEqualToItself(t *testing.T) {
 		if rapid.Bool().Draw(rt, "alone") {
 			others = others[1:]
 		}
-		dr := istio.DestinationRule(service(), domain, sub, others, root, nil)
+		dr := destinationRule(service(), sub, others...)
 		slices.Reverse(others)
-		again := istio.DestinationRule(service(), domain, sub, others, root, dr)
-		if travelled := throughJSON(rt, dr); !istio.EqualDestinationRule(travelled, again) || !istio.EqualDestinationRule(again, travelled) {
-			rt.Fatalf("not equal:\n%v\n%v", travelled, again)
+		m := around(service())
+		m.DestinationRule, m.OtherDestinationRules = throughJSON(rt, dr), others
+		if again := m.RenderSubsets(sub); !again.Same {
+			rt.Fatalf("not equal:\n%v\n%v", m.DestinationRule, again.Object)
 		}
 		read, ok := istio.ReadSubsets(dr)
 		if !ok || len(read.Added) != len(sub.Added) {
@@ -129,7 +130,7 @@ func TestNeighbours(t *testing.T) {
 		{name: "another host", others: []*networkingv1.DestinationRule{rule("shop/one", "ratings", 77), rule("shop/two", "*.bank.svc.cluster.local", 77)}},
 	} {
 		for range 2 { // in both orders
-			dr := istio.DestinationRule(service(), domain, subsetsOf("v1"), c.others, root, nil)
+			dr := destinationRule(service(), subsetsOf("v1"), c.others...)
 			if got := dr.Spec.TrafficPolicy.GetConnectionPool().GetTcp().GetMaxConnections(); got != c.policy || !slices.Equal(dr.Spec.ExportTo, c.exportTo) {
 				t.Errorf("%s: policy %d, exportTo %q; want %d, %q", c.name, got, dr.Spec.ExportTo, c.policy, c.exportTo)
 			}
@@ -141,7 +142,12 @@ func TestNeighbours(t *testing.T) {
 // TestExportToIsNeverPrivate: ours is for all namespaces, whatever a rule says that comes in the middle of a release; and it
 // follows a rule with which it would not be merged.
 func TestExportToIsNeverPrivate(t *testing.T) {
-	ours := age(istio.DestinationRule(service(), domain, subsetsOf("v1"), nil, root, nil), 10)
+	m := around(service())
+	m.DestinationRule = age(destinationRule(service(), subsetsOf("v1")), 10)
+	exportTo := func(others ...*networkingv1.DestinationRule) []string {
+		m.OtherDestinationRules = others
+		return m.RenderSubsets(subsetsOf("v1")).Object.(*networkingv1.DestinationRule).Spec.ExportTo
+	}
 	for _, c := range []struct {
 		what   string
 		others []*networkingv1.DestinationRule
@@ -153,12 +159,12 @@ func TestExportToIsNeverPrivate(t *testing.T) {
 		{"literally another", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "*"), 20)}, []string{"*"}},
 		{"two that differ: the younger's hides nothing", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "*"), 5), age(rule("shop/b", fqdn, 0), 20)}, nil},
 	} {
-		if got := istio.DestinationRule(service(), domain, subsetsOf("v1"), c.others, root, ours).Spec.ExportTo; !slices.Equal(got, c.want) {
+		if got := exportTo(c.others...); !slices.Equal(got, c.want) {
 			t.Errorf("%s: exportTo %q, want %q", c.what, got, c.want)
 		}
 	}
-	ours.Spec.ExportTo = []string{"."} // as an older grayscale copied it
-	if got := istio.DestinationRule(service(), domain, subsetsOf("v1"), []*networkingv1.DestinationRule{rule("shop/a", fqdn, 0, ".")}, root, ours).Spec.ExportTo; len(got) > 0 {
+	m.DestinationRule.Spec.ExportTo = []string{"."} // as an older grayscale copied it
+	if got := exportTo(rule("shop/a", fqdn, 0, ".")); len(got) > 0 {
 		t.Errorf("a private exportTo stays: %q", got)
 	}
 }
@@ -166,7 +172,7 @@ func TestExportToIsNeverPrivate(t *testing.T) {
 func TestCarriedPolicyIsACopy(t *testing.T) {
 	theirs := rule(root+"/all", "*.local", 77)
 	before := proto.CloneOf(&theirs.Spec)
-	dr := istio.DestinationRule(service(), domain, subsetsOf("v1"), []*networkingv1.DestinationRule{theirs}, root, nil)
+	dr := destinationRule(service(), subsetsOf("v1"), theirs)
 	dr.Spec.TrafficPolicy.ConnectionPool.Tcp.MaxConnections = 1
 	if !proto.Equal(before, &theirs.Spec) {
 		t.Error("the user's rule was changed")

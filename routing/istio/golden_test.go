@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
-	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -110,11 +109,14 @@ func examples() map[string]example {
 // TestGolden compares what is built with testdata/<name>.yaml.
 func TestGolden(t *testing.T) {
 	for name, e := range examples() {
-		if problems := append(istio.PortProblems(e.Service, false), istio.RuleProblems(e.Service, domain, e.Others, root, "v3", "v1")...); len(problems) > 0 {
+		m := around(e.Service)
+		m.OtherDestinationRules = e.Others
+		if problems := append(m.PortProblems(false), m.SubsetProblems("v3", "v1")...); len(problems) > 0 {
 			t.Errorf("%s: %v", name, problems)
 		}
-		e.Rule = istio.DestinationRule(e.Service, domain, subsetsOf("v1", "v2.0", "v3"), e.Others, root, nil)
-		for _, b := range istio.BlindClients(e.Service, domain, age(e.Rule, 1), e.Hides, root, []string{"v1", "v2.0"}) {
+		e.Rule = destinationRule(e.Service, subsetsOf("v1", "v2.0", "v3"), e.Others...)
+		m.DestinationRule, m.OtherDestinationRules = age(e.Rule, 1), e.Hides
+		for _, b := range m.Blind([]string{"v1", "v2.0"}) {
 			e.bypasses = append(e.bypasses, release.Bypass{Clients: b.Clients})
 		}
 		e.Rule.CreationTimestamp = metav1.Time{}
@@ -122,7 +124,7 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: blind are %v", name, e.bypasses)
 		}
 		for _, traffic := range asks {
-			vs := istio.VirtualService(e.Service, domain, traffic, release.State{Traffic: traffic, Bypasses: e.bypasses}, nil)
+			vs := virtualService(e.Service, traffic, release.State{Traffic: traffic, Bypasses: e.bypasses})
 			e.Routes = append(e.Routes, ask{traffic, e.bypasses, vs})
 		}
 		got, err := yaml.Marshal(e)

@@ -5,53 +5,26 @@ import (
 	"slices"
 	"strings"
 
-	"istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
-
-// Blind are clients whose proxies lack subsets that the routes name, because Istio shows them another rule than ours.
-type Blind struct {
-	release.Clients
-	// Rules are the users' rules that Istio shows them, as namespace/name; empty where it is ours alone, edited.
-	Rules []string
-}
-
-// BlindClients tells which clients lack subsets of ours beside the users' rules: what istiod's lookup gives each kind of
-// client is compared with what ours holds of the versions. Where that is everybody there is one entry, without a
-// namespace. The order is that of namespaces, then labels. ours is the rule as it is in the cluster.
-func BlindClients(s release.Service, domain string, ours *networkingv1.DestinationRule, others []*networkingv1.DestinationRule,
-	root string, versions []string) []Blind {
-	versions = slices.DeleteFunc(slices.Clone(versions), func(v string) bool { return !HasSubset(ours, v) })
-	l := newLookup(s, domain, ours, others, root)
-	if rule, ok := l.general(""); len(versions) > 0 && (!ok || !rule.has(versions)) {
-		return []Blind{{Rules: rule.users(ours)}}
-	}
-	var out []Blind
-	for _, namespace := range l.namespaces() {
-		rule, ok := l.general(namespace)
-		if !ok || !rule.has(versions) {
-			out = append(out, Blind{release.Clients{Namespace: namespace}, rule.users(ours)})
-			continue
-		}
-		out = append(out, l.selected(namespace, ours, versions)...)
-	}
-	return out
-}
 
 // lookup finds the DestinationRules of one host as istiod does (istio pilot/pkg/model/push_context.go, destinationRule and
 // setDestinationRules; destination_rule.go, mergeDestinationRule; sidecar.go, DestinationRule).
 type lookup struct {
 	domain, service, root string // the last two are namespaces
-	rules                 []*networkingv1.DestinationRule
+	ours                  *networkingv1.DestinationRule
+	rules                 []*networkingv1.DestinationRule // ours among them, in istiod's order
 }
 
-func newLookup(s release.Service, domain string, ours *networkingv1.DestinationRule, others []*networkingv1.DestinationRule, root string) lookup {
-	l := lookup{domain: domain, service: s.Namespace, root: root}
+func (m Mesh) lookup(ours *networkingv1.DestinationRule, others []*networkingv1.DestinationRule) lookup {
+	l := lookup{domain: m.ClusterDomain, service: m.Service.Namespace, root: m.RootNamespace, ours: ours}
+	host := m.host()
 	for _, o := range sorted(append(slices.Clone(others), ours)) {
-		if covers(resolve(o.Spec.Host, o.Namespace, domain), Host(s, domain)) {
+		if covers(resolve(o.Spec.Host, o.Namespace, l.domain), host) {
 			l.rules = append(l.rules, o)
 		}
 	}
@@ -65,6 +38,13 @@ func newLookup(s release.Service, domain string, ours *networkingv1.DestinationR
 		return 0
 	})
 	return l
+}
+
+// onlyOurs: there is no other rule, and ours is for all clients and has the subsets of the versions. It decides nothing
+// that the lookup would not; it makes the usual case cheap.
+func (l lookup) onlyOurs(versions []string) bool {
+	return len(l.rules) == 1 && l.rules[0] == l.ours && l.ours.Spec.WorkloadSelector == nil && isPublic(l.ours.Spec.ExportTo) &&
+		consolidatedOf(l.ours).has(versions)
 }
 
 // namespaces are those whose clients istiod may treat in another way than the rest, sorted.
@@ -81,57 +61,57 @@ func (l lookup) namespaces() []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// shown are the rules that a client of the namespace may get: first those of its own namespace, then those that the Service's
+// visible are the rules that a client of the namespace may get: first those of its own namespace, then those that the Service's
 // exports, then the root namespace's. Of the root's own clients only the private ones come first.
-func (l lookup) shown(namespace string) []*mergedRule {
-	own := func(r *networkingv1.DestinationRule) bool { return r.Namespace == namespace && isKnownAtHome(r) }
+func (l lookup) visible(namespace string) []*consolidatedRule {
+	own := func(r *networkingv1.DestinationRule) bool { return r.Namespace == namespace && isVisibleAtHome(r) }
 	if namespace == l.root {
 		own = func(r *networkingv1.DestinationRule) bool { return r.Namespace == l.root && isPrivate(r) }
 	}
-	if found := l.merged(own); len(found) > 0 {
+	if found := l.consolidated(own); len(found) > 0 {
 		return found
 	}
 	for _, owner := range []string{l.service, l.root} {
-		exported := l.merged(func(r *networkingv1.DestinationRule) bool { return r.Namespace == owner && !isPrivate(r) })
-		visible := slices.DeleteFunc(exported, func(m *mergedRule) bool {
-			return len(m.exportTo) > 0 && !m.exportTo["*"] && !m.exportTo[namespace]
+		exported := l.consolidated(func(r *networkingv1.DestinationRule) bool { return r.Namespace == owner && !isPrivate(r) })
+		seen := slices.DeleteFunc(exported, func(c *consolidatedRule) bool {
+			return len(c.exportTo) > 0 && !c.exportTo["*"] && !c.exportTo[namespace]
 		})
-		if len(visible) > 0 {
-			return visible
+		if len(seen) > 0 {
+			return seen
 		}
 	}
 	return nil
 }
 
 // general is the rule of those clients in the namespace that no workloadSelector selects; false where they get none.
-func (l lookup) general(namespace string) (mergedRule, bool) {
-	shown := l.shown(namespace)
-	for _, m := range slices.Backward(shown) {
-		if m.selector == nil {
-			return *m, true
+func (l lookup) general(namespace string) (consolidatedRule, bool) {
+	visible := l.visible(namespace)
+	for _, c := range slices.Backward(visible) {
+		if c.selector == nil {
+			return *c, true
 		}
 	}
-	var none mergedRule
-	for _, m := range shown { // these hide all others from clients that none of them selects
-		none.from = append(none.from, m.from...)
+	var none consolidatedRule
+	for _, c := range visible { // these hide all others from clients that none of them selects
+		none.from = append(none.from, c.from...)
 	}
 	return none, false
 }
 
 // selected are the clients in the namespace that a workloadSelector gives a rule without our subsets.
-func (l lookup) selected(namespace string, ours *networkingv1.DestinationRule, versions []string) []Blind {
-	var out []Blind
-	for _, m := range l.shown(namespace) {
-		if m.selector == nil || m.namespace != namespace || m.has(versions) {
+func (l lookup) selected(namespace string, versions []string) []mesh.Blind {
+	var out []mesh.Blind
+	for _, c := range l.visible(namespace) {
+		if c.selector == nil || c.namespace != namespace || c.has(versions) {
 			continue
 		}
-		to := release.Clients{Namespace: namespace, Labels: m.selector}
-		if !areLabels(m.selector) { // Istio would refuse our VirtualService with them
+		to := release.Clients{Namespace: namespace, Labels: c.selector}
+		if !areLabels(c.selector) { // Istio would refuse our VirtualService with them
 			to.Labels = nil
 		}
-		out = append(out, Blind{to, m.users(ours)})
+		out = append(out, mesh.Blind{Clients: to, Objects: c.others(l.ours)})
 	}
-	slices.SortStableFunc(out, func(a, b Blind) int { return strings.Compare(a.Key(), b.Key()) })
+	slices.SortStableFunc(out, func(a, b mesh.Blind) int { return strings.Compare(a.Key(), b.Key()) })
 	return out
 }
 
@@ -144,115 +124,27 @@ func areLabels(labels map[string]string) bool {
 	return true
 }
 
-// mergedRule is what istiod makes of several rules of one namespace.
-type mergedRule struct {
-	namespace string
-	exportTo  map[string]bool
-	selector  map[string]string // nil where there is none
-	subsets   map[string]*v1alpha3.Subset
-	from      []string // namespace/name of the rules that it is made of
-}
-
-// merged are the rules of a pool for the most specific host in it, merged as istiod merges them.
-func (l lookup) merged(in func(*networkingv1.DestinationRule) bool) []*mergedRule {
-	pool := slices.DeleteFunc(slices.Clone(l.rules), func(r *networkingv1.DestinationRule) bool { return !in(r) })
-	var out []*mergedRule
-	for _, r := range nearest(pool, l.domain) {
-		if apart := mergeInto(out, r); apart {
-			out = append(out, newMergedRule(r))
+// nearest are the rules with the most specific host: a full name before wildcards, the longest of these first
+// (istio pkg/config/host/names.go, MoreSpecific).
+func nearest(rules []*networkingv1.DestinationRule, domain string) []*networkingv1.DestinationRule {
+	var out []*networkingv1.DestinationRule
+	best := ""
+	for _, o := range rules {
+		host := resolve(o.Spec.Host, o.Namespace, domain)
+		if best == "" || moreSpecific(host, best) {
+			best, out = host, nil
+		}
+		if host == best {
+			out = append(out, o)
 		}
 	}
 	return out
 }
 
-// mergeInto adds a rule's subsets to those that istiod merges it with, and reports whether it stands for itself as well. What
-// the last one of the list says decides that.
-func mergeInto(list []*mergedRule, r *networkingv1.DestinationRule) (apart bool) {
-	apart, next := true, newMergedRule(r)
-	for _, m := range list {
-		equal := maps.Equal(m.exportTo, next.exportTo)
-		if apart = !equal; apart && (len(m.exportTo) == 0 || !superset(next.exportTo, m.exportTo)) {
-			continue
-		}
-		plain := m.selector == nil && next.selector == nil
-		selecting := m.selector != nil && next.selector != nil
-		if selecting && !maps.Equal(m.selector, next.selector) {
-			apart = true
-			continue
-		}
-		if plain || selecting {
-			apart = false
-		}
-		m.from = append(m.from, next.from...)
-		for name, sub := range next.subsets {
-			if m.subsets[name] == nil {
-				m.subsets[name] = sub
-			}
-		}
+func moreSpecific(a, b string) bool {
+	x, y := strings.HasPrefix(a, "*"), strings.HasPrefix(b, "*")
+	if x != y {
+		return y
 	}
-	return apart
-}
-
-func newMergedRule(r *networkingv1.DestinationRule) *mergedRule {
-	m := &mergedRule{namespace: r.Namespace, exportTo: exportSet(r), subsets: map[string]*v1alpha3.Subset{}, from: []string{r.Namespace + "/" + r.Name}}
-	if r.Spec.WorkloadSelector != nil {
-		m.selector = maps.Clone(r.Spec.WorkloadSelector.GetMatchLabels())
-		if m.selector == nil {
-			m.selector = map[string]string{} // which selects everybody
-		}
-	}
-	for _, sub := range r.Spec.Subsets {
-		if m.subsets[sub.GetName()] == nil {
-			m.subsets[sub.GetName()] = sub
-		}
-	}
-	return m
-}
-
-// has reports whether each version has its subset, with the label that it ought to have.
-func (m mergedRule) has(versions []string) bool {
-	return !slices.ContainsFunc(versions, func(v string) bool {
-		sub := m.subsets[SubsetName(v)]
-		return sub == nil || !means(sub, v)
-	})
-}
-
-// users are the rules in it that are not ours.
-func (m mergedRule) users(ours *networkingv1.DestinationRule) []string {
-	from := slices.DeleteFunc(slices.Clone(m.from), func(name string) bool { return name == ours.Namespace+"/"+ours.Name })
-	slices.Sort(from)
-	return slices.Compact(from)
-}
-
-func superset(a, b map[string]bool) bool {
-	for k := range b {
-		if !a[k] {
-			return false
-		}
-	}
-	return true
-}
-
-// exportSet: a rule with a workloadSelector is known in its own namespace alone, whatever it says.
-func exportSet(r *networkingv1.DestinationRule) map[string]bool {
-	out := map[string]bool{}
-	if r.Spec.WorkloadSelector != nil {
-		return map[string]bool{".": true}
-	}
-	for _, to := range r.Spec.ExportTo {
-		out[to] = true
-	}
-	return out
-}
-
-// isKnownAtHome: the clients in the rule's own namespace look for it there.
-func isKnownAtHome(r *networkingv1.DestinationRule) bool {
-	to := exportSet(r)
-	return len(to) == 0 || to["*"] || to["."] || to[r.Namespace]
-}
-
-// isPrivate: no client of another namespace gets it.
-func isPrivate(r *networkingv1.DestinationRule) bool {
-	to := exportSet(r)
-	return len(to) == 1 && (to["."] || to[r.Namespace])
+	return len(a) > len(b)
 }

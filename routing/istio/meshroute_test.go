@@ -8,6 +8,7 @@ import (
 
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -48,7 +49,7 @@ func TestMeshRouteProblems(t *testing.T) {
 		{name: "another Service", of: web, route: istio.MeshRoute{Kind: istio.HTTPRoute, Namespace: "bank", Name: "theirs", CreatedAt: time.Unix(0, 0),
 			Parents: []istio.MeshParent{{Namespace: "bank", Name: "reviews"}, {Namespace: "shop", Name: "ratings"}}}},
 	} {
-		got := istio.HostProblems(c.of, domain, nil, []istio.MeshRoute{c.route}, c.ours)
+		got := meshRouteProblems(c.of, c.ours, c.route)
 		if c.whose == "" {
 			if len(got) != 0 {
 				t.Errorf("%s: %v", c.name, got)
@@ -57,7 +58,7 @@ func TestMeshRouteProblems(t *testing.T) {
 		}
 		want := c.route.Kind + " " + c.route.Namespace + "/" + c.route.Name + " routes Service shop/reviews " + c.whose +
 			"; remove its parentRef to that Service; grayscale never edits it"
-		if len(got) != 1 || got[0].Kind != intent.Conflict || got[0].Reason != istio.ReasonHostConflict || got[0].String() != want {
+		if len(got) != 1 || got[0].Kind != intent.Conflict || got[0].Reason != mesh.ReasonHostConflict || got[0].String() != want {
 			t.Errorf("%s: %v, want %s", c.name, got, want)
 		}
 	}
@@ -67,8 +68,8 @@ func TestMeshRouteProblems(t *testing.T) {
 func TestMeshRoutesAreToldByAge(t *testing.T) {
 	web := service(release.Port{Name: "http", Number: 80})
 	first, second := meshRoute(istio.GRPCRoute, "shop/zebra", 0, 0), meshRoute(istio.HTTPRoute, "shop/alpha", 1, 0)
-	a := istio.HostProblems(web, domain, nil, []istio.MeshRoute{first, second}, nil)
-	b := istio.HostProblems(web, domain, nil, []istio.MeshRoute{second, first}, nil)
+	a := meshRouteProblems(web, nil, first, second)
+	b := meshRouteProblems(web, nil, second, first)
 	if len(a) != 2 || len(b) != 2 || a[0].String() != b[0].String() || a[0].String() == a[1].String() {
 		t.Errorf("%v, then %v", a, b)
 	}

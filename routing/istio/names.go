@@ -12,35 +12,28 @@ import (
 )
 
 const (
-	// ManagedBy is the label that the derived objects carry, with the value Manager
-	// (https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/).
-	ManagedBy = "app.kubernetes.io/managed-by"
-	// Manager is the value of the label ManagedBy.
-	Manager = "grayscale"
-)
-
-const (
-	apiVersion = "networking.istio.io/v1"
-	// mesh is the gateway that means all sidecars.
-	mesh = "mesh"
-	// maxSubset is the length of a DNS label, which Istio demands of subset names (pkg/config/validation, validateSubsetName).
+	apiVersion          = "networking.istio.io/v1"
+	kindVirtualService  = "VirtualService"
+	kindDestinationRule = "DestinationRule"
+	// meshGateway is the gateway that means all sidecars.
+	meshGateway = "mesh"
+	// maxSubset is the length of a DNS label, which Istio demands of subset names
+	// (pkg/config/validation, validateSubsetName).
 	maxSubset = 63
 	// hashLength is how many hexadecimal digits tell apart versions that would otherwise share a subset name.
 	hashLength    = 10
 	maxBeforeHash = maxSubset - hashLength - 1
 )
 
-// Name is the name of both derived objects of a Service.
-func Name(service string) string { return service + "-grayscale" }
-
 // Host is the Service's fully qualified domain name: the only host that our objects are about.
 func Host(s release.Service, clusterDomain string) string {
 	return s.Name + "." + s.Namespace + ".svc." + clusterDomain
 }
 
-// SubsetName is Istio's name for a version. A version that is a lower-case DNS label is its own name; any other is
+// SubsetName is Istio's name for a version. A version that is a lower-case DNS label is its own name. Any other is
 // brought into that form and told apart by a hash, as is one that looks as if that had happened to it: v1.0, v1-0, V10
-// and v10 all differ. Upper case is changed, because Istio sends subset names through TLS server names between networks.
+// and v10 all differ. Upper case is changed, because Istio sends subset names through TLS server names between
+// networks.
 func SubsetName(version string) string {
 	plain := dnsLabel(version)
 	if plain == version && !endsLikeHash(version) {

@@ -11,10 +11,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-func TestNameAndHost(t *testing.T) {
-	if got := istio.Name("reviews"); got != "reviews-grayscale" {
-		t.Errorf("Name: %q", got)
-	}
+func TestHost(t *testing.T) {
 	s := release.Service{Namespace: "shop", Name: "reviews"}
 	if got := istio.Host(s, "corp.example"); got != "reviews.shop.svc.corp.example" {
 		t.Errorf("Host: %q", got)

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -44,7 +43,7 @@ func TestProtocols(t *testing.T) {
 		{release.Port{Name: "tls-x", Number: 443}, ""},
 		{release.Port{Name: "tcp", Number: 443, AppProtocol: "kubernetes.io/wss"}, ""},
 	} {
-		vs := istio.VirtualService(service(c.port), domain, only("v1"), release.State{}, nil)
+		vs := virtualService(service(c.port), only("v1"), release.State{})
 		got := ""
 		if len(vs.Spec.Http) == 1 {
 			got += "h"
@@ -85,7 +84,7 @@ func TestPortProblems(t *testing.T) {
 		{name: "external", service: release.Service{Namespace: "shop", Name: "reviews", ExternalName: true},
 			want: "Service shop/reviews is of type ExternalName: clients leave the cluster, and no pods serve it; release behind a Service with a selector and a cluster IP"},
 	} {
-		got := istio.PortProblems(c.service, c.mirror)
+		got := around(c.service).PortProblems(c.mirror)
 		if c.want == "" {
 			if len(got) != 0 {
 				t.Errorf("%s: %v", c.name, got)

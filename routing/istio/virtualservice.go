@@ -1,15 +1,15 @@
 package istio
 
 import (
-	"encoding/json"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
 	"istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -17,46 +17,68 @@ import (
 // that go by the name see no difference (istio pilot/pkg/networking/core/route/route.go, DefaultRouteName).
 const routeName = "default"
 
-// VirtualService is the whole object that asks Envoy for the traffic and remembers the state. current is the one in the
-// cluster or nil; its resourceVersion is kept, so that what was decided from a stale copy is refused.
-//
-// A route names its port only where another one could take its place. Without a name every client follows it: istiod
-// leaves routes with a port out of what a sidecar serves as an HTTP proxy (istio
-// pilot/pkg/networking/core/route/route.go, TranslateRoute).
-func VirtualService(s release.Service, domain string, t release.Traffic, st release.State, current *networkingv1.VirtualService) *networkingv1.VirtualService {
-	vs := &networkingv1.VirtualService{TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "VirtualService"}, ObjectMeta: objectMeta(s, st)}
-	if current != nil {
-		vs.ResourceVersion = current.ResourceVersion
+// RenderRoutes gives the VirtualService that asks Envoy for the rules. Each rule is one route for each port that it is
+// for; mirrors are left out of ports that carry connections, which cannot be copied.
+func (m Mesh) RenderRoutes(rules []mesh.Rule, st release.State) mesh.Write {
+	vs, current := m.virtualService(rules, st), m.VirtualService
+	if current != nil && equalVirtualService(current, vs) {
+		return mesh.Write{Object: vs, Same: true}
 	}
-	vs.Spec.Hosts = []string{Host(s, domain)}
-	vs.Spec.Gateways = []string{mesh}
-	vs.Spec.ExportTo = slices.Clone(s.ExportTo) // clients who do not know the Service would be led to subsets that they lack
-	for _, p := range s.Ports {
-		k, to := kindOf(p), target{Host(s, domain), uint32(p.Number)}
-		if carriesRequests(k) {
-			vs.Spec.Http = append(vs.Spec.Http, to.requests(t, st.Bypasses, requestsPort(s, p))...)
-		}
-		if carriesConnections(k) {
-			vs.Spec.Tcp = append(vs.Spec.Tcp, to.connections(t, st.Bypasses, connectionsPort(s, p))...)
+	var before []string
+	if current != nil && mesh.Ours(current) {
+		before = ReferencedSubsets(current)
+	}
+	return mesh.Write{
+		Object:         vs,
+		RestsOnDerived: !containsAll(before, ReferencedSubsets(vs)),
+		Upgrades:       current != nil && namedPorts(current, vs),
+	}
+}
+
+// virtualService is the whole object. A route names its port only where another one could take its place. Without a name
+// every client follows it: istiod leaves routes with a port out of what a sidecar serves as an HTTP proxy (istio
+// pilot/pkg/networking/core/route/route.go, TranslateRoute).
+func (m Mesh) virtualService(rules []mesh.Rule, st release.State) *networkingv1.VirtualService {
+	vs := &networkingv1.VirtualService{
+		TypeMeta:   metav1.TypeMeta{APIVersion: apiVersion, Kind: kindVirtualService},
+		ObjectMeta: mesh.ObjectMeta(m.Service, st),
+	}
+	if m.VirtualService != nil {
+		vs.ResourceVersion = m.VirtualService.ResourceVersion
+	}
+	vs.Spec.Hosts = []string{m.host()}
+	vs.Spec.Gateways = []string{meshGateway}
+	// Clients that do not know the Service would be led to subsets that they lack.
+	vs.Spec.ExportTo = slices.Clone(m.Service.ExportTo)
+	for _, p := range m.Service.Ports {
+		protocol, to := protocolOf(p), target{m.host(), uint32(p.Number)}
+		for n, rule := range rules {
+			last := n == len(rules)-1
+			if carriesRequests(protocol) {
+				vs.Spec.Http = append(vs.Spec.Http, to.requests(rule, matches(rule.Match, requestsPort(m.Service, p), last)))
+			}
+			if carriesConnections(protocol) {
+				vs.Spec.Tcp = append(vs.Spec.Tcp, to.connections(rule, matches(rule.Match, connectionsPort(m.Service, p), last)))
+			}
 		}
 	}
 	return vs
 }
 
-// requestsPort is the port that a route for requests names; zero for none. A lone one names none.
+// requestsPort is the port that a route for requests names; zero for none. The only port that carries any needs no name.
 func requestsPort(s release.Service, p release.Port) uint32 {
 	return unlessAlone(s, p, carriesRequests)
 }
 
 // connectionsPort is the port that a route for connections names; zero for none. One beside other ports names its own.
 func connectionsPort(s release.Service, p release.Port) uint32 {
-	return unlessAlone(s, p, func(k kind) bool { return k != unrouted })
+	return unlessAlone(s, p, func(of protocol) bool { return of != unrouted })
 }
 
-func unlessAlone(s release.Service, p release.Port, counts func(kind) bool) uint32 {
+func unlessAlone(s release.Service, p release.Port, counts func(protocol) bool) uint32 {
 	n := 0
 	for _, o := range s.Ports {
-		if counts(kindOf(o)) {
+		if counts(protocolOf(o)) {
 			n++
 		}
 	}
@@ -66,76 +88,93 @@ func unlessAlone(s release.Service, p release.Port, counts func(kind) bool) uint
 	return uint32(p.Number)
 }
 
+// match is what matches of requests and of connections have in common.
+type match struct {
+	port      uint32
+	gateways  []string
+	namespace string
+	labels    map[string]string
+}
+
+// matches are those of a route; port is zero where it names none. A route for all clients before another one says so in
+// its match, because Istio warns of a route without a match that others follow.
+func matches(m mesh.Match, port uint32, last bool) []match {
+	all := len(m.From) == 0
+	switch {
+	case all && !last, slices.ContainsFunc(m.From, release.Clients.Everybody):
+		return []match{{port: port, gateways: []string{meshGateway}}}
+	case all && port == 0:
+		return nil
+	case all:
+		return []match{{port: port}}
+	}
+	var out []match
+	for _, c := range m.From {
+		out = append(out, match{port: port, namespace: c.Namespace, labels: c.Labels})
+	}
+	return out
+}
+
 // target is one port of the Service.
 type target struct {
 	host string
 	port uint32
 }
 
-func (to target) destination(version string) *v1alpha3.Destination {
-	d := to.whole()
-	d.Subset = SubsetName(version)
-	return d
+func (to target) requests(rule mesh.Rule, matches []match) *v1alpha3.HTTPRoute {
+	r := &v1alpha3.HTTPRoute{Name: routeName}
+	for _, x := range matches {
+		r.Match = append(r.Match, &v1alpha3.HTTPMatchRequest{
+			Port: x.port, Gateways: x.gateways, SourceNamespace: x.namespace, SourceLabels: x.labels})
+	}
+	for _, d := range to.destinations(rule.Weights) {
+		r.Route = append(r.Route, &v1alpha3.HTTPRouteDestination{Destination: d.to, Weight: d.weight})
+	}
+	for _, m := range rule.Mirrors {
+		r.Mirrors = append(r.Mirrors, &v1alpha3.HTTPMirrorPolicy{
+			Destination: to.subset(m.Version), Percentage: &v1alpha3.Percent{Value: float64(m.Share) / 100}})
+	}
+	return r
 }
 
-// whole is the Service as it is without a release.
-func (to target) whole() *v1alpha3.Destination {
+func (to target) connections(rule mesh.Rule, matches []match) *v1alpha3.TCPRoute {
+	r := &v1alpha3.TCPRoute{}
+	for _, x := range matches {
+		r.Match = append(r.Match, &v1alpha3.L4MatchAttributes{
+			Port: x.port, Gateways: x.gateways, SourceNamespace: x.namespace, SourceLabels: x.labels})
+	}
+	for _, d := range to.destinations(rule.Weights) {
+		r.Route = append(r.Route, &v1alpha3.RouteDestination{Destination: d.to, Weight: d.weight})
+	}
+	return r
+}
+
+// destination is one of a route's, with Istio's weight.
+type destination struct {
+	to     *v1alpha3.Destination
+	weight int32
+}
+
+func (to target) destinations(weights []release.Weight) []destination {
+	if len(weights) == 0 {
+		return []destination{{to: to.service()}}
+	}
+	out := make([]destination, len(weights))
+	for i, weight := range integers(weights) {
+		out[i] = destination{to.subset(weights[i].Version), weight}
+	}
+	return out
+}
+
+// service is the whole Service, as clients reach it without a release.
+func (to target) service() *v1alpha3.Destination {
 	return &v1alpha3.Destination{Host: to.host, Port: &v1alpha3.PortSelector{Number: to.port}}
 }
 
-// requests are a port's routes: first that of the clients that are led past the subsets, where there are any, then that of
-// all others, which is the same with and without it.
-func (to target) requests(t release.Traffic, bypasses []release.Bypass, port uint32) []*v1alpha3.HTTPRoute {
-	r := &v1alpha3.HTTPRoute{Name: routeName}
-	if port != 0 {
-		r.Match = []*v1alpha3.HTTPMatchRequest{{Port: port}}
-	}
-	for i, w := range integers(t.Weights) {
-		r.Route = append(r.Route, &v1alpha3.HTTPRouteDestination{Destination: to.destination(t.Weights[i].Version), Weight: w})
-	}
-	for _, m := range t.Mirrors {
-		r.Mirrors = append(r.Mirrors, &v1alpha3.HTTPMirrorPolicy{
-			Destination: to.destination(m.Version), Percentage: &v1alpha3.Percent{Value: float64(m.Share) / 100}})
-	}
-	if len(bypasses) == 0 {
-		return []*v1alpha3.HTTPRoute{r}
-	}
-	past := &v1alpha3.HTTPRoute{Name: routeName, Route: []*v1alpha3.HTTPRouteDestination{{Destination: to.whole()}}}
-	for _, c := range bypasses {
-		past.Match = append(past.Match, &v1alpha3.HTTPMatchRequest{SourceNamespace: c.Namespace, SourceLabels: c.Labels, Port: port})
-	}
-	if matchesAll(bypasses) {
-		past.Match = []*v1alpha3.HTTPMatchRequest{{Port: port, Gateways: []string{mesh}}}
-	}
-	return []*v1alpha3.HTTPRoute{past, r}
-}
-
-// connections are requests' like for a port that carries connections.
-func (to target) connections(t release.Traffic, bypasses []release.Bypass, port uint32) []*v1alpha3.TCPRoute {
-	r := &v1alpha3.TCPRoute{}
-	if port != 0 {
-		r.Match = []*v1alpha3.L4MatchAttributes{{Port: port}}
-	}
-	for i, w := range integers(t.Weights) {
-		r.Route = append(r.Route, &v1alpha3.RouteDestination{Destination: to.destination(t.Weights[i].Version), Weight: w})
-	}
-	if len(bypasses) == 0 {
-		return []*v1alpha3.TCPRoute{r}
-	}
-	past := &v1alpha3.TCPRoute{Route: []*v1alpha3.RouteDestination{{Destination: to.whole()}}}
-	for _, c := range bypasses {
-		past.Match = append(past.Match, &v1alpha3.L4MatchAttributes{SourceNamespace: c.Namespace, SourceLabels: c.Labels, Port: port})
-	}
-	if matchesAll(bypasses) {
-		past.Match = []*v1alpha3.L4MatchAttributes{{Port: port, Gateways: []string{mesh}}}
-	}
-	return []*v1alpha3.TCPRoute{past, r}
-}
-
-// matchesAll: no client gets the split. The match that all clients of the mesh meet is written out then, because Istio warns of
-// a route without one before another.
-func matchesAll(bypasses []release.Bypass) bool {
-	return slices.ContainsFunc(bypasses, func(b release.Bypass) bool { return b.Everybody() })
+func (to target) subset(version string) *v1alpha3.Destination {
+	d := to.service()
+	d.Subset = SubsetName(version)
+	return d
 }
 
 // integers are Istio's weights: percents, or hundredths of a percent where any share has decimals. A lone destination
@@ -155,31 +194,28 @@ func integers(weights []release.Weight) []int32 {
 	return out
 }
 
-// objectMeta is what both derived objects have in common. They go with their Service; without blockOwnerDeletion,
-// which would need rights over the Service.
-func objectMeta(s release.Service, state any) metav1.ObjectMeta {
-	return metav1.ObjectMeta{
-		Namespace: s.Namespace, Name: Name(s.Name),
-		Labels:          map[string]string{ManagedBy: Manager},
-		Annotations:     map[string]string{intent.KeyState: stateJSON(state)},
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: s.Name, UID: types.UID(s.UID)}},
+// equalVirtualService reports whether the object in the cluster already says what is wanted.
+func equalVirtualService(got, want *networkingv1.VirtualService) bool {
+	return mesh.EqualMeta(got, want) && proto.Equal(&got.Spec, &want.Spec)
+}
+
+// namedPorts reports whether the routes in the cluster are what is wanted, but for ports that they name and these do
+// not: an earlier grayscale wrote them so.
+func namedPorts(got, want *networkingv1.VirtualService) bool {
+	named := want.DeepCopy()
+	for i, r := range named.Spec.Http {
+		if len(r.Match) == 0 && i < len(got.Spec.Http) && len(got.Spec.Http[i].Match) > 0 {
+			r.Match = []*v1alpha3.HTTPMatchRequest{{Port: r.Route[0].Destination.Port.Number}}
+		}
 	}
-}
-
-func stateJSON(state any) string {
-	raw, err := json.Marshal(state)
-	if err != nil {
-		panic(err) // strings, numbers and times of four-digit years cannot fail
+	for i, r := range named.Spec.Tcp {
+		if len(r.Match) == 0 && i < len(got.Spec.Tcp) && len(got.Spec.Tcp[i].Match) > 0 {
+			r.Match = []*v1alpha3.L4MatchAttributes{{Port: r.Route[0].Destination.Port.Number}}
+		}
 	}
-	return string(raw)
+	return !proto.Equal(&got.Spec, &want.Spec) && proto.Equal(&got.Spec, &named.Spec)
 }
 
-// Remember replaces the state that the VirtualService carries; its routes stay as they are.
-func Remember(vs *networkingv1.VirtualService, st release.State) {
-	vs.Annotations[intent.KeyState] = stateJSON(st)
-}
-
-// RememberSubsets replaces the state that the DestinationRule carries; its subsets stay as they are.
-func RememberSubsets(dr *networkingv1.DestinationRule, sub release.Subsets) {
-	dr.Annotations[intent.KeyState] = stateJSON(sub)
+func containsAll(list, of []string) bool {
+	return !slices.ContainsFunc(of, func(s string) bool { return !slices.Contains(list, s) })
 }

@@ -14,14 +14,9 @@ import (
 
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
-
-const domain = "cluster.local"
-
-func service(ports ...release.Port) release.Service {
-	return release.Service{Namespace: "shop", Name: "reviews", UID: "0a", Selector: map[string]string{"app": "reviews"}, Ports: ports}
-}
 
 func only(version string) release.Traffic {
 	return release.Traffic{Weights: []release.Weight{{Version: version, Share: intent.Hundred}}}
@@ -39,7 +34,7 @@ func TestWeights(t *testing.T) {
 		{split(release.Weight{Version: "v1", Share: 9950}, release.Weight{Version: "v2", Share: 50}), []int32{9950, 50}},
 		{split(release.Weight{Version: "v1", Share: 6800}, release.Weight{Version: "v2", Share: 1250}, release.Weight{Version: "v3", Share: 1950}), []int32{6800, 1250, 1950}},
 	} {
-		vs := istio.VirtualService(service(release.Port{Number: 8080}), domain, c.traffic, release.State{}, nil)
+		vs := virtualService(service(release.Port{Number: 8080}), c.traffic, release.State{})
 		var http, tcp []int32
 		for _, d := range vs.Spec.Http[0].Route {
 			http = append(http, d.Weight)
@@ -71,7 +66,7 @@ func TestPortMatch(t *testing.T) {
 		{[]release.Port{{Name: "http", Number: 80}, {Name: "grpc", Number: 90}}, []uint32{80, 90}, nil},
 		{[]release.Port{{Name: "http", Number: 80}, {Number: 90}}, []uint32{80, 90}, []uint32{90}},
 	} {
-		vs := istio.VirtualService(service(c.ports...), domain, only("v1"), release.State{}, nil)
+		vs := virtualService(service(c.ports...), only("v1"), release.State{})
 		var http, tcp []uint32
 		for _, r := range vs.Spec.Http {
 			http = append(http, portOf(r.Match))
@@ -142,7 +137,7 @@ func TestReadTraffic(t *testing.T) {
 		s, want := service(ports(rt)...), traffic(rt)
 		bypasses := [][]release.Bypass{nil, {{}}, {{Clients: release.Clients{Namespace: "bank", Labels: map[string]string{"a": "b"}}}}}
 		st := release.State{Bypasses: rapid.SampledFrom(bypasses).Draw(rt, "bypasses"), Traffic: want, PinnedAt: time.Unix(1700000000, 123456789), Stable: release.Member{Deployment: "reviews-v1", Version: want.Weights[0].Version}}
-		vs := istio.VirtualService(s, domain, want, st, nil)
+		vs := virtualService(s, want, st)
 		for _, r := range vs.Spec.Http {
 			var sum int32
 			for _, d := range r.Route {
@@ -163,7 +158,7 @@ func TestReadTraffic(t *testing.T) {
 		if len(subsets) != len(want.Versions()) {
 			rt.Fatalf("subsets %v for versions %v", subsets, want.Versions())
 		}
-		if travelled := throughJSON(rt, vs); !istio.EqualVirtualService(travelled, vs) || !istio.EqualVirtualService(vs, travelled) {
+		if travelled := throughJSON(rt, vs); !istio.EqualRoutes(travelled, vs) || !istio.EqualRoutes(vs, travelled) {
 			rt.Fatalf("not equal after JSON:\n%+v\n%+v", travelled, vs)
 		}
 	})
@@ -184,7 +179,7 @@ func throughJSON[T any](t interface{ Fatal(...any) }, in *T) *T {
 func TestReadTrafficOfEditedRoutes(t *testing.T) {
 	build := func() *networkingv1.VirtualService {
 		want := split(release.Weight{Version: "v1.0", Share: 9000}, release.Weight{Version: "v2", Share: 1000})
-		return istio.VirtualService(service(release.Port{Name: "http", Number: 80}, release.Port{Name: "tcp", Number: 90}), domain, want, release.State{Traffic: want}, nil)
+		return virtualService(service(release.Port{Name: "http", Number: 80}, release.Port{Name: "tcp", Number: 90}), want, release.State{Traffic: want})
 	}
 	for name, edit := range map[string]func(*networkingv1.VirtualService){
 		"weights do not sum":       func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Route[0].Weight = 50 },
@@ -201,7 +196,7 @@ func TestReadTrafficOfEditedRoutes(t *testing.T) {
 			t.Errorf("%s: read as %+v", name, got)
 		}
 		istio.ReferencedSubsets(vs)
-		if istio.EqualVirtualService(vs, build()) {
+		if istio.EqualRoutes(vs, build()) {
 			t.Errorf("%s: the edit is not seen", name)
 		}
 	}
@@ -224,24 +219,25 @@ func TestReferencedSubsetsOfForeignRoutes(t *testing.T) {
 
 func TestVirtualServiceObject(t *testing.T) {
 	st := release.State{Stable: release.Member{Deployment: "reviews-v1", Version: "v1"}, Traffic: only("v1")}
-	vs := istio.VirtualService(service(release.Port{Name: "http", Number: 80}), domain, only("v1"), st, nil)
-	got, ok := istio.ReadState(vs)
-	if !ok || got.Stable != st.Stable || !istio.Ours(vs) {
+	vs := virtualService(service(release.Port{Name: "http", Number: 80}), only("v1"), st)
+	got, ok := mesh.ReadState(vs)
+	if !ok || got.Stable != st.Stable || !mesh.Ours(vs) {
 		t.Errorf("state %+v (%t)", got, ok)
 	}
 	current := throughJSON(t, vs)
 	current.ResourceVersion = "42"
 	current.Labels["team"], current.Annotations["note"] = "shop", "hands off"
-	again := istio.VirtualService(service(release.Port{Name: "http", Number: 80}), domain, only("v1"), st, current)
-	if again.ResourceVersion != "42" || !istio.EqualVirtualService(current, again) {
-		t.Errorf("resourceVersion %q, equal %t", again.ResourceVersion, istio.EqualVirtualService(current, again))
+	m := around(service(release.Port{Name: "http", Number: 80}))
+	m.VirtualService = current
+	if again := m.RenderRoutes(mesh.Rules(only("v1"), nil), st); again.Object.GetResourceVersion() != "42" || !again.Same {
+		t.Errorf("%+v", again)
 	}
-	istio.Remember(again, release.State{Stable: release.Member{Deployment: "reviews-v2", Version: "v2"}})
-	if istio.EqualVirtualService(current, again) {
-		t.Error("a change of state is not seen")
+	st.Stable = release.Member{Deployment: "reviews-v2", Version: "v2"}
+	if again := m.RenderRoutes(mesh.Rules(only("v1"), nil), st); again.Same || again.Upgrades || again.RestsOnDerived {
+		t.Errorf("a change of state alone is not seen, or as more: %+v", again)
 	}
 	for name, edit := range map[string]func(*networkingv1.VirtualService){
-		"label removed": func(vs *networkingv1.VirtualService) { delete(vs.Labels, istio.ManagedBy) },
+		"label removed": func(vs *networkingv1.VirtualService) { delete(vs.Labels, mesh.ManagedBy) },
 		"state removed": func(vs *networkingv1.VirtualService) { delete(vs.Annotations, intent.KeyState) },
 		"owner removed": func(vs *networkingv1.VirtualService) { vs.OwnerReferences = nil },
 		"other owner":   func(vs *networkingv1.VirtualService) { vs.OwnerReferences[0].UID = "1b" },
@@ -250,19 +246,19 @@ func TestVirtualServiceObject(t *testing.T) {
 	} {
 		edited := throughJSON(t, vs)
 		edit(edited)
-		if istio.EqualVirtualService(edited, vs) {
+		if istio.EqualRoutes(edited, vs) {
 			t.Errorf("%s: not seen", name)
 		}
 	}
 }
 
 func TestDamagedState(t *testing.T) {
-	vs := istio.VirtualService(service(release.Port{Number: 80}), domain, only("v1"), release.State{}, nil)
-	dr := istio.DestinationRule(service(), domain, subsetsOf("v1.0", "v2"), nil, root, nil)
+	vs := virtualService(service(release.Port{Number: 80}), only("v1"), release.State{})
+	dr := destinationRule(service(), subsetsOf("v1.0", "v2"))
 	dr.Spec.Subsets = append(dr.Spec.Subsets, &v1alpha3.Subset{Name: "mine", Labels: map[string]string{release.VersionLabel: "v3"}})
 	for _, damage := range []string{"", "{", "[]", `{"stable": 1, "added": 1}`} {
 		vs.Annotations[intent.KeyState], dr.Annotations[intent.KeyState] = damage, damage
-		if st, ok := istio.ReadState(vs); ok {
+		if st, ok := mesh.ReadState(vs); ok {
 			t.Errorf("state %q read as %+v", damage, st)
 		}
 		if sub, ok := istio.ReadSubsets(dr); ok || !maps.Equal(sub.Added, map[string]time.Time{"v1.0": {}, "v2": {}}) {
@@ -270,7 +266,7 @@ func TestDamagedState(t *testing.T) {
 		}
 	}
 	delete(vs.Annotations, intent.KeyState)
-	if _, ok := istio.ReadState(vs); ok || !istio.Ours(vs) {
+	if _, ok := mesh.ReadState(vs); ok || !mesh.Ours(vs) {
 		t.Error("an absent state is read, or the label does not tell ours")
 	}
 }

@@ -13,7 +13,8 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"sigs.k8s.io/yaml"
 
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/mesh"
 )
 
 // blindCase is a set of rules and the clients that lack the subsets v1 and v2 of ours. The lab's package validation asks
@@ -49,9 +50,15 @@ func (c ruleCase) rule() *networkingv1.DestinationRule {
 	return dr
 }
 
-// ours is the first rule of every case.
+// oursWith is the first rule of every case.
 func oursWith(exportTo ...string) ruleCase {
 	return ruleCase{At: "shop/reviews-grayscale", Host: fqdn, ExportTo: exportTo, Subsets: []string{"v1=v1", "v2=v2"}, Second: 10}
+}
+
+func ourRule(c ruleCase) *networkingv1.DestinationRule {
+	dr := c.rule()
+	dr.Labels = map[string]string{mesh.ManagedBy: mesh.Manager}
+	return dr
 }
 
 func blindOf(rules []ruleCase) []string {
@@ -60,13 +67,13 @@ func blindOf(rules []ruleCase) []string {
 		others = append(others, c.rule())
 	}
 	var out []string
-	for _, b := range istio.BlindClients(service(), domain, rules[0].rule(), others, root, []string{"v1", "v2"}) {
+	for _, b := range blind(ourRule(rules[0]), others, "v1", "v2") {
 		out = append(out, keyOf(b))
 	}
 	return out
 }
 
-func keyOf(b istio.Blind) string {
+func keyOf(b mesh.Blind) string {
 	if b.Everybody() {
 		return "*"
 	}
@@ -112,12 +119,28 @@ func TestBlindClients(t *testing.T) {
 // TestBlindClientsNameTheRules: those that hide ours, and of labels only those that a VirtualService may hold.
 func TestBlindClientsNameTheRules(t *testing.T) {
 	bad := ruleCase{At: "shop/b", Host: "reviews", Selects: "not a label", Second: 3}.rule()
-	got := istio.BlindClients(service(), domain, oursWith().rule(), []*networkingv1.DestinationRule{
-		ruleCase{At: "bank/b", Host: fqdn, Second: 1}.rule(), ruleCase{At: "bank/a", Host: fqdn, Second: 2}.rule(), bad}, root, []string{"v1"})
-	if want := "[{{bank map[]} [bank/a bank/b]} {{shop map[]} [shop/b]}]"; fmt.Sprint(got) != want {
+	got := blind(ourRule(oursWith()), []*networkingv1.DestinationRule{
+		ruleCase{At: "bank/b", Host: fqdn, Second: 1}.rule(), ruleCase{At: "bank/a", Host: fqdn, Second: 2}.rule(), bad}, "v1")
+	var problems []string
+	for i, b := range got {
+		problems = append(problems, b.Problem.String())
+		got[i].Problem = intent.Problem{}
+	}
+	if want := "[{{bank map[]} [bank/a bank/b] } {{shop map[]} [shop/b] }]"; fmt.Sprint(got) != want {
 		t.Errorf("%v, want %s", got, want)
 	}
-	if got := istio.BlindClients(service(), domain, oursWith().rule(), nil, root, []string{"v7"}); len(got) > 0 {
+	want := []string{
+		"DestinationRule bank/a and bank/b hides the subsets of the release from clients in namespace bank: " +
+			"they reach all pods of Service reviews, without the split; delete it, or write what it says into a rule " +
+			"for host reviews in namespace shop, without workloadSelector and exportTo",
+		"DestinationRule shop/b hides the subsets of the release from clients in namespace shop: " +
+			"they reach all pods of Service reviews, without the split; delete it, or write what it says into a rule " +
+			"for host reviews in namespace shop, without workloadSelector and exportTo",
+	}
+	if !slices.Equal(problems, want) {
+		t.Errorf("got %q\nwant %q", problems, want)
+	}
+	if got := blind(ourRule(oursWith()), nil, "v7"); len(got) > 0 {
 		t.Errorf("a version that ours lacks makes clients blind: %v", got)
 	}
 }

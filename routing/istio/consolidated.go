@@ -1,0 +1,124 @@
+package istio
+
+import (
+	"maps"
+	"slices"
+
+	"istio.io/api/networking/v1alpha3"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+)
+
+// consolidatedRule is what istiod makes of several rules of one namespace (its ConsolidatedDestRule).
+type consolidatedRule struct {
+	namespace string
+	exportTo  map[string]bool
+	selector  map[string]string // nil where there is none
+	subsets   map[string]*v1alpha3.Subset
+	from      []string // namespace/name of the rules that it is made of
+}
+
+// consolidated are the rules of a pool for the most specific host in it, merged as istiod merges them.
+func (l lookup) consolidated(in func(*networkingv1.DestinationRule) bool) []*consolidatedRule {
+	pool := slices.DeleteFunc(slices.Clone(l.rules), func(r *networkingv1.DestinationRule) bool { return !in(r) })
+	var out []*consolidatedRule
+	for _, r := range nearest(pool, l.domain) {
+		if apart := mergeInto(out, r); apart {
+			out = append(out, consolidatedOf(r))
+		}
+	}
+	return out
+}
+
+// mergeInto adds a rule's subsets to those that istiod merges it with, and reports whether it stands for itself as well.
+// What the last one of the list says decides that.
+func mergeInto(list []*consolidatedRule, r *networkingv1.DestinationRule) (apart bool) {
+	apart, next := true, consolidatedOf(r)
+	for _, m := range list {
+		equal := maps.Equal(m.exportTo, next.exportTo)
+		if apart = !equal; apart && (len(m.exportTo) == 0 || !superset(next.exportTo, m.exportTo)) {
+			continue
+		}
+		plain := m.selector == nil && next.selector == nil
+		selecting := m.selector != nil && next.selector != nil
+		if selecting && !maps.Equal(m.selector, next.selector) {
+			apart = true
+			continue
+		}
+		if plain || selecting {
+			apart = false
+		}
+		m.from = append(m.from, next.from...)
+		for name, sub := range next.subsets {
+			if m.subsets[name] == nil {
+				m.subsets[name] = sub
+			}
+		}
+	}
+	return apart
+}
+
+func consolidatedOf(r *networkingv1.DestinationRule) *consolidatedRule {
+	m := &consolidatedRule{namespace: r.Namespace, exportTo: exportSet(r), subsets: map[string]*v1alpha3.Subset{},
+		from: []string{r.Namespace + "/" + r.Name}}
+	if r.Spec.WorkloadSelector != nil {
+		m.selector = maps.Clone(r.Spec.WorkloadSelector.GetMatchLabels())
+		if m.selector == nil {
+			m.selector = map[string]string{} // which selects everybody
+		}
+	}
+	for _, sub := range r.Spec.Subsets {
+		if m.subsets[sub.GetName()] == nil {
+			m.subsets[sub.GetName()] = sub
+		}
+	}
+	return m
+}
+
+// has reports whether each version has its subset, with the label that it ought to have.
+func (c consolidatedRule) has(versions []string) bool {
+	return !slices.ContainsFunc(versions, func(v string) bool {
+		sub := c.subsets[SubsetName(v)]
+		return sub == nil || !selects(sub, v)
+	})
+}
+
+// others are the rules in it that are not ours.
+func (c consolidatedRule) others(ours *networkingv1.DestinationRule) []string {
+	named := ours.Namespace + "/" + ours.Name
+	from := slices.DeleteFunc(slices.Clone(c.from), func(name string) bool { return name == named })
+	slices.Sort(from)
+	return slices.Compact(from)
+}
+
+func superset(a, b map[string]bool) bool {
+	for k := range b {
+		if !a[k] {
+			return false
+		}
+	}
+	return true
+}
+
+// exportSet: a rule with a workloadSelector is known in its own namespace alone, whatever it says.
+func exportSet(r *networkingv1.DestinationRule) map[string]bool {
+	out := map[string]bool{}
+	if r.Spec.WorkloadSelector != nil {
+		return map[string]bool{".": true}
+	}
+	for _, to := range r.Spec.ExportTo {
+		out[to] = true
+	}
+	return out
+}
+
+// isVisibleAtHome: the clients in the rule's own namespace look for it there.
+func isVisibleAtHome(r *networkingv1.DestinationRule) bool {
+	to := exportSet(r)
+	return len(to) == 0 || to["*"] || to["."] || to[r.Namespace]
+}
+
+// isPrivate: no client of another namespace gets it.
+func isPrivate(r *networkingv1.DestinationRule) bool {
+	to := exportSet(r)
+	return len(to) == 1 && (to["."] || to[r.Namespace])
+}

@@ -1,0 +1,7 @@
+package istio
+
+// What the tests compare objects with.
+var (
+	EqualRoutes = equalVirtualService
+	EqualRule   = equalDestinationRule
+)

@@ -1,0 +1,75 @@
+package istio
+
+import (
+	"slices"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/mesh"
+	"grayscale.dev/grayscale/routing/release"
+)
+
+// Mesh is Istio as it is configured for one Service: the mesh.Backend that writes a VirtualService for the routes and a
+// DestinationRule for the subsets. It is plain data; its objects are the cache's, and are never changed.
+type Mesh struct {
+	Service release.Service `json:"-"`
+	// ClusterDomain is the DNS suffix of Services, RootNamespace that of Istio's configuration for the whole mesh.
+	ClusterDomain string `json:"-"`
+	RootNamespace string `json:"-"`
+	// VirtualService and DestinationRule are those with the name of ours as they are in the cluster; nil for none.
+	VirtualService  *networkingv1.VirtualService  `json:"virtualService,omitempty"`
+	DestinationRule *networkingv1.DestinationRule `json:"destinationRule,omitempty"`
+	// OtherVirtualServices and OtherDestinationRules are all others that name the Service's host, or a wildcard over it.
+	OtherVirtualServices  []*networkingv1.VirtualService  `json:"otherVirtualServices,omitempty"`
+	OtherDestinationRules []*networkingv1.DestinationRule `json:"otherDestinationRules,omitempty"`
+	// ComingDestinationRules are OtherDestinationRules as they will be once the API server has done what it asks about,
+	// and waits with; nil where it asks about none.
+	ComingDestinationRules []*networkingv1.DestinationRule `json:"comingDestinationRules,omitempty"`
+	// MeshRoutes are the routes of the Gateway API with the Service as a parent.
+	MeshRoutes []MeshRoute `json:"meshRoutes,omitempty"`
+	// Missing is true while the API server does not serve networking.istio.io/v1.
+	Missing bool `json:"istioMissing,omitempty"`
+}
+
+var _ mesh.Backend = Mesh{}
+
+// Kinds are VirtualService and DestinationRule.
+func (m Mesh) Kinds() (routes, subsets schema.GroupVersionKind) {
+	return networkingv1.SchemeGroupVersion.WithKind(kindVirtualService),
+		networkingv1.SchemeGroupVersion.WithKind(kindDestinationRule)
+}
+
+// Routes are those of our VirtualService.
+func (m Mesh) Routes() (mesh.Routes, bool) {
+	if m.VirtualService == nil || !mesh.Ours(m.VirtualService) {
+		return mesh.Routes{}, false
+	}
+	names := ReferencedSubsets(m.VirtualService)
+	refers := func(version string) bool { return slices.Contains(names, SubsetName(version)) }
+	return mesh.NewRoutes(m.VirtualService, refers), true
+}
+
+// Subsets are those of the DestinationRule with the name of ours.
+func (m Mesh) Subsets() (mesh.Subsets, bool) {
+	if m.DestinationRule == nil {
+		return mesh.Subsets{}, false
+	}
+	state, ok := ReadSubsets(m.DestinationRule)
+	return mesh.Subsets{
+		Object: m.DestinationRule, State: state, Damaged: !ok, Versions: versionsOf(m.DestinationRule)}, true
+}
+
+// InstallProblems say that Istio's custom resource definitions are missing, where they are.
+func (m Mesh) InstallProblems() []intent.Problem {
+	if !m.Missing {
+		return nil
+	}
+	return []intent.Problem{{Kind: intent.Pending, Reason: mesh.ReasonNotInstalled,
+		Message: "the API server does not serve " + apiVersion,
+		Fix:     "install Istio's custom resource definitions; routes follow by themselves"}}
+}
+
+// host is the Service's fully qualified domain name.
+func (m Mesh) host() string { return Host(m.Service, m.ClusterDomain) }

@@ -22,8 +22,8 @@ func (l lookup) consolidated(in func(*networkingv1.DestinationRule) bool) []*con
 	pool := slices.DeleteFunc(slices.Clone(l.rules), func(r *networkingv1.DestinationRule) bool { return !in(r) })
 	var out []*consolidatedRule
 	for _, r := range nearest(pool, l.domain) {
-		if apart := mergeInto(out, r); apart {
-			out = append(out, consolidatedOf(r))
+		if next := consolidatedOf(r); mergeInto(out, next) {
+			out = append(out, next)
 		}
 	}
 	return out
@@ -31,8 +31,8 @@ func (l lookup) consolidated(in func(*networkingv1.DestinationRule) bool) []*con
 
 // mergeInto adds a rule's subsets to those that istiod merges it with, and reports whether it stands for itself as well.
 // What the last one of the list says decides that.
-func mergeInto(list []*consolidatedRule, r *networkingv1.DestinationRule) (apart bool) {
-	apart, next := true, consolidatedOf(r)
+func mergeInto(list []*consolidatedRule, next *consolidatedRule) (apart bool) {
+	apart = true
 	for _, m := range list {
 		equal := maps.Equal(m.exportTo, next.exportTo)
 		if apart = !equal; apart && (len(m.exportTo) == 0 || !superset(next.exportTo, m.exportTo)) {

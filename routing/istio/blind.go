@@ -12,9 +12,9 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Blind are the clients that lack subsets of ours beside the users' rules that there are: what istiod's lookup gives each
-// kind of client is compared with what ours holds of the versions. Where that is everybody there is one entry, without a
-// namespace. The order is that of namespaces, then labels.
+// Blind are the clients that lack subsets of ours beside the users' rules that there are: what istiod's lookup gives
+// each kind of client is compared with what ours holds of the versions. Where that is everybody there is one entry,
+// without a namespace. The order is that of namespaces, then labels.
 func (m Mesh) Blind(versions []string) []mesh.Blind {
 	return m.blind(m.OtherDestinationRules, versions)
 }

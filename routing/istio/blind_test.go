@@ -17,8 +17,8 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// blindCase is a set of rules and the clients that lack the subsets v1 and v2 of ours. The lab's package validation asks
-// istiod's own code about each.
+// blindCase is a set of rules and the clients that lack the subsets v1 and v2 of ours. The lab's package validation
+// asks istiod's own code about each.
 type blindCase struct {
 	Rules []ruleCase `json:"rules"`
 	// Blind are the keys of the clients; "*" means everybody.
@@ -52,7 +52,8 @@ func (c ruleCase) rule() *networkingv1.DestinationRule {
 
 // oursWith is the first rule of every case.
 func oursWith(exportTo ...string) ruleCase {
-	return ruleCase{At: "shop/reviews-grayscale", Host: fqdn, ExportTo: exportTo, Subsets: []string{"v1=v1", "v2=v2"}, Second: 10}
+	return ruleCase{At: "shop/reviews-grayscale", Host: fqdn, ExportTo: exportTo, Subsets: []string{"v1=v1", "v2=v2"},
+		Second: 10}
 }
 
 func ourRule(c ruleCase) *networkingv1.DestinationRule {
@@ -92,21 +93,36 @@ func TestBlindClients(t *testing.T) {
 		{"merged", ruleCase{At: "shop/a", Host: "reviews", Second: younger}, nil},
 		{"in a client's namespace", ruleCase{At: "bank/a", Host: fqdn, Second: younger}, []string{"bank"}},
 		{"in a client's namespace, older", ruleCase{At: "bank/a", Host: fqdn, Second: older}, []string{"bank"}},
-		{"in a client's namespace, with our subsets", ruleCase{At: "bank/a", Host: fqdn, Subsets: both, Second: younger}, nil},
-		{"in a client's namespace, with one of them", ruleCase{At: "bank/a", Host: fqdn, Subsets: both[:1], Second: younger}, []string{"bank"}},
-		{"in a client's namespace, for others", ruleCase{At: "bank/a", Host: fqdn, ExportTo: []string{"shop"}, Second: younger}, nil},
-		{"in a client's namespace, a wildcard", ruleCase{At: "bank/a", Host: "*.local", ExportTo: []string{"."}, Second: younger}, []string{"bank"}},
-		{"in a client's namespace, for some of its workloads", ruleCase{At: "bank/a", Host: fqdn, Selects: "client", Second: younger}, []string{"bank"}},
-		{"for some workloads in the Service's", ruleCase{At: "shop/a", Host: "reviews", Selects: "client", Second: younger}, []string{"shop app=client"}},
-		{"for some workloads in the Service's, a wildcard", ruleCase{At: "shop/a", Host: "*.local", Selects: "client", Second: younger}, nil},
-		{"private in the Service's", ruleCase{At: "shop/a", Host: "reviews", ExportTo: []string{"."}, Second: younger}, []string{"shop"}},
-		{"private in the Service's, older", ruleCase{At: "shop/a", Host: "reviews", ExportTo: []string{"."}, Second: older}, nil},
-		{"for one namespace", ruleCase{At: "shop/a", Host: "reviews", ExportTo: []string{"bank"}, Second: younger}, []string{"bank"}},
-		{"literally another exportTo", ruleCase{At: "shop/a", Host: "reviews", ExportTo: []string{"*"}, Second: younger}, []string{"*"}},
-		{"literally another exportTo, older", ruleCase{At: "shop/a", Host: "reviews", ExportTo: []string{"*"}, Second: older}, nil},
-		{"an older subset of our name", ruleCase{At: "shop/a", Host: "reviews", Subsets: []string{"v2=old"}, Second: older}, []string{"*"}},
-		{"a younger subset of our name", ruleCase{At: "shop/a", Host: "reviews", Subsets: []string{"v2=old"}, Second: younger}, nil},
-		{"private in the root", ruleCase{At: root + "/a", Host: "*.local", ExportTo: []string{"."}, Second: younger}, []string{root}},
+		{"in a client's namespace, with our subsets", ruleCase{At: "bank/a", Host: fqdn, Subsets: both, Second: younger},
+			nil},
+		{"in a client's namespace, with one of them", ruleCase{At: "bank/a", Host: fqdn, Subsets: both[:1], Second: younger},
+			[]string{"bank"}},
+		{"in a client's namespace, for others",
+			ruleCase{At: "bank/a", Host: fqdn, ExportTo: []string{"shop"}, Second: younger}, nil},
+		{"in a client's namespace, a wildcard",
+			ruleCase{At: "bank/a", Host: "*.local", ExportTo: []string{"."}, Second: younger}, []string{"bank"}},
+		{"in a client's namespace, for some of its workloads",
+			ruleCase{At: "bank/a", Host: fqdn, Selects: "client", Second: younger}, []string{"bank"}},
+		{"for some workloads in the Service's", ruleCase{At: "shop/a", Host: "reviews", Selects: "client", Second: younger},
+			[]string{"shop app=client"}},
+		{"for some workloads in the Service's, a wildcard",
+			ruleCase{At: "shop/a", Host: "*.local", Selects: "client", Second: younger}, nil},
+		{"private in the Service's", ruleCase{At: "shop/a", Host: "reviews", ExportTo: []string{"."}, Second: younger},
+			[]string{"shop"}},
+		{"private in the Service's, older", ruleCase{At: "shop/a", Host: "reviews", ExportTo: []string{"."}, Second: older},
+			nil},
+		{"for one namespace", ruleCase{At: "shop/a", Host: "reviews", ExportTo: []string{"bank"}, Second: younger},
+			[]string{"bank"}},
+		{"literally another exportTo", ruleCase{At: "shop/a", Host: "reviews", ExportTo: []string{"*"}, Second: younger},
+			[]string{"*"}},
+		{"literally another exportTo, older",
+			ruleCase{At: "shop/a", Host: "reviews", ExportTo: []string{"*"}, Second: older}, nil},
+		{"an older subset of our name", ruleCase{At: "shop/a", Host: "reviews", Subsets: []string{"v2=old"}, Second: older},
+			[]string{"*"}},
+		{"a younger subset of our name",
+			ruleCase{At: "shop/a", Host: "reviews", Subsets: []string{"v2=old"}, Second: younger}, nil},
+		{"private in the root", ruleCase{At: root + "/a", Host: "*.local", ExportTo: []string{"."}, Second: younger},
+			[]string{root}},
 		{"in the root", ruleCase{At: root + "/a", Host: fqdn, Second: older}, nil},
 		{"another Service", ruleCase{At: "bank/a", Host: "reviews", Second: younger}, nil},
 	} {
@@ -120,7 +136,8 @@ func TestBlindClients(t *testing.T) {
 func TestBlindClientsNameTheRules(t *testing.T) {
 	bad := ruleCase{At: "shop/b", Host: "reviews", Selects: "not a label", Second: 3}.rule()
 	got := blind(ourRule(oursWith()), []*networkingv1.DestinationRule{
-		ruleCase{At: "bank/b", Host: fqdn, Second: 1}.rule(), ruleCase{At: "bank/a", Host: fqdn, Second: 2}.rule(), bad}, "v1")
+		ruleCase{At: "bank/b", Host: fqdn, Second: 1}.rule(),
+		ruleCase{At: "bank/a", Host: fqdn, Second: 2}.rule(), bad}, "v1")
 	var problems []string
 	for i, b := range got {
 		problems = append(problems, b.Problem.String())
@@ -145,7 +162,8 @@ func TestBlindClientsNameTheRules(t *testing.T) {
 	}
 }
 
-// TestGoldenBlindClients writes down what is said about many sets of rules, drawn by chance, for istiod's own code to judge.
+// TestGoldenBlindClients writes down what is said about many sets of rules, drawn by chance, for istiod's own code to
+// judge.
 func TestGoldenBlindClients(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var cases []blindCase
@@ -164,7 +182,8 @@ func drawRules(rng *rand.Rand) blindCase {
 	exports := [][]string{nil, nil, {"*"}, {"*"}, {"."}, {"shop"}, {"bank"}, {"bank", "tax"}, {".", "istio-system"}}
 	c := blindCase{Rules: []ruleCase{oursWith(exports[rng.IntN(4)]...)}}
 	for i := range 1 + rng.IntN(4) {
-		r := ruleCase{At: pick("shop", "shop", "shop", "bank", "tax", root) + fmt.Sprintf("/r%d", i), Host: fqdn, ExportTo: exports[rng.IntN(len(exports))], Second: rng.IntN(20)}
+		r := ruleCase{At: pick("shop", "shop", "shop", "bank", "tax", root) + fmt.Sprintf("/r%d", i), Host: fqdn,
+			ExportTo: exports[rng.IntN(len(exports))], Second: rng.IntN(20)}
 		if rng.IntN(4) == 0 {
 			r.Host = pick("*.shop.svc.cluster.local", "*.local")
 		}

@@ -29,8 +29,8 @@ func (l lookup) consolidated(in func(*networkingv1.DestinationRule) bool) []*con
 	return out
 }
 
-// mergeInto adds a rule's subsets to those that istiod merges it with, and reports whether it stands for itself as well.
-// What the last one of the list says decides that.
+// mergeInto adds a rule's subsets to those that istiod merges it with, and reports whether it stands for itself as
+// well. What the last one of the list says decides that.
 func mergeInto(list []*consolidatedRule, next *consolidatedRule) (apart bool) {
 	apart = true
 	for _, m := range list {

@@ -67,7 +67,8 @@ func TestDestinationRuleObject(t *testing.T) {
 			t.Errorf("no subset of %s", v)
 		}
 	}
-	if has(dr, "v10") || dr.Spec.Host != fqdn || dr.Spec.TrafficPolicy != nil || dr.Spec.ExportTo != nil || !mesh.Ours(dr) {
+	if has(dr, "v10") || dr.Spec.Host != fqdn || dr.Spec.TrafficPolicy != nil || dr.Spec.ExportTo != nil ||
+		!mesh.Ours(dr) {
 		t.Errorf("got %v", dr)
 	}
 	current := throughJSON(t, dr)
@@ -86,7 +87,8 @@ func TestDestinationRuleObject(t *testing.T) {
 func TestDestinationRuleIsEqualToItself(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		sub := subsetsOf(rapid.SliceOfDistinct(version(), rapid.ID[string]).Draw(rt, "versions")...)
-		others := []*networkingv1.DestinationRule{rule("shop/mine", "reviews", int32(rapid.IntRange(0, 9).Draw(rt, "policy"))),
+		others := []*networkingv1.DestinationRule{
+			rule("shop/mine", "reviews", int32(rapid.IntRange(0, 9).Draw(rt, "policy"))),
 			rule(root+"/all", "*.local", 5, rapid.SampledFrom([][]string{nil, {"*"}}).Draw(rt, "exportTo")...)}
 		if rapid.Bool().Draw(rt, "alone") {
 			others = others[1:]
@@ -115,23 +117,40 @@ func TestNeighbours(t *testing.T) {
 		policy   int32
 	}{
 		{name: "none"},
-		{name: "merged: Istio applies its policy itself", others: []*networkingv1.DestinationRule{rule("shop/mine", "reviews", 77)}},
-		{name: "merged, exportTo literally", others: []*networkingv1.DestinationRule{rule("shop/mine", fqdn, 77, "*")}, exportTo: []string{"*"}},
-		{name: "merged, the older's exportTo", others: []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0), 1), rule("shop/b", "reviews", 0, "*")}, exportTo: []string{"*"}},
-		{name: "merged hides the root's", others: []*networkingv1.DestinationRule{rule("shop/mine", fqdn, 0), rule(root+"/all", "*.local", 77)}},
+		{name: "merged: Istio applies its policy itself",
+			others: []*networkingv1.DestinationRule{rule("shop/mine", "reviews", 77)}},
+		{name: "merged, exportTo literally", others: []*networkingv1.DestinationRule{rule("shop/mine", fqdn, 77, "*")},
+			exportTo: []string{"*"}},
+		{name: "merged, the older's exportTo",
+			others:   []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0), 1), rule("shop/b", "reviews", 0, "*")},
+			exportTo: []string{"*"}},
+		{name: "merged hides the root's",
+			others: []*networkingv1.DestinationRule{rule("shop/mine", fqdn, 0), rule(root+"/all", "*.local", 77)}},
 		{name: "root, wildcard", others: []*networkingv1.DestinationRule{rule(root+"/all", "*.local", 77)}, policy: 77},
-		{name: "root, exact before wildcard", others: []*networkingv1.DestinationRule{rule(root+"/all", "*.local", 1), rule(root+"/one", fqdn, 77)}, policy: 77},
-		{name: "root, longest wildcard", others: []*networkingv1.DestinationRule{rule(root+"/all", "*.local", 1), rule(root+"/shop", "*.shop.svc.cluster.local", 77), rule(root+"/other", "*.bank.svc.cluster.local", 2)}, policy: 77},
-		{name: "root, short name means another Service", others: []*networkingv1.DestinationRule{rule(root+"/one", "reviews", 77)}},
-		{name: "namespace's wildcard before the root's", others: []*networkingv1.DestinationRule{rule(root+"/one", fqdn, 1), rule("shop/all", "*.local", 77)}, policy: 77},
-		{name: "namespace's wildcard without policy", others: []*networkingv1.DestinationRule{rule(root+"/one", fqdn, 1), rule("shop/all", "*.local", 0)}},
-		{name: "oldest policy of one host", others: []*networkingv1.DestinationRule{age(rule("shop/c", "*.local", 1), 2), age(rule("shop/b", "*.local", 77), 1), rule("shop/a", "*.local", 0)}, policy: 77},
+		{name: "root, exact before wildcard",
+			others: []*networkingv1.DestinationRule{rule(root+"/all", "*.local", 1), rule(root+"/one", fqdn, 77)}, policy: 77},
+		{name: "root, longest wildcard",
+			others: []*networkingv1.DestinationRule{rule(root+"/all", "*.local", 1),
+				rule(root+"/shop", "*.shop.svc.cluster.local", 77),
+				rule(root+"/other", "*.bank.svc.cluster.local", 2)}, policy: 77},
+		{name: "root, short name means another Service",
+			others: []*networkingv1.DestinationRule{rule(root+"/one", "reviews", 77)}},
+		{name: "namespace's wildcard before the root's",
+			others: []*networkingv1.DestinationRule{rule(root+"/one", fqdn, 1), rule("shop/all", "*.local", 77)}, policy: 77},
+		{name: "namespace's wildcard without policy",
+			others: []*networkingv1.DestinationRule{rule(root+"/one", fqdn, 1), rule("shop/all", "*.local", 0)}},
+		{name: "oldest policy of one host",
+			others: []*networkingv1.DestinationRule{age(rule("shop/c", "*.local", 1), 2), age(rule("shop/b", "*.local", 77), 1),
+				rule("shop/a", "*.local", 0)}, policy: 77},
 		{name: "clients' namespaces do not count", others: []*networkingv1.DestinationRule{rule("bank/one", fqdn, 77)}},
-		{name: "another host", others: []*networkingv1.DestinationRule{rule("shop/one", "ratings", 77), rule("shop/two", "*.bank.svc.cluster.local", 77)}},
+		{name: "another host",
+			others: []*networkingv1.DestinationRule{rule("shop/one", "ratings", 77),
+				rule("shop/two", "*.bank.svc.cluster.local", 77)}},
 	} {
 		for range 2 { // in both orders
 			dr := destinationRule(service(), subsetsOf("v1"), c.others...)
-			if got := dr.Spec.TrafficPolicy.GetConnectionPool().GetTcp().GetMaxConnections(); got != c.policy || !slices.Equal(dr.Spec.ExportTo, c.exportTo) {
+			got := dr.Spec.TrafficPolicy.GetConnectionPool().GetTcp().GetMaxConnections()
+			if got != c.policy || !slices.Equal(dr.Spec.ExportTo, c.exportTo) {
 				t.Errorf("%s: policy %d, exportTo %q; want %d, %q", c.name, got, dr.Spec.ExportTo, c.policy, c.exportTo)
 			}
 			slices.Reverse(c.others)
@@ -139,8 +158,8 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// TestExportToIsNeverPrivate: ours is for all namespaces, whatever a rule says that comes in the middle of a release; and it
-// follows a rule with which it would not be merged.
+// TestExportToIsNeverPrivate: ours is for all namespaces, whatever a rule says that comes in the middle of a release;
+// and it follows a rule with which it would not be merged.
 func TestExportToIsNeverPrivate(t *testing.T) {
 	m := around(service())
 	m.DestinationRule = age(destinationRule(service(), subsetsOf("v1")), 10)
@@ -157,7 +176,8 @@ func TestExportToIsNeverPrivate(t *testing.T) {
 		{"private and older", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "."), 5)}, nil},
 		{"for one namespace", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "bank"), 20)}, nil},
 		{"literally another", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "*"), 20)}, []string{"*"}},
-		{"two that differ: the younger's hides nothing", []*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "*"), 5), age(rule("shop/b", fqdn, 0), 20)}, nil},
+		{"two that differ: the younger's hides nothing",
+			[]*networkingv1.DestinationRule{age(rule("shop/a", fqdn, 0, "*"), 5), age(rule("shop/b", fqdn, 0), 20)}, nil},
 	} {
 		if got := exportTo(c.others...); !slices.Equal(got, c.want) {
 			t.Errorf("%s: exportTo %q, want %q", c.what, got, c.want)

@@ -69,11 +69,11 @@ func (m Mesh) listedHost(vs *networkingv1.VirtualService) string {
 	return ""
 }
 
-// meshRouteProblems name the routes of the Gateway API that sidecars follow in place of ours. Clients in such a route's
-// own namespace do so whatever its age (istio pilot/pkg/model/virtualservice.go, SelectVirtualServices). Of others'
-// clients, HTTP and gRPC routes only take those of the Service in their own namespace
-// (pilot/pkg/networking/core/route/route.go, buildSidecarVirtualHostsForVirtualService), TCP routes all. Both only do so
-// where they are older than ours.
+// meshRouteProblems name the routes of the Gateway API that sidecars follow in place of ours. Clients in such a
+// route's own namespace do so whatever its age (istio pilot/pkg/model/virtualservice.go, SelectVirtualServices). Of
+// others' clients, HTTP and gRPC routes only take those of the Service in their own namespace
+// (pilot/pkg/networking/core/route/route.go, buildSidecarVirtualHostsForVirtualService), TCP routes all. Both only do
+// so where they are older than ours.
 func (m Mesh) meshRouteProblems() []intent.Problem {
 	var out []intent.Problem
 	s, ours := m.Service, m.VirtualService

@@ -61,7 +61,8 @@ func TestHostProblems(t *testing.T) {
 		{name: "older than ours", other: routes("shop/mine", "reviews"), ours: ourRoutes(1), conflict: true},
 		{name: "as old, later in the alphabet", other: routes("shop/zebra", "reviews"), ours: ourRoutes(0)},
 		{name: "as old, earlier in the alphabet", other: routes("shop/alpha", "reviews"), ours: ourRoutes(0), conflict: true},
-		{name: "younger, but private and so first for its clients", other: exported(age(routes("bank/theirs", fqdn), 1), "."), ours: ourRoutes(0), conflict: true},
+		{name: "younger, but private and so first for its clients",
+			other: exported(age(routes("bank/theirs", fqdn), 1), "."), ours: ourRoutes(0), conflict: true},
 		{name: "younger wildcard", other: age(routes("shop/mine", "*.local"), 1), ours: ourRoutes(0)},
 		{name: "older wildcard", other: routes("shop/mine", "*.local"), ours: ourRoutes(1), conflict: true},
 	} {
@@ -86,10 +87,12 @@ func TestHostProblemsNameTheHostThatIsListed(t *testing.T) {
 		want  string // the end of the sentence
 	}{
 		{routes("bank/theirs", fqdn), `in the mesh already; remove host "` + fqdn + `" from it; grayscale never edits it`},
-		{routes("shop/mine", "ratings", "reviews"), `in the mesh already, by its host "reviews"; remove host "reviews" from it; grayscale never edits it`},
+		{routes("shop/mine", "ratings", "reviews"),
+			`in the mesh already, by its host "reviews"; remove host "reviews" from it; grayscale never edits it`},
 		{routes("bank/theirs", "*.shop.svc.cluster.local"), `in the mesh already, by its host "*.shop.svc.cluster.local"; ` +
 			`list the hosts that it needs in place of "*.shop.svc.cluster.local" in it; grayscale never edits it`},
-		{at(routes("shop/mine", "reviews"), "edge", "mesh"), `remove host "reviews" from it, or the gateway mesh; grayscale never edits it`},
+		{at(routes("shop/mine", "reviews"), "edge", "mesh"),
+			`remove host "reviews" from it, or the gateway mesh; grayscale never edits it`},
 	} {
 		got := hostProblems(nil, c.other)
 		if len(got) != 1 || !strings.HasSuffix(got[0].String(), c.want) {
@@ -100,12 +103,14 @@ func TestHostProblemsNameTheHostThatIsListed(t *testing.T) {
 
 func TestHostKeysFindEveryHolder(t *testing.T) {
 	vs := routes("bank/theirs", "reviews.shop", "ratings", "*.shop.svc.cluster.local", fqdn, "example.com", "a.b.c")
-	want := []string{"*.shop.svc.cluster.local", "a.b.c", "example.com", "example.com.svc.cluster.local", "ratings.bank.svc.cluster.local", "reviews.shop", fqdn}
+	want := []string{"*.shop.svc.cluster.local", "a.b.c", "example.com", "example.com.svc.cluster.local",
+		"ratings.bank.svc.cluster.local", "reviews.shop", fqdn}
 	slices.Sort(want)
 	if got := istio.HostKeys(vs, domain); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := istio.HostKeys(rule("bank/theirs", "ratings", 0), domain); !slices.Equal(got, []string{"ratings.bank.svc.cluster.local"}) {
+	if got := istio.HostKeys(rule("bank/theirs", "ratings", 0), domain); !slices.Equal(got,
+		[]string{"ratings.bank.svc.cluster.local"}) {
 		t.Errorf("got %q", got)
 	}
 	if got := istio.HostKeys(&metav1.ObjectMeta{}, domain); got != nil {
@@ -118,9 +123,12 @@ func TestNameTaken(t *testing.T) {
 	asOurs := hostProblems(theirs)
 	asOther := hostProblems(nil, theirs)
 	asRule := ruleProblems([]*networkingv1.DestinationRule{rule("shop/reviews-grayscale", "ratings", 0)}, "", "")
-	for name, got := range map[string][]intent.Problem{"VirtualService": asOurs, "VirtualService ": asOther, "DestinationRule": asRule} {
-		want := strings.TrimSpace(name) + " shop/reviews-grayscale has the name that the release needs, but grayscale did not write it; rename it"
-		if len(got) != 1 || got[0].Kind != intent.Conflict || got[0].Reason != mesh.ReasonNameTaken || got[0].String() != want {
+	for name, got := range map[string][]intent.Problem{"VirtualService": asOurs, "VirtualService ": asOther,
+		"DestinationRule": asRule} {
+		want := strings.TrimSpace(name) +
+			" shop/reviews-grayscale has the name that the release needs, but grayscale did not write it; rename it"
+		if len(got) != 1 || got[0].Kind != intent.Conflict || got[0].Reason != mesh.ReasonNameTaken ||
+			got[0].String() != want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

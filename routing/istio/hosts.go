@@ -39,9 +39,9 @@ func resolve(host, namespace, domain string) string {
 	return host + "." + namespace + ".svc." + domain
 }
 
-// routeHosts are the hosts that a VirtualService gets requests for by naming one. Beside the resolved name these are the
-// Services that a half qualified one ("reviews.shop") means: Istio does not resolve it, but an Envoy that listens on
-// port 80 compares it with the Host header, where clients write just that (istio
+// routeHosts are the hosts that a VirtualService gets requests for by naming one. Beside the resolved name these are
+// the Services that a half qualified one ("reviews.shop") means: Istio does not resolve it, but an Envoy that listens
+// on port 80 compares it with the Host header, where clients write just that (istio
 // pilot/pkg/networking/core/httproute.go, BuildSidecarOutboundVirtualHosts).
 func routeHosts(host, namespace, domain string) []string {
 	resolved := resolve(host, namespace, domain)
@@ -72,7 +72,8 @@ func IsAbout(dr *networkingv1.DestinationRule, s release.Service, domain string)
 // configCompareByCreationTime). Creation times are whole seconds, so names decide at times.
 func byAge(a, b metav1.Object) int {
 	x, y := a.GetCreationTimestamp(), b.GetCreationTimestamp()
-	return cmp.Or(x.Compare(y.Time), cmp.Compare(a.GetName(), b.GetName()), cmp.Compare(a.GetNamespace(), b.GetNamespace()))
+	return cmp.Or(x.Compare(y.Time), cmp.Compare(a.GetName(), b.GetName()),
+		cmp.Compare(a.GetNamespace(), b.GetNamespace()))
 }
 
 // sorted is the list by age, so that what is said about it does not depend on the order in which it was read.

@@ -69,7 +69,8 @@ func NamesPorts(got, want *networkingv1.VirtualService) bool { return namedPorts
 // DestinationRule is the object of Mesh.RenderSubsets.
 func DestinationRule(s release.Service, domain string, sub release.Subsets, others []*networkingv1.DestinationRule,
 	root string, current *networkingv1.DestinationRule) *networkingv1.DestinationRule {
-	m := Mesh{Service: s, ClusterDomain: domain, RootNamespace: root, DestinationRule: current, OtherDestinationRules: others}
+	m := Mesh{Service: s, ClusterDomain: domain, RootNamespace: root, DestinationRule: current,
+		OtherDestinationRules: others}
 	return m.destinationRule(sub)
 }
 

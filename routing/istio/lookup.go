@@ -12,8 +12,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// lookup finds the DestinationRules of one host as istiod does (istio pilot/pkg/model/push_context.go, destinationRule and
-// setDestinationRules; destination_rule.go, mergeDestinationRule; sidecar.go, DestinationRule).
+// lookup finds the DestinationRules of one host as istiod does (istio pilot/pkg/model/push_context.go, destinationRule
+// and setDestinationRules; destination_rule.go, mergeDestinationRule; sidecar.go, DestinationRule).
 type lookup struct {
 	domain, service, root string // the last two are namespaces
 	ours                  *networkingv1.DestinationRule
@@ -43,8 +43,8 @@ func (m Mesh) lookup(ours *networkingv1.DestinationRule, others []*networkingv1.
 // onlyOurs: there is no other rule, and ours is for all clients and has the subsets of the versions. It decides nothing
 // that the lookup would not; it makes the usual case cheap.
 func (l lookup) onlyOurs(versions []string) bool {
-	return len(l.rules) == 1 && l.rules[0] == l.ours && l.ours.Spec.WorkloadSelector == nil && isPublic(l.ours.Spec.ExportTo) &&
-		consolidatedOf(l.ours).has(versions)
+	return len(l.rules) == 1 && l.rules[0] == l.ours && l.ours.Spec.WorkloadSelector == nil &&
+		isPublic(l.ours.Spec.ExportTo) && consolidatedOf(l.ours).has(versions)
 }
 
 // namespaces are those whose clients istiod may treat in another way than the rest, sorted.
@@ -61,8 +61,8 @@ func (l lookup) namespaces() []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// visible are the rules that a client of the namespace may get: first those of its own namespace, then those that the Service's
-// exports, then the root namespace's. Of the root's own clients only the private ones come first.
+// visible are the rules that a client of the namespace may get: first those of its own namespace, then those that the
+// Service's exports, then the root namespace's. Of the root's own clients only the private ones come first.
 func (l lookup) visible(namespace string) []*consolidatedRule {
 	own := func(r *networkingv1.DestinationRule) bool { return r.Namespace == namespace && isVisibleAtHome(r) }
 	if namespace == l.root {
@@ -72,7 +72,9 @@ func (l lookup) visible(namespace string) []*consolidatedRule {
 		return found
 	}
 	for _, owner := range []string{l.service, l.root} {
-		exported := l.consolidated(func(r *networkingv1.DestinationRule) bool { return r.Namespace == owner && !isPrivate(r) })
+		exported := l.consolidated(func(r *networkingv1.DestinationRule) bool {
+			return r.Namespace == owner && !isPrivate(r)
+		})
 		seen := slices.DeleteFunc(exported, func(c *consolidatedRule) bool {
 			return len(c.exportTo) > 0 && !c.exportTo["*"] && !c.exportTo[namespace]
 		})

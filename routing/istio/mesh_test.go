@@ -35,7 +35,8 @@ func virtualService(s release.Service, t release.Traffic, st release.State) *net
 	return around(s).RenderRoutes(mesh.Rules(t, st.Bypasses), st).Object.(*networkingv1.VirtualService)
 }
 
-func destinationRule(s release.Service, sub release.Subsets, others ...*networkingv1.DestinationRule) *networkingv1.DestinationRule {
+func destinationRule(s release.Service, sub release.Subsets,
+	others ...*networkingv1.DestinationRule) *networkingv1.DestinationRule {
 	m := around(s)
 	m.OtherDestinationRules = others
 	return m.RenderSubsets(sub).Object.(*networkingv1.DestinationRule)
@@ -52,7 +53,8 @@ func hostProblems(ours *networkingv1.VirtualService, others ...*networkingv1.Vir
 	return m.HostProblems()
 }
 
-func meshRouteProblems(s release.Service, ours *networkingv1.VirtualService, routes ...istio.MeshRoute) []intent.Problem {
+func meshRouteProblems(s release.Service, ours *networkingv1.VirtualService,
+	routes ...istio.MeshRoute) []intent.Problem {
 	m := around(s)
 	m.VirtualService, m.MeshRoutes = ours, routes
 	return m.HostProblems()
@@ -64,7 +66,8 @@ func ruleProblems(others []*networkingv1.DestinationRule, version, stable string
 	return m.SubsetProblems(version, stable)
 }
 
-func blind(ours *networkingv1.DestinationRule, others []*networkingv1.DestinationRule, versions ...string) []mesh.Blind {
+func blind(ours *networkingv1.DestinationRule, others []*networkingv1.DestinationRule,
+	versions ...string) []mesh.Blind {
 	m := around(service())
 	m.DestinationRule, m.OtherDestinationRules = ours, others
 	return m.Blind(versions)
@@ -81,7 +84,8 @@ func TestRoutes(t *testing.T) {
 		t.Error("there are routes without a VirtualService")
 	}
 	st := release.State{Stable: release.Member{Deployment: "reviews-v1", Version: "v1"}}
-	m.VirtualService = virtualService(m.Service, split(release.Weight{Version: "v1", Share: 9000}, release.Weight{Version: "v2.0", Share: 1000}), st)
+	m.VirtualService = virtualService(m.Service,
+		split(release.Weight{Version: "v1", Share: 9000}, release.Weight{Version: "v2.0", Share: 1000}), st)
 	got, ok := m.Routes()
 	if !ok || got.Damaged || got.State.Stable != st.Stable || got.Object != mesh.Object(m.VirtualService) ||
 		!got.Refers("v1") || !got.Refers("v2.0") || got.Refers("v2") || got.Refers("") {
@@ -105,13 +109,14 @@ func TestSubsets(t *testing.T) {
 	m.DestinationRule = destinationRule(m.Service, subsetsOf("v1", "v2.0"))
 	m.DestinationRule.Spec.Subsets[0].Labels["track"] = "a"
 	got, ok := m.Subsets()
-	if !ok || got.Damaged || len(got.State.Added) != 2 || got.Object != mesh.Object(m.DestinationRule) || got.Has("v1") || !got.Has("v2.0") {
+	if !ok || got.Damaged || len(got.State.Added) != 2 || got.Object != mesh.Object(m.DestinationRule) ||
+		got.Has("v1") || !got.Has("v2.0") {
 		t.Errorf("%+v (%t)", got, ok)
 	}
 }
 
-// A write says what it rests on: routes on the rule where they begin to refer to a subset, the rule on the routes where a
-// subset goes, and on the users' rules where it follows their exportTo.
+// A write says what it rests on: routes on the rule where they begin to refer to a subset, the rule on the routes
+// where a subset goes, and on the users' rules where it follows their exportTo.
 func TestWhatWritesRestOn(t *testing.T) {
 	m := around(service(web))
 	for _, c := range []struct {
@@ -147,7 +152,8 @@ func TestWhatWritesRestOn(t *testing.T) {
 		{"a version less", []string{"v1", "v2"}, []string{"v1"}, nil, mesh.Write{RestsOnDerived: true}},
 		{"another exportTo", []string{"v1"}, []string{"v1"}, []string{"*"}, mesh.Write{RestsOnOthers: true}},
 	} {
-		m.DestinationRule, m.OtherDestinationRules = nil, []*networkingv1.DestinationRule{rule("shop/a", fqdn, 0, c.exportTo...)}
+		m.DestinationRule = nil
+		m.OtherDestinationRules = []*networkingv1.DestinationRule{rule("shop/a", fqdn, 0, c.exportTo...)}
 		if len(c.before) > 0 {
 			m.DestinationRule = age(destinationRule(m.Service, subsetsOf(c.before...)), 10)
 		}
@@ -177,9 +183,14 @@ func TestUpgrade(t *testing.T) {
 	if got := m.RenderRoutes(rules, release.State{}); got.Same || !got.Upgrades || got.RestsOnDerived {
 		t.Errorf("with ports: %+v", got)
 	}
+	m.VirtualService.Spec.Http[1] = nil
+	if got := m.RenderRoutes(rules, release.State{}); got.Same || got.Upgrades {
+		t.Errorf("with a null route: %+v", got)
+	}
+	m.VirtualService = m.RenderRoutes(rules, release.State{}).Object.(*networkingv1.VirtualService)
 	m.VirtualService.Spec.Http[1].Route[0].Weight = 80
 	if got := m.RenderRoutes(rules, release.State{}); got.Same || got.Upgrades {
-		t.Errorf("with ports and another weight: %+v", got)
+		t.Errorf("with another weight: %+v", got)
 	}
 }
 
@@ -238,7 +249,8 @@ func TestInstallProblems(t *testing.T) {
 	const want = "the API server does not serve networking.istio.io/v1; " +
 		"install Istio's custom resource definitions; routes follow by themselves"
 	got := istio.Mesh{Missing: true}.InstallProblems()
-	if len(got) != 1 || got[0].Kind != intent.Pending || got[0].Reason != mesh.ReasonNotInstalled || got[0].String() != want {
+	if len(got) != 1 || got[0].Kind != intent.Pending || got[0].Reason != mesh.ReasonNotInstalled ||
+		got[0].String() != want {
 		t.Errorf("%v", got)
 	}
 }
@@ -267,8 +279,10 @@ func TestMeshIsData(t *testing.T) {
 		t.Errorf("keys %q, want %q", got, want)
 	}
 	read := throughJSON(t, &m)
-	if read.Service, read.ClusterDomain, read.RootNamespace = m.Service, domain, root; !istio.EqualRoutes(read.VirtualService, m.VirtualService) ||
-		!istio.EqualRule(read.DestinationRule, m.DestinationRule) || !read.Missing || fmt.Sprint(read.HostProblems()) != fmt.Sprint(m.HostProblems()) {
+	read.Service, read.ClusterDomain, read.RootNamespace = m.Service, domain, root
+	if !istio.EqualRoutes(read.VirtualService, m.VirtualService) ||
+		!istio.EqualRule(read.DestinationRule, m.DestinationRule) || !read.Missing ||
+		fmt.Sprint(read.HostProblems()) != fmt.Sprint(m.HostProblems()) {
 		t.Errorf("read %+v, want %+v", read, m)
 	}
 }

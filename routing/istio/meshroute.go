@@ -8,8 +8,9 @@ import (
 )
 
 // Kinds of the Gateway API that istiod turns into a VirtualService of its own where a Service is their parent (istio
-// pilot/pkg/config/kube/gateway/route_collections.go). It does so with TLSRoutes as well, but these take the connections
-// of TLS ports alone, and no release is behind a Service that has one (Mesh.PortProblems). It reads no UDPRoutes.
+// pilot/pkg/config/kube/gateway/route_collections.go). It does so with TLSRoutes as well, but these take the
+// connections of TLS ports alone, and no release is behind a Service that has one (Mesh.PortProblems). It reads no
+// UDPRoutes.
 const (
 	HTTPRoute = "HTTPRoute"
 	GRPCRoute = "GRPCRoute"

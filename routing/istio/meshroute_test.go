@@ -22,7 +22,11 @@ func meshRoute(kind, name string, seconds int, port int32) istio.MeshRoute {
 
 // The lab's package validation proves each of these against istiod's own code.
 func TestMeshRouteProblems(t *testing.T) {
-	const everybody, shop, bank = "in the mesh already", "for clients in namespace shop, in place of a release", "for clients in namespace bank, in place of a release"
+	const (
+		everybody = "in the mesh already"
+		shop      = "for clients in namespace shop, in place of a release"
+		bank      = "for clients in namespace bank, in place of a release"
+	)
 	web := service(release.Port{Name: "http", Number: 80}, release.Port{Name: "tcp", Number: 9000})
 	for _, c := range []struct {
 		name  string
@@ -32,22 +36,32 @@ func TestMeshRouteProblems(t *testing.T) {
 		whose string // empty where the route is no conflict
 	}{
 		{name: "before ours", route: meshRoute(istio.HTTPRoute, "shop/mine", 9, 0), of: web, whose: everybody},
-		{name: "older than ours", route: meshRoute(istio.HTTPRoute, "shop/mine", 0, 0), ours: ourRoutes(1), of: web, whose: everybody},
-		{name: "as old as ours, so that names decide", route: meshRoute(istio.HTTPRoute, "shop/mine", 1, 0), ours: ourRoutes(1), of: web, whose: everybody},
-		{name: "younger than ours", route: meshRoute(istio.HTTPRoute, "shop/mine", 2, 0), ours: ourRoutes(1), of: web, whose: shop},
+		{name: "older than ours", route: meshRoute(istio.HTTPRoute, "shop/mine", 0, 0), ours: ourRoutes(1), of: web,
+			whose: everybody},
+		{name: "as old as ours, so that names decide", route: meshRoute(istio.HTTPRoute, "shop/mine", 1, 0),
+			ours: ourRoutes(1), of: web, whose: everybody},
+		{name: "younger than ours", route: meshRoute(istio.HTTPRoute, "shop/mine", 2, 0), ours: ourRoutes(1), of: web,
+			whose: shop},
 		{name: "in a client's namespace", route: meshRoute(istio.GRPCRoute, "bank/theirs", 0, 0), of: web, whose: bank},
-		{name: "younger, in a client's namespace", route: meshRoute(istio.GRPCRoute, "bank/theirs", 2, 0), ours: ourRoutes(1), of: web, whose: bank},
-		{name: "connections from everywhere", route: meshRoute(istio.TCPRoute, "bank/theirs", 0, 0), ours: ourRoutes(1), of: web, whose: everybody},
-		{name: "younger, connections", route: meshRoute(istio.TCPRoute, "bank/theirs", 2, 0), ours: ourRoutes(1), of: web, whose: bank},
+		{name: "younger, in a client's namespace", route: meshRoute(istio.GRPCRoute, "bank/theirs", 2, 0),
+			ours: ourRoutes(1), of: web, whose: bank},
+		{name: "connections from everywhere", route: meshRoute(istio.TCPRoute, "bank/theirs", 0, 0), ours: ourRoutes(1),
+			of: web, whose: everybody},
+		{name: "younger, connections", route: meshRoute(istio.TCPRoute, "bank/theirs", 2, 0), ours: ourRoutes(1), of: web,
+			whose: bank},
 		{name: "its port", route: meshRoute(istio.HTTPRoute, "shop/mine", 0, 80), of: web, whose: everybody},
 		{name: "another protocol's port", route: meshRoute(istio.HTTPRoute, "shop/mine", 0, 9000), of: web},
 		{name: "a port that is not there", route: meshRoute(istio.HTTPRoute, "shop/mine", 0, 81), of: web},
 		{name: "connections of an HTTP port", route: meshRoute(istio.TCPRoute, "shop/mine", 0, 80), of: web},
-		{name: "no port for it", route: meshRoute(istio.HTTPRoute, "shop/mine", 0, 0), of: service(release.Port{Name: "tcp", Number: 9000})},
-		{name: "requests of a sniffed port", route: meshRoute(istio.HTTPRoute, "shop/mine", 0, 0), of: service(release.Port{Name: "web", Number: 80}), whose: everybody},
-		{name: "connections of a sniffed port", route: meshRoute(istio.TCPRoute, "shop/mine", 0, 0), of: service(release.Port{Name: "web", Number: 80}), whose: everybody},
-		{name: "another Service", of: web, route: istio.MeshRoute{Kind: istio.HTTPRoute, Namespace: "bank", Name: "theirs", CreatedAt: time.Unix(0, 0),
-			Parents: []istio.MeshParent{{Namespace: "bank", Name: "reviews"}, {Namespace: "shop", Name: "ratings"}}}},
+		{name: "no port for it", route: meshRoute(istio.HTTPRoute, "shop/mine", 0, 0),
+			of: service(release.Port{Name: "tcp", Number: 9000})},
+		{name: "requests of a sniffed port", route: meshRoute(istio.HTTPRoute, "shop/mine", 0, 0),
+			of: service(release.Port{Name: "web", Number: 80}), whose: everybody},
+		{name: "connections of a sniffed port", route: meshRoute(istio.TCPRoute, "shop/mine", 0, 0),
+			of: service(release.Port{Name: "web", Number: 80}), whose: everybody},
+		{name: "another Service", of: web,
+			route: istio.MeshRoute{Kind: istio.HTTPRoute, Namespace: "bank", Name: "theirs", CreatedAt: time.Unix(0, 0),
+				Parents: []istio.MeshParent{{Namespace: "bank", Name: "reviews"}, {Namespace: "shop", Name: "ratings"}}}},
 	} {
 		got := meshRouteProblems(c.of, c.ours, c.route)
 		if c.whose == "" {
@@ -58,7 +72,8 @@ func TestMeshRouteProblems(t *testing.T) {
 		}
 		want := c.route.Kind + " " + c.route.Namespace + "/" + c.route.Name + " routes Service shop/reviews " + c.whose +
 			"; remove its parentRef to that Service; grayscale never edits it"
-		if len(got) != 1 || got[0].Kind != intent.Conflict || got[0].Reason != mesh.ReasonHostConflict || got[0].String() != want {
+		if len(got) != 1 || got[0].Kind != intent.Conflict || got[0].Reason != mesh.ReasonHostConflict ||
+			got[0].String() != want {
 			t.Errorf("%s: %v, want %s", c.name, got, want)
 		}
 	}

@@ -53,7 +53,8 @@ func TestSubsetNamesAreValidAndDiffer(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seen := map[string]string{}
 		versions := rapid.SliceOfN(version(), 2, 20).Draw(rt, "versions")
-		versions = append(versions, istio.SubsetName(versions[0]), strings.ReplaceAll(versions[1], ".", "-"), strings.ToLower(versions[1]))
+		versions = append(versions, istio.SubsetName(versions[0]), strings.ReplaceAll(versions[1], ".", "-"),
+			strings.ToLower(versions[1]))
 		for _, v := range versions {
 			name := istio.SubsetName(v)
 			if !dnsLabel.MatchString(name) {

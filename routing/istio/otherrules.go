@@ -51,9 +51,9 @@ func (m Mesh) hasNameOfOurs(o mesh.Object) bool {
 	return o.GetNamespace() == m.Service.Namespace && o.GetName() == mesh.Name(m.Service.Name)
 }
 
-// isLocal: some clients see this rule before they would see ours. Those are the ones that a workloadSelector selects, and
-// those in the rule's own namespace if that is not the Service's and the rule is known there. Of the root namespace's
-// rules only the private ones come first for the clients in it.
+// isLocal: some clients see this rule before they would see ours. Those are the ones that a workloadSelector selects,
+// and those in the rule's own namespace if that is not the Service's and the rule is known there. Of the root
+// namespace's rules only the private ones come first for the clients in it.
 func (m Mesh) isLocal(o *networkingv1.DestinationRule) bool {
 	to := o.Spec.ExportTo
 	switch {

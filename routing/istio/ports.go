@@ -70,9 +70,9 @@ func (m Mesh) Routable() bool {
 	return !m.Service.ExternalName && !m.Service.Headless && slices.ContainsFunc(m.Service.Ports, routed)
 }
 
-// PortProblems say why the Service cannot be released behind, or not in the way that is asked. Each is pending: a Service
-// that is applied later may mend it. A port whose protocol is not declared is no problem: Envoy sniffs it, and it gets
-// routes for both outcomes.
+// PortProblems say why the Service cannot be released behind, or not in the way that is asked. Each is pending: a
+// Service that is applied later may mend it. A port whose protocol is not declared is no problem: Envoy sniffs it, and
+// it gets routes for both outcomes.
 func (m Mesh) PortProblems(copies bool) []intent.Problem {
 	s := m.Service
 	switch {

@@ -58,7 +58,7 @@ func TestProtocols(t *testing.T) {
 }
 
 func TestPortProblems(t *testing.T) {
-	web, db, dns := release.Port{Name: "http", Number: 80}, release.Port{Name: "redis", Number: 6379}, release.Port{Number: 53, Protocol: "UDP"}
+	db, dns := release.Port{Name: "redis", Number: 6379}, release.Port{Number: 53, Protocol: "UDP"}
 	for _, c := range []struct {
 		name    string
 		service release.Service
@@ -70,19 +70,28 @@ func TestPortProblems(t *testing.T) {
 		{name: "tcp", service: service(db)},
 		{name: "missing", service: release.Service{Namespace: "shop", Name: "reviews", Missing: true}},
 		{name: "mirror of connections", service: service(db), mirror: true,
-			want: "Service shop/reviews has no HTTP port, and only HTTP requests can be mirrored; set appProtocol: http on its port if it serves HTTP, or choose another strategy"},
+			want: "Service shop/reviews has no HTTP port, and only HTTP requests can be mirrored; " +
+				"set appProtocol: http on its port if it serves HTTP, or choose another strategy"},
 		{name: "udp", service: service(dns),
 			want: "Service shop/reviews has no TCP port, and Istio routes no others; add a port with protocol TCP"},
 		{name: "no ports", service: service(),
 			want: "Service shop/reviews has no TCP port, and Istio routes no others; add a port with protocol TCP"},
 		{name: "tls", service: service(web, release.Port{Name: "https", Number: 443}),
-			want: "Service shop/reviews declares port 443 (https) as TLS, which Istio can only route by server name: clients that use another name would bypass the mesh; set appProtocol: tcp on that port; TLS between client and pod stays as it is"},
-		{name: "headless", service: release.Service{Namespace: "shop", Name: "reviews", Headless: true, Ports: []release.Port{web}},
-			want: "Service shop/reviews is headless: its clients choose a pod by themselves, and Envoy keeps to that choice; release behind a Service with a cluster IP"},
-		{name: "exported to nobody", service: release.Service{Namespace: "shop", Name: "reviews", ExportTo: []string{"~"}, Ports: []release.Port{web}},
-			want: "Service shop/reviews is shown to no client of the mesh: so says its annotation networking.istio.io/exportTo; remove that annotation, or name the namespaces of its clients in it"},
+			want: "Service shop/reviews declares port 443 (https) as TLS, which Istio can only route by server name: " +
+				"clients that use another name would bypass the mesh; " +
+				"set appProtocol: tcp on that port; TLS between client and pod stays as it is"},
+		{name: "headless",
+			service: release.Service{Namespace: "shop", Name: "reviews", Headless: true, Ports: []release.Port{web}},
+			want: "Service shop/reviews is headless: its clients choose a pod by themselves, and Envoy keeps to that choice; " +
+				"release behind a Service with a cluster IP"},
+		{name: "exported to nobody",
+			service: release.Service{Namespace: "shop", Name: "reviews", ExportTo: []string{"~"}, Ports: []release.Port{web}},
+			want: "Service shop/reviews is shown to no client of the mesh: " +
+				"so says its annotation networking.istio.io/exportTo; " +
+				"remove that annotation, or name the namespaces of its clients in it"},
 		{name: "external", service: release.Service{Namespace: "shop", Name: "reviews", ExternalName: true},
-			want: "Service shop/reviews is of type ExternalName: clients leave the cluster, and no pods serve it; release behind a Service with a selector and a cluster IP"},
+			want: "Service shop/reviews is of type ExternalName: clients leave the cluster, and no pods serve it; " +
+				"release behind a Service with a selector and a cluster IP"},
 	} {
 		got := around(c.service).PortProblems(c.mirror)
 		if c.want == "" {

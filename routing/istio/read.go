@@ -50,7 +50,7 @@ func selects(s *v1alpha3.Subset, version string) bool {
 }
 
 // ReferencedSubsets are the names of the subsets that the VirtualService sends requests, connections or copies to,
-// sorted and without repetition. It reads the routes themselves, whoever wrote them.
+// sorted and without repetition. It reads the routes themselves: somebody may have edited them.
 func ReferencedSubsets(vs *networkingv1.VirtualService) []string {
 	var out []string
 	add := func(d *v1alpha3.Destination) {

@@ -74,8 +74,8 @@ func localConflict(o *networkingv1.DestinationRule) (what, fix string) {
 		"they would not know the subsets of the release", o.Namespace), fix
 }
 
-// exportConflict: the VirtualService sends the clients of every namespace to the subsets, so all must know them. Rules of
-// one namespace that do not say literally the same are not merged: the younger replaces the older.
+// exportConflict: the VirtualService sends the clients of every namespace to the subsets, so all must know them. Rules
+// of one namespace that do not say literally the same are not merged: the younger replaces the older.
 func exportConflict(o, first *networkingv1.DestinationRule) (what, fix string) {
 	switch {
 	case !isPublic(o.Spec.ExportTo):
@@ -90,7 +90,8 @@ func exportConflict(o, first *networkingv1.DestinationRule) (what, fix string) {
 	return "", ""
 }
 
-// subsetConflict: of two subsets with one name Istio takes the older rule's, which does no harm where it means the same.
+// subsetConflict: of two subsets with one name Istio takes the older rule's, which does no harm where it means the
+// same.
 func subsetConflict(o *networkingv1.DestinationRule, version, stable string) (what, fix string) {
 	for _, sub := range o.Spec.Subsets {
 		differs := func(v string) bool { return v != "" && sub.GetName() == SubsetName(v) && !selects(sub, v) }

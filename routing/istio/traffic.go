@@ -22,9 +22,9 @@ func (m Mesh) ReadTraffic(o mesh.Object) (release.Traffic, bool) {
 	return release.Traffic{}, false
 }
 
-// ReadTraffic is what the routes ask Envoy for; false where they cannot be read as one Traffic for all ports, which ours
-// always can until somebody edits them. Versions are told by the names of their subsets: those that the state speaks of,
-// and any that is its own subset's name. Routes to the whole Service are not part of it.
+// ReadTraffic is what the routes ask Envoy for; false where they cannot be read as one Traffic for all ports, which
+// ours always can until somebody edits them. Versions are told by the names of their subsets: those that the state
+// speaks of, and any that is its own subset's name. Routes to the whole Service are not part of it.
 func ReadTraffic(vs *networkingv1.VirtualService) (release.Traffic, bool) {
 	r := reader{versions: knownVersions(vs)}
 	for _, h := range vs.Spec.Http {

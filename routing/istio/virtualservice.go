@@ -35,8 +35,8 @@ func (m Mesh) RenderRoutes(rules []mesh.Rule, st release.State) mesh.Write {
 	}
 }
 
-// virtualService is the whole object. A route names its port only where another one could take its place. Without a name
-// every client follows it: istiod leaves routes with a port out of what a sidecar serves as an HTTP proxy (istio
+// virtualService is the whole object. A route names its port only where another one could take its place. Without a
+// name every client follows it: istiod leaves routes with a port out of what a sidecar serves as an HTTP proxy (istio
 // pilot/pkg/networking/core/route/route.go, TranslateRoute).
 func (m Mesh) virtualService(rules []mesh.Rule, st release.State) *networkingv1.VirtualService {
 	vs := &networkingv1.VirtualService{
@@ -65,7 +65,7 @@ func (m Mesh) virtualService(rules []mesh.Rule, st release.State) *networkingv1.
 	return vs
 }
 
-// requestsPort is the port that a route for requests names; zero for none. The only port that carries any needs no name.
+// requestsPort is the port that a route for requests names; zero for none. The only one for requests names none.
 func requestsPort(s release.Service, p release.Port) uint32 {
 	return unlessAlone(s, p, carriesRequests)
 }
@@ -204,12 +204,12 @@ func equalVirtualService(got, want *networkingv1.VirtualService) bool {
 func namedPorts(got, want *networkingv1.VirtualService) bool {
 	named := want.DeepCopy()
 	for i, r := range named.Spec.Http {
-		if len(r.Match) == 0 && i < len(got.Spec.Http) && len(got.Spec.Http[i].Match) > 0 {
+		if len(r.Match) == 0 && i < len(got.Spec.Http) && len(got.Spec.Http[i].GetMatch()) > 0 {
 			r.Match = []*v1alpha3.HTTPMatchRequest{{Port: r.Route[0].Destination.Port.Number}}
 		}
 	}
 	for i, r := range named.Spec.Tcp {
-		if len(r.Match) == 0 && i < len(got.Spec.Tcp) && len(got.Spec.Tcp[i].Match) > 0 {
+		if len(r.Match) == 0 && i < len(got.Spec.Tcp) && len(got.Spec.Tcp[i].GetMatch()) > 0 {
 			r.Match = []*v1alpha3.L4MatchAttributes{{Port: r.Route[0].Destination.Port.Number}}
 		}
 	}

@@ -32,7 +32,8 @@ func TestWeights(t *testing.T) {
 		{only("v1"), []int32{0}},
 		{split(release.Weight{Version: "v1", Share: 9000}, release.Weight{Version: "v2", Share: 1000}), []int32{90, 10}},
 		{split(release.Weight{Version: "v1", Share: 9950}, release.Weight{Version: "v2", Share: 50}), []int32{9950, 50}},
-		{split(release.Weight{Version: "v1", Share: 6800}, release.Weight{Version: "v2", Share: 1250}, release.Weight{Version: "v3", Share: 1950}), []int32{6800, 1250, 1950}},
+		{split(release.Weight{Version: "v1", Share: 6800}, release.Weight{Version: "v2", Share: 1250},
+			release.Weight{Version: "v3", Share: 1950}), []int32{6800, 1250, 1950}},
 	} {
 		vs := virtualService(service(release.Port{Number: 8080}), c.traffic, release.State{})
 		var http, tcp []int32
@@ -55,7 +56,8 @@ func TestPortMatch(t *testing.T) {
 		http, tcp []uint32 // 0: without a match
 	}{
 		{[]release.Port{{Name: "http", Number: 80}}, []uint32{0}, nil},
-		{[]release.Port{{Name: "http", Number: 80}, {Name: "tcp", Number: 90}, {Name: "http", Number: 53, Protocol: "UDP"}}, []uint32{0}, []uint32{90}},
+		{[]release.Port{{Name: "http", Number: 80}, {Name: "tcp", Number: 90}, {Name: "http", Number: 53, Protocol: "UDP"}},
+			[]uint32{0}, []uint32{90}},
 		{[]release.Port{{Name: "http", Number: 9080}}, []uint32{0}, nil},
 		{[]release.Port{{Name: "tcp", Number: 90}}, nil, []uint32{0}},
 		{[]release.Port{{Name: "tcp", Number: 53}, {Name: "dns", Number: 53, Protocol: "UDP"}}, nil, []uint32{0}},
@@ -105,7 +107,8 @@ func traffic(rt *rapid.T) release.Traffic {
 		out.Weights = append(out.Weights, release.Weight{Version: v, Share: share})
 	}
 	for _, v := range rapid.SliceOfNDistinct(version(), 0, 3, rapid.ID[string]).Draw(rt, "mirrors") {
-		out.Mirrors = append(out.Mirrors, release.Weight{Version: v, Share: intent.Percent(rapid.IntRange(1, 10000).Draw(rt, "percent"))})
+		out.Mirrors = append(out.Mirrors,
+			release.Weight{Version: v, Share: intent.Percent(rapid.IntRange(1, 10000).Draw(rt, "percent"))})
 	}
 	slices.SortFunc(out.Weights, byVersion)
 	slices.SortFunc(out.Mirrors, byVersion)
@@ -135,8 +138,11 @@ func ports(rt *rapid.T) []release.Port {
 func TestReadTraffic(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s, want := service(ports(rt)...), traffic(rt)
-		bypasses := [][]release.Bypass{nil, {{}}, {{Clients: release.Clients{Namespace: "bank", Labels: map[string]string{"a": "b"}}}}}
-		st := release.State{Bypasses: rapid.SampledFrom(bypasses).Draw(rt, "bypasses"), Traffic: want, PinnedAt: time.Unix(1700000000, 123456789), Stable: release.Member{Deployment: "reviews-v1", Version: want.Weights[0].Version}}
+		bypasses := [][]release.Bypass{nil, {{}},
+			{{Clients: release.Clients{Namespace: "bank", Labels: map[string]string{"a": "b"}}}}}
+		st := release.State{Bypasses: rapid.SampledFrom(bypasses).Draw(rt, "bypasses"), Traffic: want,
+			PinnedAt: time.Unix(1700000000, 123456789), Stable: release.Member{Deployment: "reviews-v1",
+				Version: want.Weights[0].Version}}
 		vs := virtualService(s, want, st)
 		for _, r := range vs.Spec.Http {
 			var sum int32
@@ -179,14 +185,18 @@ func throughJSON[T any](t interface{ Fatal(...any) }, in *T) *T {
 func TestReadTrafficOfEditedRoutes(t *testing.T) {
 	build := func() *networkingv1.VirtualService {
 		want := split(release.Weight{Version: "v1.0", Share: 9000}, release.Weight{Version: "v2", Share: 1000})
-		return virtualService(service(release.Port{Name: "http", Number: 80}, release.Port{Name: "tcp", Number: 90}), want, release.State{Traffic: want})
+		return virtualService(service(release.Port{Name: "http", Number: 80}, release.Port{Name: "tcp", Number: 90}), want,
+			release.State{Traffic: want})
+	}
+	second := func(vs *networkingv1.VirtualService) *v1alpha3.Destination {
+		return vs.Spec.Http[0].Route[1].Destination
 	}
 	for name, edit := range map[string]func(*networkingv1.VirtualService){
 		"weights do not sum":       func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Route[0].Weight = 50 },
 		"ports differ":             func(vs *networkingv1.VirtualService) { vs.Spec.Tcp[0].Route = vs.Spec.Tcp[0].Route[:1] },
-		"subset without a version": func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Route[1].Destination.Subset = "V3" },
-		"no subset":                func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Route[1].Destination.Subset = "" },
-		"old mirror field":         func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Mirror = vs.Spec.Http[0].Route[1].Destination },
+		"subset without a version": func(vs *networkingv1.VirtualService) { second(vs).Subset = "V3" },
+		"no subset":                func(vs *networkingv1.VirtualService) { second(vs).Subset = "" },
+		"old mirror field":         func(vs *networkingv1.VirtualService) { vs.Spec.Http[0].Mirror = second(vs) },
 		"no routes":                func(vs *networkingv1.VirtualService) { vs.Spec.Http, vs.Spec.Tcp = nil, nil },
 		"null route":               func(vs *networkingv1.VirtualService) { vs.Spec.Http[0], vs.Spec.Tcp[0] = nil, nil },
 	} {
@@ -205,8 +215,10 @@ func TestReadTrafficOfEditedRoutes(t *testing.T) {
 func TestReferencedSubsetsOfForeignRoutes(t *testing.T) {
 	vs := &networkingv1.VirtualService{}
 	err := json.Unmarshal([]byte(`{"spec":{"hosts":["reviews"],
-		"http":[{"route":[{"destination":{"host":"reviews","subset":"b"}},{"destination":{"host":"reviews"}}],"mirror":{"host":"reviews","subset":"c"}},
-			{"route":[{"destination":{"host":"reviews","subset":"b"}}],"mirrors":[{"destination":{"host":"reviews","subset":"d"}}]}],
+		"http":[{"route":[{"destination":{"host":"reviews","subset":"b"}},{"destination":{"host":"reviews"}}],
+			"mirror":{"host":"reviews","subset":"c"}},
+			{"route":[{"destination":{"host":"reviews","subset":"b"}}],
+			"mirrors":[{"destination":{"host":"reviews","subset":"d"}}]}],
 		"tcp":[{"route":[{"destination":{"host":"reviews","subset":"a"}}]}],
 		"tls":[{"match":[{"sniHosts":["reviews"]}],"route":[{"destination":{"host":"reviews","subset":"e"}}]}]}}`), vs)
 	if err != nil {
@@ -255,7 +267,8 @@ func TestVirtualServiceObject(t *testing.T) {
 func TestDamagedState(t *testing.T) {
 	vs := virtualService(service(release.Port{Number: 80}), only("v1"), release.State{})
 	dr := destinationRule(service(), subsetsOf("v1.0", "v2"))
-	dr.Spec.Subsets = append(dr.Spec.Subsets, &v1alpha3.Subset{Name: "mine", Labels: map[string]string{release.VersionLabel: "v3"}})
+	dr.Spec.Subsets = append(dr.Spec.Subsets,
+		&v1alpha3.Subset{Name: "mine", Labels: map[string]string{release.VersionLabel: "v3"}})
 	for _, damage := range []string{"", "{", "[]", `{"stable": 1, "added": 1}`} {
 		vs.Annotations[intent.KeyState], dr.Annotations[intent.KeyState] = damage, damage
 		if st, ok := mesh.ReadState(vs); ok {

@@ -53,7 +53,7 @@ func Rules(t release.Traffic, bypasses []release.Bypass) []Rule {
 type Backend interface {
 	// Kinds are those of the two derived objects: the one that holds the routes, and the one that holds the subsets.
 	Kinds() (routes, subsets schema.GroupVersionKind)
-	// Routes are our routes in the cluster, whoever edited them; false where there are none that grayscale wrote.
+	// Routes are our routes in the cluster, as they are, edited or not; false where there are none that grayscale wrote.
 	Routes() (Routes, bool)
 	// Subsets are those of the object with the name of ours; false where there is none.
 	Subsets() (Subsets, bool)

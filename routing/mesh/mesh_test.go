@@ -17,7 +17,8 @@ func TestRules(t *testing.T) {
 	if got := Rules(traffic, nil); !reflect.DeepEqual(got, []Rule{split}) {
 		t.Errorf("%+v", got)
 	}
-	bank, tax := release.Clients{Namespace: "bank"}, release.Clients{Namespace: "tax", Labels: map[string]string{"app": "a"}}
+	bank, tax := release.Clients{Namespace: "bank"}, release.Clients{Namespace: "tax",
+		Labels: map[string]string{"app": "a"}}
 	want := []Rule{{Match: Match{From: []release.Clients{bank, tax}}}, split}
 	if got := Rules(traffic, []release.Bypass{{Clients: bank}, {Clients: tax}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)

@@ -23,7 +23,7 @@ const (
 // Name is the name of a Service's derived objects.
 func Name(service string) string { return service + "-grayscale" }
 
-// Ours reports whether grayscale wrote the object, whoever edited it since.
+// Ours reports whether grayscale wrote the object. Somebody else may have edited it since.
 func Ours(o metav1.Object) bool {
 	_, state := o.GetAnnotations()[intent.KeyState]
 	return state || o.GetLabels()[ManagedBy] == Manager

@@ -70,7 +70,7 @@ func (r *reconciler) actOn(ctx context.Context, key types.NamespacedName, seen o
 	r.metrics.decided(len(a.did) > 0, err)
 	a.past.left(a.wrote)
 	if err == nil || a.routed {
-		for _, wait := range a.past.follow(seen.Facts, d, a.routed, r.now()) {
+		for _, wait := range a.past.follow(seen.Facts, d, a.routed, r.clock.Now()) {
 			r.metrics.followed(wait)
 		}
 		a.past.keep(seen.Facts, d, a.wrote)
@@ -80,14 +80,14 @@ func (r *reconciler) actOn(ctx context.Context, key types.NamespacedName, seen o
 
 // act does what was decided, step by step, and stops at the first error.
 func (a *acting) act(d routing.Decision) error {
-	begin := a.now()
+	begin := a.clock.Now()
 	var err error
 	for _, step := range d.Steps() {
 		if err = step(a); err != nil {
 			break
 		}
 	}
-	a.log(d, a.now().Sub(begin), err)
+	a.log(d, a.clock.Now().Sub(begin), err)
 	if err == nil || a.routed {
 		a.publish(d.Events)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -18,9 +17,6 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/release"
 )
-
-// labelledAtOnce is how many pods are labelled at once.
-const labelledAtOnce = 8
 
 // adoption is a Deployment that is to carry the version label, with its ReplicaSets, all read from the API server: no
 // step may rest on a cache that lags behind.
@@ -213,8 +209,7 @@ func (a *acting) labelPods(ctx context.Context, x adoption) error {
 	if err := a.live.List(ctx, &pods, client.InNamespace(a.key.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(labelledAtOnce)
+	var writes []func(context.Context) error
 	for i := range pods.Items {
 		p := &pods.Items[i]
 		of := slices.IndexFunc(x.sets, func(s *appsv1.ReplicaSet) bool { return metav1.IsControlledBy(p, s) })
@@ -226,7 +221,7 @@ func (a *acting) labelPods(ctx context.Context, x adoption) error {
 		if is == version {
 			continue
 		}
-		group.Go(func() error {
+		writes = append(writes, func(ctx context.Context) error {
 			// At any resourceVersion: the status of a pod that starts changes all the time, and no other pod will have its name.
 			change := object{"metadata": object{"labels": object{release.VersionLabel: version}}}
 			if err := a.merge(ctx, p, change); client.IgnoreNotFound(err) != nil {
@@ -235,7 +230,7 @@ func (a *acting) labelPods(ctx context.Context, x adoption) error {
 			return nil
 		})
 	}
-	return group.Wait()
+	return atOnce(ctx, a.atOnce, writes)
 }
 
 // lift ends a hold. Where it is that of an adoption that is not wanted any more but has labelled the ReplicaSet already,

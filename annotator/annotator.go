@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -43,8 +44,9 @@ type Options struct {
 // Controller is what the webhook asks of the controller. Every replica can do it, whether it leads or not: the API server
 // asks any of them, the caches are warm in all, and what is decided from a stale one is refused.
 type Controller struct {
-	r    *reconciler
-	mesh *mesh
+	r       *reconciler
+	limiter *pauses[reconcile.Request]
+	mesh    *mesh // nil where somebody else watches
 }
 
 // errCold is what a readiness probe meets before the caches are warm.
@@ -67,12 +69,15 @@ const (
 
 // reconciler holds what observing and acting need.
 type reconciler struct {
-	store     *Caches
-	client    client.Client // writes
-	live      client.Reader // reads past the caches, for adoption alone
+	store     observe.Reader
+	confined  func(namespace string) error // fails for namespaces that are not looked after
+	client    client.Client                // writes
+	live      client.Reader                // reads past the caches, for adoption alone
 	events    events.EventRecorder
 	settings  routing.Settings
-	now       func() time.Time
+	clock     Clock
+	decide    func(routing.Facts, routing.Settings) routing.Decision
+	atOnce    int
 	echoes    *echoes
 	firstSeen *observe.FirstSeen
 	outages   *observe.Outages
@@ -92,30 +97,29 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
-	r := &reconciler{store: opts.Caches, client: mgr.GetClient(), live: mgr.GetAPIReader(), events: opts.Events, settings: opts.Settings,
-		now: opts.Now, configuration: opts.Configuration, echoes: newEchoes(), firstSeen: observe.NewFirstSeen(), outages: opts.Outages, pasts: newPasts(),
-		metrics: newTally(), pauses: newPauses[types.NamespacedName](time.Now)}
-	mesh := newMesh(opts.Caches, found)
+	clock := RealClock()
+	if opts.Now != nil {
+		clock.Now = opts.Now
+	}
+	made := New(Parts{Reader: opts.Caches, Confined: opts.Caches.confined, Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: opts.Events,
+		Settings: opts.Settings, Outages: opts.Outages, Configuration: opts.Configuration, Clock: clock, Decide: routing.Decide, AtOnce: requestsAtOnce})
+	made.mesh = newMesh(opts.Caches, found)
 	warm, anyName := true, opts.Name != controllerName
 	c, err := controller.New(opts.Name, mgr, controller.Options{
-		Reconciler: r, MaxConcurrentReconciles: workers, ReconciliationTimeout: stepLimit, EnableWarmup: &warm, SkipNameValidation: &anyName,
-		RateLimiter: newPauses[reconcile.Request](time.Now)})
+		Reconciler: made, MaxConcurrentReconciles: workers, ReconciliationTimeout: stepLimit, EnableWarmup: &warm, SkipNameValidation: &anyName,
+		RateLimiter: made.RateLimiter()})
 	if err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
-	if err := c.Watch(mesh); err != nil {
+	if err := c.Watch(made.mesh); err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
-	return &Controller{r, mesh}, nil
+	return made, nil
 }
 
 const controllerName = "annotator"
 
 func (o Options) defaulted(mgr manager.Manager) Options {
-	if o.Now == nil {
-		begin := time.Now()
-		o.Now = func() time.Time { return begin.Add(time.Since(begin)) }
-	}
 	if o.Name == "" {
 		o.Name = controllerName
 	}
@@ -129,13 +133,21 @@ func (o Options) defaulted(mgr manager.Manager) Options {
 }
 
 // Reconcile makes one step for one Service.
+func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	return c.r.Reconcile(ctx, req)
+}
+
+// RateLimiter tells the queue of Services when to try again what failed.
+func (c *Controller) RateLimiter() workqueue.TypedRateLimiter[reconcile.Request] { return c.limiter }
+
+// Reconcile makes one step for one Service.
 func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	key := req.NamespacedName
 	if r.echoes.missing(key, r.cached) {
 		return r.again(key), nil
 	}
 	seen := r.observe(key)
-	decision := routing.Decide(seen.Facts, r.settings)
+	decision := r.decide(seen.Facts, r.settings)
 	r.metrics.note(key, seen.Facts, decision)
 	if err := r.actOn(ctx, key, seen, decision); err != nil {
 		if waits(err) {
@@ -154,7 +166,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 
 // observe gathers the facts about one Service.
 func (r *reconciler) observe(key types.NamespacedName) observe.Observation {
-	now := r.now().UTC()
+	now := r.clock.Now().UTC()
 	return observe.Gather(r.store, key, observe.Moment{Now: now, FirstSeen: r.firstSeen, Back: r.outages.Back(now)})
 }
 
@@ -173,21 +185,26 @@ const (
 
 // cached finds what echoes waits for; nil where there is none. While Istio is gone, nothing of it is waited for.
 func (r *reconciler) cached(namespace, kind, name string) client.Object {
-	key, routes := namespace+"/"+name, r.store.routes.Load()
-	switch {
-	case kind == kindDeployment:
-		if d, ok := r.store.deployments.get(key); ok {
-			return d
-		}
-	case routes == nil:
-	case kind == kindVirtualService:
-		if vs, ok := routes.virtualServices.get(key); ok {
-			return vs
-		}
-	case kind == kindDestinationRule:
-		if dr, ok := routes.destinationRules.get(key); ok {
-			return dr
-		}
+	if kind == kindDeployment {
+		return found(r.store.GetDeployment(namespace, name))
 	}
-	return nil
+	istio := r.store.Istio()
+	switch {
+	case istio == nil:
+		return nil
+	case kind == kindVirtualService:
+		return found(istio.GetVirtualService(namespace, name))
+	}
+	return found(istio.GetDestinationRule(namespace, name))
+}
+
+// found is nil for a nil pointer.
+func found[T any, P interface {
+	*T
+	client.Object
+}](o P) client.Object {
+	if o == nil {
+		return nil
+	}
+	return o
 }

@@ -81,7 +81,7 @@ func pod(name, deployment string, more map[string]string) *corev1.Pod {
 // seenBy is what a controller gathers that has just started, at second 1000.
 func seenBy(t *testing.T, s *Caches, name string) routing.Facts {
 	t.Helper()
-	r := &reconciler{store: s, firstSeen: observe.NewFirstSeen(), now: func() time.Time { return time.Unix(1000, 0) }}
+	r := &reconciler{store: s, firstSeen: observe.NewFirstSeen(), clock: Clock{Now: func() time.Time { return time.Unix(1000, 0) }}}
 	return r.observe(types.NamespacedName{Namespace: shop, Name: name}).Facts
 }
 

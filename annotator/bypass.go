@@ -28,7 +28,7 @@ func (c *Controller) precede(ctx context.Context, before, after *networkingv1.De
 		one = before
 	}
 	name := one.Namespace + "/" + one.Name
-	if c.r.store.routes.Load() == nil || c.r.store.confined(one.Namespace) != nil {
+	if c.r.store.Istio() == nil || c.r.confined(one.Namespace) != nil {
 		return false, nil // what comes there is never seen
 	}
 	q := question{

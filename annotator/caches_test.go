@@ -33,4 +33,3 @@ func TestFactsForTheDoor(t *testing.T) {
 		t.Error("a namespace is read that grayscale does not look after")
 	}
 }
-

@@ -38,8 +38,8 @@ func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, e
 		},
 	}
 	return c.settle(ctx, func() (bool, time.Duration, error) {
-		o, ok := c.r.store.deployments.get(namespace + "/" + name)
-		if !ok {
+		o := c.r.store.GetDeployment(namespace, name)
+		if o == nil {
 			return false, 0, nil
 		}
 		var keys []types.NamespacedName
@@ -60,7 +60,7 @@ func (c *Controller) settle(ctx context.Context, move func() (moved bool, wait t
 		if err != nil || wait == 0 {
 			return anyMoved, err
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := c.r.clock.Sleep(ctx, wait); err != nil {
 			return anyMoved, err
 		}
 	}
@@ -96,7 +96,7 @@ func (r *reconciler) move(ctx context.Context, key types.NamespacedName, q quest
 	for {
 		seen := r.observe(key)
 		q.ask(&seen.Facts)
-		decision := routing.Decide(seen.Facts, r.settings)
+		decision := r.decide(seen.Facts, r.settings)
 		left, pause := seen.Facts.VirtualService, time.Duration(0)
 		if decision.ApplyVirtualService != nil && left != nil {
 			left = decision.ApplyVirtualService
@@ -123,7 +123,7 @@ func (r *reconciler) move(ctx context.Context, key types.NamespacedName, q quest
 		if pause == 0 {
 			return moved, q.wait(seen.Facts, left), nil
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := r.clock.Sleep(ctx, pause); err != nil {
 			return moved, 0, err
 		}
 	}
@@ -135,13 +135,4 @@ func (r *reconciler) confirmed(ctx context.Context, key types.NamespacedName, se
 		return nil
 	}
 	return r.acting(ctx, key, seen).Confirm(q.confirm)
-}
-
-func sleep(ctx context.Context, wait time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(wait):
-		return nil
-	}
 }

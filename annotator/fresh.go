@@ -16,6 +16,7 @@ const echoLimit = 2 * time.Second
 // echoes remembers what each Service's last decision wrote until the caches show it: what is decided without seeing one's
 // own writes is decided twice, and its Events are told twice.
 type echoes struct {
+	now     func() time.Time
 	lock    sync.Mutex
 	waiting map[types.NamespacedName]map[echo]expected
 }
@@ -30,8 +31,8 @@ type expected struct {
 	until   time.Time
 }
 
-func newEchoes() *echoes {
-	return &echoes{waiting: map[types.NamespacedName]map[echo]expected{}}
+func newEchoes(now func() time.Time) *echoes {
+	return &echoes{now: now, waiting: map[types.NamespacedName]map[echo]expected{}}
 }
 
 func (e *echoes) wrote(service types.NamespacedName, kind string, o client.Object) {
@@ -48,7 +49,7 @@ func (e *echoes) expect(service types.NamespacedName, what echo, x expected) {
 	if e.waiting[service] == nil {
 		e.waiting[service] = map[echo]expected{}
 	}
-	x.until = time.Now().Add(echoLimit) // real time: it bounds a wait, and is no fact
+	x.until = e.now().Add(echoLimit)
 	e.waiting[service][what] = x
 }
 
@@ -58,7 +59,7 @@ func (e *echoes) missing(service types.NamespacedName, cached func(namespace, ki
 	e.lock.Lock()
 	defer e.lock.Unlock()
 	for what, x := range e.waiting[service] {
-		if x.seen(cached(service.Namespace, what.kind, what.name)) || time.Now().After(x.until) {
+		if x.seen(cached(service.Namespace, what.kind, what.name)) || e.now().After(x.until) {
 			delete(e.waiting[service], what)
 		}
 	}

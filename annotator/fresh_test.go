@@ -2,13 +2,14 @@ package annotator
 
 import (
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 func TestOwnWritesAreWaitedFor(t *testing.T) {
-	e, web := newEchoes(), types.NamespacedName{Namespace: shop, Name: "web"}
+	e, web := newEchoes(time.Now), types.NamespacedName{Namespace: shop, Name: "web"}
 	var cached client.Object
 	find := func(string, string, string) client.Object { return cached }
 	wrote := deployment("web", nil)

@@ -30,7 +30,7 @@ func (c *Controller) Retire(ctx context.Context) error {
 	if err := c.r.closeDoor(ctx); err != nil {
 		return err
 	}
-	if err := sleep(ctx, adoptionLimit); err != nil {
+	if err := c.r.clock.Sleep(ctx, adoptionLimit); err != nil {
 		return err
 	}
 	var failed []error

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,30 +22,36 @@ const promptly = 10
 
 // Confirm reads derived objects past the caches: they have to be those that were decided from.
 func (a *acting) Confirm(which routing.Derived) error {
-	a.confirmed = a.now().Add(a.settings.Settle / 2)
+	a.confirmed = a.clock.Now().Add(a.settings.Settle / 2)
 	f, key := a.seen.Facts, types.NamespacedName{Namespace: a.key.Namespace, Name: istio.Name(a.key.Name)}
-	var group errgroup.Group
+	var reads []func(context.Context) error
 	if which.VirtualService {
-		group.Go(func() error { return a.same(key, kindVirtualService, observe.VersionOf(f.VirtualService)) })
+		reads = append(reads, func(ctx context.Context) error {
+			return a.same(ctx, key, kindVirtualService, observe.VersionOf(f.VirtualService))
+		})
 	}
 	if which.DestinationRule {
-		group.Go(func() error { return a.same(key, kindDestinationRule, observe.VersionOf(f.DestinationRule)) })
+		reads = append(reads, func(ctx context.Context) error {
+			return a.same(ctx, key, kindDestinationRule, observe.VersionOf(f.DestinationRule))
+		})
 	}
 	if which.OtherRules {
-		group.Go(a.sameRules)
+		reads = append(reads, a.sameRules)
 	}
 	for _, b := range f.Beside {
 		if slices.Contains(which.Beside, b.Service.Name) {
 			beside := types.NamespacedName{Namespace: a.key.Namespace, Name: istio.Name(b.Service.Name)}
-			group.Go(func() error { return a.same(beside, kindVirtualService, observe.VersionOf(b.VirtualService)) })
+			reads = append(reads, func(ctx context.Context) error {
+				return a.same(ctx, beside, kindVirtualService, observe.VersionOf(b.VirtualService))
+			})
 		}
 	}
-	return group.Wait()
+	return atOnce(a.ctx, a.atOnce, reads)
 }
 
 // sameRules fails with errNotYet where the users' DestinationRules that can take subsets from the clients of a bypass are not those
 // that were seen.
-func (a *acting) sameRules() error {
+func (a *acting) sameRules(ctx context.Context) error {
 	f := a.seen.Facts
 	namespaces := map[string]bool{a.key.Namespace: true, a.settings.RootNamespace: true}
 	if f.VirtualService != nil {
@@ -62,12 +67,12 @@ func (a *acting) sameRules() error {
 			seen[o.Namespace+"/"+o.Name] = o.ResourceVersion
 		}
 	}
-	for namespace := range namespaces {
-		if a.store.confined(namespace) != nil {
+	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
+		if a.confined(namespace) != nil {
 			continue
 		}
 		list := &networkingv1.DestinationRuleList{}
-		if err := a.live.List(a.ctx, list, client.InNamespace(namespace)); err != nil {
+		if err := a.live.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			return fmt.Errorf("the DestinationRules of namespace %s: %w", namespace, err)
 		}
 		for _, o := range list.Items {
@@ -83,10 +88,10 @@ func (a *acting) sameRules() error {
 }
 
 // same fails with errNotYet where the object has another version than was seen; none is the empty one.
-func (a *acting) same(key types.NamespacedName, kind, seen string) error {
+func (a *acting) same(ctx context.Context, key types.NamespacedName, kind, seen string) error {
 	into := &metav1.PartialObjectMetadata{}
 	into.SetGroupVersionKind(networkingv1.SchemeGroupVersion.WithKind(kind))
-	if err := a.live.Get(a.ctx, key, into); client.IgnoreNotFound(err) != nil {
+	if err := a.live.Get(ctx, key, into); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("%s %s: %w", kind, key, err)
 	}
 	if into.GetResourceVersion() != seen {
@@ -100,7 +105,7 @@ func (a *acting) inTime() (context.Context, context.CancelFunc) {
 	if a.confirmed.IsZero() {
 		return a.ctx, func() {}
 	}
-	return context.WithTimeout(a.ctx, a.confirmed.Sub(a.now()))
+	return a.clock.WithTimeout(a.ctx, a.confirmed.Sub(a.clock.Now()))
 }
 
 // late tells a write that was given up, because what was confirmed may not hold any more, from one that failed.
@@ -195,7 +200,7 @@ func (a *acting) write(kind string, want, current, next client.Object) error {
 		return fmt.Errorf("%s %s/%s: %w", kind, want.GetNamespace(), want.GetName(), a.late(ctx, err))
 	}
 	a.echoes.wrote(a.key, kind, wrote)
-	if a.now().Sub(a.seen.Facts.Now) < a.settings.Settle/promptly {
+	if a.clock.Now().Sub(a.seen.Facts.Now) < a.settings.Settle/promptly {
 		a.firstSeen.Wrote(a.key, kind, wrote.GetResourceVersion())
 	}
 	restored := a.past != nil && a.past.edited(kind, derivedObject(a.seen.Facts, kind))

@@ -45,6 +45,12 @@ func (c *Caches) GetService(namespace, name string) *corev1.Service {
 	return s
 }
 
+// GetDeployment is the Deployment of that name; nil where there is none.
+func (c *Caches) GetDeployment(namespace, name string) *appsv1.Deployment {
+	d, _ := c.deployments.get(namespace + "/" + name)
+	return d
+}
+
 // ListServices are the Services that an index has under a key.
 func (c *Caches) ListServices(by observe.Index[*corev1.Service], key string) []*corev1.Service {
 	return c.services.under(by.Name, key)

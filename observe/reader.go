@@ -18,6 +18,8 @@ type Reader interface {
 	Seen(namespace string) string
 	// GetService is the Service of that name; nil where there is none.
 	GetService(namespace, name string) *corev1.Service
+	// GetDeployment is the Deployment of that name; nil where there is none.
+	GetDeployment(namespace, name string) *appsv1.Deployment
 	// List* are the objects that an index has under a key, in any order. Filter is the plainest implementation.
 	ListServices(by Index[*corev1.Service], key string) []*corev1.Service
 	ListDeployments(by Index[*appsv1.Deployment], key string) []*appsv1.Deployment

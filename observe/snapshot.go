@@ -137,6 +137,11 @@ func (s *Snapshot) GetService(namespace, name string) *corev1.Service {
 	return named(s.Services, namespace, name)
 }
 
+// GetDeployment finds a Deployment by its name.
+func (s *Snapshot) GetDeployment(namespace, name string) *appsv1.Deployment {
+	return named(s.Deployments, namespace, name)
+}
+
 // ListServices filters the Services.
 func (s *Snapshot) ListServices(by Index[*corev1.Service], key string) []*corev1.Service {
 	return Filter(s.Services, by, key)

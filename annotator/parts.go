@@ -1,0 +1,97 @@
+package annotator
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"grayscale.dev/grayscale/observe"
+	"grayscale.dev/grayscale/routing"
+)
+
+// Parts are what a controller works with. Setup takes them from a manager; a simulator brings its own.
+type Parts struct {
+	// Reader is what is known of the cluster.
+	Reader observe.Reader
+	// Confined fails for a namespace that is not looked after; nil looks after all.
+	Confined func(namespace string) error
+	// Client writes, and Live reads past the Reader.
+	Client client.Client
+	Live   client.Reader
+	Events events.EventRecorder
+	// Settings are handed to Decide as they are.
+	Settings routing.Settings
+	// Outages may be nil.
+	Outages *observe.Outages
+	// Configuration is the name of the mutating webhook configuration.
+	Configuration string
+	Clock         Clock
+	// Decide is routing.Decide.
+	Decide func(routing.Facts, routing.Settings) routing.Decision
+	// AtOnce is how many requests that depend on nothing of each other are sent at once. With 1 no goroutine is started.
+	AtOnce int
+}
+
+// requestsAtOnce is Parts.AtOnce for a real API server.
+const requestsAtOnce = 8
+
+// Clock is how time passes.
+type Clock struct {
+	// Now must not jump.
+	Now func() time.Time
+	// Sleep returns early, with an error, where the context ends.
+	Sleep func(context.Context, time.Duration) error
+	// WithTimeout is context.WithTimeout.
+	WithTimeout func(context.Context, time.Duration) (context.Context, context.CancelFunc)
+}
+
+// RealClock is the time at the call, and what has passed since by the machine's monotonic clock.
+func RealClock() Clock {
+	begin := time.Now()
+	return Clock{Now: func() time.Time { return begin.Add(time.Since(begin)) }, Sleep: sleep, WithTimeout: context.WithTimeout}
+}
+
+func sleep(ctx context.Context, wait time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(wait):
+		return nil
+	}
+}
+
+// New is a controller that somebody else calls: Setup's manager, or a simulator.
+func New(p Parts) *Controller {
+	if p.Confined == nil {
+		p.Confined = func(string) error { return nil }
+	}
+	r := &reconciler{store: p.Reader, confined: p.Confined, client: p.Client, live: p.Live, events: p.Events, settings: p.Settings,
+		clock: p.Clock, decide: p.Decide, atOnce: p.AtOnce, configuration: p.Configuration, outages: p.Outages,
+		echoes: newEchoes(p.Clock.Now), firstSeen: observe.NewFirstSeen(), pasts: newPasts(), metrics: newTally(),
+		pauses: newPauses[types.NamespacedName](p.Clock.Now)}
+	return &Controller{r: r, limiter: newPauses[reconcile.Request](p.Clock.Now)}
+}
+
+// atOnce makes requests that depend on nothing of each other, so many at once, until one fails. With 1 it starts no
+// goroutine.
+func atOnce(ctx context.Context, limit int, requests []func(context.Context) error) error {
+	if limit == 1 {
+		for _, request := range requests {
+			if err := request(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(limit)
+	for _, request := range requests {
+		group.Go(func() error { return request(ctx) })
+	}
+	return group.Wait()
+}

@@ -17,18 +17,19 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"grayscale.dev/grayscale/annotator/adopt"
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// errNotYet is met where a step has to wait until a controller of Kubernetes has seen the step before it.
-var errNotYet = errors.New("not yet")
+// errStale is met where what was decided from is not what the API server has, or may not be by now.
+var errStale = errors.New("the cache lags behind")
 
 // waits reports whether trying again soon is all that there is to do: somebody else wrote in between, a cache lags
 // behind, an object has just gone, or its namespace is going.
 func waits(err error) bool {
-	return errors.Is(err, errNotYet) || errors.Is(err, errRetired) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
+	return errors.Is(err, errStale) || errors.Is(err, adopt.ErrNotYet) || errors.Is(err, adopt.ErrUninstalling) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
 		apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
@@ -44,20 +45,20 @@ type acting struct {
 	past *past
 	// wrote are the derived objects that were written, by kind; nil for those that were removed.
 	wrote map[string]client.Object
-	// known are the Deployments as they were seen, or as we left them since: each write builds on the one before it,
-	// and is refused where somebody else wrote in between.
-	known map[string]*appsv1.Deployment
 	// routed: the routes of this decision are written. What it says about them happened, whatever fails after it.
 	routed bool
 	// confirmed is until when Confirm holds; zero where it was not asked for.
 	confirmed time.Time
-	// unpaused are the Deployments whose adoption has just ended, with their pause.
-	unpaused map[string]bool
+	// adopter writes to the Deployments.
+	adopter *adopt.Adopter
 }
 
 func (r *reconciler) acting(ctx context.Context, key types.NamespacedName, seen observe.Observation) *acting {
-	return &acting{reconciler: r, ctx: ctx, key: key, seen: seen, known: maps.Clone(seen.Deployments), unpaused: map[string]bool{},
-		wrote: map[string]client.Object{}}
+	deployments := &adopt.Deployments{Client: r.client, Live: r.live, Namespace: key.Namespace, Known: maps.Clone(seen.Deployments),
+		OnWrite: func(d *appsv1.Deployment) { r.echoes.wrote(key, kindDeployment, d) }}
+	a := &acting{reconciler: r, ctx: ctx, key: key, seen: seen, wrote: map[string]client.Object{}}
+	a.adopter = &adopt.Adopter{Deployments: deployments, Uninstalling: r.uninstalling, Send: r.send, Note: a.note}
+	return a
 }
 
 // actOn acts on a decision of the reconciler's own, and keeps what the next one's log line and metrics tell from.
@@ -115,11 +116,13 @@ func (a *acting) log(d routing.Decision, took time.Duration, err error) {
 	log.Info("decided", "did", a.did, "why", a.why())
 }
 
-// LabelPods repairs the pods of a Deployment.
-func (a *acting) LabelPods(m release.Member) error { return a.labelling(m, a.repair(a.ctx, m)) }
+// LabelPods gives the pods of a Deployment the label back.
+func (a *acting) LabelPods(m release.Member) error {
+	return a.labelling(m, a.adopter.Relabel(a.ctx, m))
+}
 
-// Label adopts or repairs a Deployment.
-func (a *acting) Label(m release.Member) error { return a.labelling(m, a.adopt(a.ctx, m)) }
+// Label adopts a Deployment, or repairs its labels.
+func (a *acting) Label(m release.Member) error { return a.labelling(m, a.adopter.Label(a.ctx, m)) }
 
 func (a *acting) labelling(m release.Member, err error) error {
 	if err != nil {
@@ -130,15 +133,23 @@ func (a *acting) labelling(m release.Member, err error) error {
 
 // Lift ends a Deployment's hold.
 func (a *acting) Lift(name string) error {
-	if err := a.lift(a.ctx, name); err != nil {
+	seen := a.seen.Deployments[name]
+	if seen == nil {
+		return nil
+	}
+	lifted, err := a.adopter.Lift(a.ctx, seen)
+	if err != nil {
 		return fmt.Errorf("lifting the hold of Deployment %s/%s: %w", a.key.Namespace, name, err)
+	}
+	if lifted {
+		a.metrics.lifted()
 	}
 	return nil
 }
 
 // Annotate changes annotations of ours on a Deployment in one write; nil removes.
 func (a *acting) Annotate(name string, changes map[string]*string) error {
-	if err := a.patchDeployment(a.ctx, name, object{"metadata": object{"annotations": changes}}); err != nil {
+	if err := a.adopter.Patch(a.ctx, name, adopt.Patch{"metadata": adopt.Patch{"annotations": changes}}); err != nil {
 		return fmt.Errorf("annotating Deployment %s/%s: %w", a.key.Namespace, name, err)
 	}
 	a.note("annotated %s", name)

@@ -160,7 +160,7 @@ func TestDecisionsAndDrainsAreCountedByOutcome(t *testing.T) {
 	for outcome, act := range map[string]func(){
 		outcomeChanged:   func() { tally.decided(true, nil) },
 		outcomeUnchanged: func() { tally.decided(false, nil) },
-		outcomeRetried:   func() { tally.decided(true, errNotYet) },
+		outcomeRetried:   func() { tally.decided(true, errStale) },
 		outcomeFailed:    func() { tally.decided(true, broken) },
 	} {
 		before := testutil.ToFloat64(decisions.WithLabelValues(outcome))

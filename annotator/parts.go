@@ -77,10 +77,9 @@ func New(p Parts) *Controller {
 	return &Controller{r: r, limiter: newPauses[reconcile.Request](p.Clock.Now)}
 }
 
-// atOnce makes requests that depend on nothing of each other, so many at once, until one fails. With 1 it starts no
-// goroutine.
-func atOnce(ctx context.Context, limit int, requests []func(context.Context) error) error {
-	if limit == 1 {
+// send makes requests that depend on nothing of each other, some at once, until one fails.
+func (r *reconciler) send(ctx context.Context, requests []func(context.Context) error) error {
+	if r.atOnce == 1 || len(requests) == 1 {
 		for _, request := range requests {
 			if err := request(ctx); err != nil {
 				return err
@@ -89,7 +88,7 @@ func atOnce(ctx context.Context, limit int, requests []func(context.Context) err
 		return nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(limit)
+	group.SetLimit(r.atOnce)
 	for _, request := range requests {
 		group.Go(func() error { return request(ctx) })
 	}

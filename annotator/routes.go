@@ -46,10 +46,10 @@ func (a *acting) Confirm(which routing.Derived) error {
 			})
 		}
 	}
-	return atOnce(a.ctx, a.atOnce, reads)
+	return a.send(a.ctx, reads)
 }
 
-// sameRules fails with errNotYet where the users' DestinationRules that can take subsets from the clients of a bypass are not those
+// sameRules fails with errStale where the users' DestinationRules that can take subsets from the clients of a bypass are not those
 // that were seen.
 func (a *acting) sameRules(ctx context.Context) error {
 	f := a.seen.Facts
@@ -82,12 +82,12 @@ func (a *acting) sameRules(ctx context.Context) error {
 		}
 	}
 	if !maps.Equal(seen, live) {
-		return fmt.Errorf("the cache has the DestinationRules %v, the API server %v: %w", seen, live, errNotYet)
+		return fmt.Errorf("the cache has the DestinationRules %v, the API server %v: %w", seen, live, errStale)
 	}
 	return nil
 }
 
-// same fails with errNotYet where the object has another version than was seen; none is the empty one.
+// same fails with errStale where the object has another version than was seen; none is the empty one.
 func (a *acting) same(ctx context.Context, key types.NamespacedName, kind, seen string) error {
 	into := &metav1.PartialObjectMetadata{}
 	into.SetGroupVersionKind(networkingv1.SchemeGroupVersion.WithKind(kind))
@@ -95,7 +95,7 @@ func (a *acting) same(ctx context.Context, key types.NamespacedName, kind, seen 
 		return fmt.Errorf("%s %s: %w", kind, key, err)
 	}
 	if into.GetResourceVersion() != seen {
-		return fmt.Errorf("the cache has %s %s in version %q, the API server in version %q: %w", kind, key, seen, into.GetResourceVersion(), errNotYet)
+		return fmt.Errorf("the cache has %s %s in version %q, the API server in version %q: %w", kind, key, seen, into.GetResourceVersion(), errStale)
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func (a *acting) inTime() (context.Context, context.CancelFunc) {
 // late tells a write that was given up, because what was confirmed may not hold any more, from one that failed.
 func (a *acting) late(ctx context.Context, err error) error {
 	if ctx.Err() != nil && a.ctx.Err() == nil {
-		return errors.Join(errNotYet, err)
+		return errors.Join(errStale, err)
 	}
 	return err
 }

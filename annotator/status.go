@@ -35,9 +35,9 @@ func (a *acting) status(ctx context.Context, s routing.Status) error {
 		return err
 	}
 	if apply.ResourceVersion != nil {
-		left := a.known[seen.Name].DeepCopy()
+		left := a.adopter.Known[seen.Name].DeepCopy()
 		left.ResourceVersion = *apply.ResourceVersion
-		a.wroteDeployment(left)
+		a.adopter.Wrote(left)
 	}
 	if len(said) == 0 {
 		said = append(said, "no conditions")

@@ -27,8 +27,8 @@ type Controller interface {
 	// (before is nil), changed, or deleted (after is nil). It returns once every Envoy has been told, at once where it takes
 	// nothing from anybody, and with an error where that could not be reached before ctx ended.
 	Precede(ctx context.Context, before, after *networkingv1.DestinationRule) error
-	// Retire ends every hold and makes sure that none begins: grayscale is being uninstalled.
-	Retire(ctx context.Context) error
+	// PrepareUninstall ends every hold and makes sure that none begins: grayscale is being uninstalled.
+	PrepareUninstall(ctx context.Context) error
 }
 
 // draining answers about the end of a Deployment: its deletion, or its scaling to zero by either resource. It never refuses; it
@@ -69,7 +69,7 @@ func (h retiring) Handle(ctx context.Context, req admission.Request) admission.R
 	}
 	ctx, cancel := context.WithTimeout(ctx, retireTimeout)
 	defer cancel()
-	if err := h.Retire(ctx); err != nil {
+	if err := h.PrepareUninstall(ctx); err != nil {
 		return response.WithWarnings(fmt.Sprintf(
 			"not every hold could be lifted: %v; unpause what is left with kubectl rollout resume", err))
 	}

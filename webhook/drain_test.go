@@ -42,7 +42,7 @@ func (a *asked) Precede(ctx context.Context, before, after *networkingv1.Destina
 	return a.Drain(ctx, "rule", strings.Join(names, ">"))
 }
 
-func (a *asked) Retire(ctx context.Context) error { return a.Drain(ctx, "", "everything") }
+func (a *asked) PrepareUninstall(ctx context.Context) error { return a.Drain(ctx, "", "everything") }
 
 func ending(t *testing.T, name string, dry bool) admission.Request {
 	t.Helper()

@@ -1,4 +1,4 @@
-package annotator
+package adopt
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ import (
 
 // replicaSet has the template's labels, version aside, and has been seen by the controllers unless unseen.
 func replicaSet(name, version string, replicas int32) *appsv1.ReplicaSet {
-	set := &appsv1.ReplicaSet{ObjectMeta: meta(name)}
+	set := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	set.Spec.Replicas = &replicas
 	set.Spec.Template = template(version)
 	set.Spec.Template.Labels["pod-template-hash"] = name
@@ -57,7 +57,7 @@ func TestNextStepOfAnAdoption(t *testing.T) {
 		{"label dropped by a re-apply, its set being scaled down for another", "", "", false, "", []*appsv1.ReplicaSet{unseen(replicaSet("a", "v1", 2)), replicaSet("b", "", 1)}, release.Pause},
 		{"another version", "v0", "", false, "", []*appsv1.ReplicaSet{replicaSet("a", "v0", 2)}, release.LabelTemplate},
 	} {
-		d := deployment("web", map[string]string{})
+		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Annotations: map[string]string{}}}
 		d.Spec.Template = template(c.label)
 		if c.image != "" {
 			d.Spec.Template.Spec.Containers = []corev1.Container{{Image: c.image}}
@@ -69,7 +69,7 @@ func TestNextStepOfAnAdoption(t *testing.T) {
 		if c.behind {
 			d.Generation = 1
 		}
-		if got := (adoption{deployment: d, sets: c.sets, version: "v1"}).next(); got != c.want {
+		if got := (state{deployment: d, sets: c.sets, version: "v1"}).next(); got != c.want {
 			t.Errorf("%s: step %d, want %d", c.what, got, c.want)
 		}
 	}

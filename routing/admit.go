@@ -10,7 +10,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Admission is a Deployment at the door: what is asked, and what is known around it.
+// Admission is a request to create or update a Deployment, and what is known around it.
 type Admission struct {
 	Namespace string
 	// New is the Deployment as it would be stored, Old as it is stored now; nil on CREATE.
@@ -21,49 +21,91 @@ type Admission struct {
 	// Services are all Services of the namespace.
 	Services []release.Service
 	// Around gives what is known around one of them: the Facts that its controller would decide from now, whether the
-	// Deployment at the door is among them or not. Of its times only those of Deployments are read.
+	// Deployment is among them or not. Of its times only those of Deployments are read.
 	Around func(service string) Facts
 }
 
-// Verdict is the answer at admission.
-type Verdict struct {
-	// Denied are the problems that can never be right; any of them refuses the request.
-	Denied []intent.Problem
-	// Warnings are shown to the user; the request passes.
-	Warnings []intent.Problem
+// Mutation is what admission writes into a Deployment.
+type Mutation struct {
 	// Version is the value that the pod template's version label gets; empty leaves the template as it is.
 	Version string
 	// Hold sets spec.paused and the annotation grayscale.dev/held, so that no pod starts before the Service is pinned.
 	Hold bool
 }
 
-// youngest makes the Deployment at the door younger than all that exist: in a conflict it is the one that has to yield.
+// Verdict is the answer at admission.
+type Verdict struct {
+	Mutation
+	// Denied are the problems that can never be right; any of them refuses the request.
+	Denied []intent.Problem
+	// Warnings are shown to the user; the request passes.
+	Warnings []intent.Problem
+}
+
+// youngest makes the Deployment younger than all that exist: in a conflict it is the one that has to yield.
 var youngest = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Admit answers for a Deployment at the door. It never depends on the order in which objects are applied: whatever is
-// not there yet is a warning. What was wrong before an update and is not touched by it is a warning as well, so that
-// an image can still be changed. And so is a conflict that no annotation of the Deployment is at fault for: it is mended in
-// another object, which may be applied a moment later.
+// Admit is both halves of an admission, for previews and tests. The API server asks for one after the other.
 func Admit(a Admission, s Settings) Verdict {
-	if a.New.Deleting || !intent.Declared(a.New.Annotations) && !dropsLabel(a) {
+	v := Validate(a, s)
+	if a.concerned() {
+		v.Mutation = a.mutation(s)
+	}
+	return v
+}
+
+// Mutate is what has to be written into the Deployment. One whose own annotations are invalid is left as it is, for Validate to
+// refuse.
+func Mutate(a Admission, s Settings) Mutation {
+	invalid := func(p intent.Problem) bool { return p.Kind == intent.Invalid }
+	if !a.concerned() || !a.untouched() && slices.ContainsFunc(a.stored(versionLabel(a)).Problems, invalid) {
+		return Mutation{}
+	}
+	return a.mutation(s)
+}
+
+// mutation asks what is around only where a hold depends on that: most updates need a label at most.
+func (a Admission) mutation(s Settings) Mutation {
+	m := Mutation{Version: versionLabel(a)}
+	if a.mayHold() {
+		v := a.stored(m.Version)
+		m.Hold = unpinned(v, a.situations(v, s))
+	}
+	return m
+}
+
+// Validate refuses or warns; it never says what Mutate would write. It never depends on the order in which objects are applied:
+// what is not there yet is a warning. What was wrong before an update and is not touched by it is a warning as well, so that an
+// image can still be changed. And so is a conflict that no annotation of the Deployment causes: another object has to be mended,
+// and may be a moment later.
+func Validate(a Admission, s Settings) Verdict {
+	if !a.concerned() {
 		return Verdict{}
 	}
-	v := Verdict{Version: labelAtTheDoor(a)}
-	stored := withLabel(a.New, v.Version)
-	stored.CreatedAt = youngest
-	d := release.Parse(a.Namespace, stored, a.Services)
-	parts := a.parts(d, s)
+	var out Verdict
+	v := a.stored(versionLabel(a))
 	untouched := a.untouched()
-	for _, p := range a.problems(d, parts) {
+	for _, p := range a.problems(v, a.situations(v, s)) {
 		denies := p.Kind == intent.Invalid || p.Kind == intent.Conflict && p.Key != ""
 		if denies && !untouched {
-			v.Denied = append(v.Denied, p)
+			out.Denied = append(out.Denied, p)
 		} else {
-			v.Warnings = append(v.Warnings, p)
+			out.Warnings = append(out.Warnings, p)
 		}
 	}
-	v.Hold = a.hold(d, parts)
-	return v
+	return out
+}
+
+// concerned reports whether there is anything to answer.
+func (a Admission) concerned() bool {
+	return !a.New.Deleting && (intent.Declared(a.New.Annotations) || dropsLabel(a))
+}
+
+// stored is the Deployment as it is once it is stored with a version label.
+func (a Admission) stored(version string) *release.Version {
+	d := withLabel(a.New, version)
+	d.CreatedAt = youngest
+	return release.Parse(a.Namespace, d, a.Services)
 }
 
 // dropsLabel: an update without annotations of ours that would take a version label from pods behind pinned routes.
@@ -72,9 +114,9 @@ func dropsLabel(a Admission) bool {
 		intent.Declared(a.Old.Annotations)
 }
 
-// labelAtTheDoor is the version label to write into the template: at creation, where an update drops it, and where an
+// versionLabel is the version label to write into the template: at creation, where an update drops it, and where an
 // update rolls out new pods anyway. An update that changes annotations alone never touches the template.
-func labelAtTheDoor(a Admission) string {
+func versionLabel(a Admission) string {
 	asked, label := a.New.Annotations[intent.KeyVersion], a.New.TemplateLabels[release.VersionLabel]
 	want, old := "", ""
 	if a.Old != nil {
@@ -127,7 +169,7 @@ func withLabel(d release.Deployment, version string) release.Deployment {
 }
 
 // untouched: nothing that a problem could come from is changed by this update. A version label that the template did not
-// have is what labelAtTheDoor wrote into it a moment ago: the validating webhook sees it already.
+// have is what versionLabel wrote into it a moment ago: the validating webhook sees it already.
 func (a Admission) untouched() bool {
 	if a.Old == nil || !maps.Equal(a.Old.Annotations, a.New.Annotations) {
 		return false
@@ -139,54 +181,49 @@ func (a Admission) untouched() bool {
 	return maps.Equal(before, a.New.TemplateLabels)
 }
 
-// parts are the Services that the Deployment is behind, as they are once it is stored.
-func (a Admission) parts(d *release.Version, s Settings) []part {
-	var out []part
-	var alone []release.Roles
-	for _, name := range slices.Concat(d.Placed.Services, d.Placed.Beside) {
-		f := a.Around(name)
-		if f.Service.Missing || !f.Service.Selects(&d.Deployment) {
-			continue
+// situations are those of the Services that the Deployment is behind, as they are once it is stored: what the controller
+// reads a moment later.
+func (a Admission) situations(v *release.Version, s Settings) []*situation {
+	var out []*situation
+	for _, name := range slices.Concat(v.Placed.Services, v.Placed.Beside) {
+		if f := a.Around(name); !f.Service.Missing && f.Service.Selects(&v.Deployment) {
+			f.Seen = "" // what is older than the routes tells as well what is wrong
+			out = append(out, readOne(f, with(f.versions(), v), s))
 		}
-		versions := with(f.versions(), d)
-		alone = append(alone, f.roles(versions, f.state(), s))
-		out = append(out, part{f, versions, alone[len(alone)-1], f.disturbances(f.blind(f.OtherDestinationRules, s), s)})
 	}
-	for n, p := range out {
-		out[n].roles = p.facts.withStableBeside(p.versions, p.roles, alone, p.facts.state(), s)
-	}
+	followEachOther(out)
 	return out
 }
 
-// with are the versions once the Deployment at the door is stored, with the pods that it has by now.
-func with(versions []*release.Version, d *release.Version) []*release.Version {
-	stored := *d
-	versions = slices.DeleteFunc(versions, func(v *release.Version) bool {
-		if v.Name == d.Name {
-			stored.Pods = v.Pods
+// with are the versions once the Deployment is stored, with the pods that it has by now.
+func with(versions []*release.Version, v *release.Version) []*release.Version {
+	stored := *v
+	versions = slices.DeleteFunc(versions, func(o *release.Version) bool {
+		if o.Name == v.Name {
+			stored.Pods = o.Pods
 		}
-		return v.Name == d.Name
+		return o.Name == v.Name
 	})
 	return append(versions, &stored)
 }
 
 // problems asks the engine itself what is wrong with the Deployment among those behind its Services.
-func (a Admission) problems(d *release.Version, parts []part) []intent.Problem {
+func (a Admission) problems(v *release.Version, around []*situation) []intent.Problem {
 	var changed, overlaps []intent.Problem
 	plays := false
-	for _, p := range parts {
-		c := p.roles.Candidate(d.Name)
+	for _, x := range around {
+		c := x.roles.Candidate(v.Name)
 		plays = plays || c != nil
 		if c != nil && !c.Beside {
-			overlaps = append(overlaps, overlap(a.Namespace, d, p.roles)...)
+			overlaps = append(overlaps, overlap(a.Namespace, v, x.roles)...)
 		}
-		changed = append(changed, stableVersionChanged(a, p.facts.state())...)
+		changed = append(changed, stableVersionChanged(a, x.state)...)
 	}
 	if plays {
-		wrong, disturbing := told(d, parts)
+		wrong, disturbing := told(v, around)
 		return slices.Concat(wrong, disturbing, unique(overlaps))
 	}
-	return slices.Concat(d.Problems, unique(changed))
+	return slices.Concat(v.Problems, unique(changed))
 }
 
 func unique(problems []intent.Problem) []intent.Problem {
@@ -212,35 +249,38 @@ func stableVersionChanged(a Admission, st release.State) []intent.Problem {
 }
 
 // overlap warns where the candidate's selector takes in stable's pods: an autoscaler of the one then counts the other's.
-func overlap(namespace string, d *release.Version, r release.Roles) []intent.Problem {
+func overlap(namespace string, v *release.Version, r release.Roles) []intent.Problem {
 	i := slices.IndexFunc(r.Stables, func(x *release.Version) bool {
-		for k, v := range d.Selector {
-			if x.TemplateLabels[k] != v {
+		for key, value := range v.Selector {
+			if x.TemplateLabels[key] != value {
 				return false
 			}
 		}
-		return len(d.Selector) > 0
+		return len(v.Selector) > 0
 	})
 	if i < 0 {
 		return nil
 	}
 	return []intent.Problem{{Kind: intent.Unused, Reason: release.ReasonSelectorsOverlap,
 		Message: fmt.Sprintf("the spec.selector of %s also matches the pods of stable %s, so autoscalers count both",
-			release.Object(namespace, d.Name), release.Object(namespace, r.Stables[i].Name)),
+			release.Object(namespace, v.Name), release.Object(namespace, r.Stables[i].Name)),
 		Fix: "give each Deployment a selector of its own, for example with the label version"}}
 }
 
-// hold: a candidate gets no pods before every Service that would send it requests is pinned to stable. A Deployment that runs
-// already is never held.
-func (a Admission) hold(d *release.Version, parts []part) bool {
-	open := func(p part) bool {
-		return !p.facts.pinned() && (d.In(p.facts.Service.Name) || p.facts.exposes(p.versions, p.roles))
-	}
-	if !d.IsCandidate() || len(parts) > 0 && len(d.Placed.Problems) == 0 && !slices.ContainsFunc(parts, open) {
+// mayHold: a Deployment is held at its creation alone, and a hold that an update drops is put back. One that runs already is
+// never held.
+func (a Admission) mayHold() bool {
+	switch {
+	case !a.New.IsCandidate():
 		return false
-	}
-	if a.Old == nil {
+	case a.Old == nil:
 		return !a.New.SpecPaused || a.New.Annotations[intent.KeyHeld] != ""
 	}
 	return a.Old.IsHeld() && !a.New.IsHeld()
+}
+
+// unpinned: some Service would send the candidate requests before it is pinned to stable.
+func unpinned(v *release.Version, around []*situation) bool {
+	open := func(x *situation) bool { return !x.pinned && (v.In(x.service()) || x.exposes()) }
+	return len(around) == 0 || len(v.Placed.Problems) > 0 || slices.ContainsFunc(around, open)
 }

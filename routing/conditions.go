@@ -47,11 +47,7 @@ func (r reporting) conditions(v *release.Version) ([]release.Condition, []intent
 		return []release.Condition{condition(intent.ConditionAccepted, statusTrue, ReasonStable, message),
 			condition(intent.ConditionProgrammed, statusTrue, ReasonStable, message)}, nil
 	}
-	var parts []part
-	for _, p := range r.parts(v) {
-		parts = append(parts, p.asPart())
-	}
-	problems, disturbances := told(v, parts)
+	problems, disturbances := told(v, inOrder(v, append([]*situation{r.situation}, r.beside...)))
 	for _, p := range r.parts(v) {
 		if c := p.roleOf(v); c != nil && !c.Beside {
 			problems = append(problems, p.idle(c)...)
@@ -60,13 +56,11 @@ func (r reporting) conditions(v *release.Version) ([]release.Condition, []intent
 	return []release.Condition{accepted(problems, r.pinnedBeside(v)), r.programmed(v)}, slices.Concat(problems, disturbances)
 }
 
-func (p *routePlan) asPart() part { return part{p.facts, p.versions, p.roles, p.disturbances} }
-
 // pinnedBeside names the Services that send the candidate nothing, because it is not released behind them.
 func (r reporting) pinnedBeside(v *release.Version) []string {
 	var out []string
 	for _, p := range r.parts(v) {
-		if c := p.roleOf(v); c != nil && c.Beside && p.facts.exposes(p.versions, p.roles) {
+		if c := p.roleOf(v); c != nil && c.Beside && p.exposes() {
 			out = append(out, p.service())
 		}
 	}
@@ -226,7 +220,7 @@ func (r reporting) waits(p *routePlan, c *release.Candidate) (reason, message st
 func (p *routePlan) disturbed(c *release.Candidate) (reason, but string) {
 	var sentences []string
 	for _, problem := range p.disturbances {
-		for _, said := range p.asPart().said(c, problem) {
+		for _, said := range p.said(c, problem) {
 			reason, sentences = cmp.Or(reason, said.Reason), append(sentences, said.String())
 		}
 	}

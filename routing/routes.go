@@ -269,7 +269,7 @@ func (p *routePlan) markSubsets(going time.Time) {
 func (p *routePlan) shields(deployment string) (bool, settle.Left) {
 	c := p.roles.Candidate(deployment)
 	switch {
-	case p.roles.IsStable(deployment) || c != nil && c.Beside && !p.facts.exposes(p.versions, p.roles):
+	case p.roles.IsStable(deployment) || c != nil && c.Beside && !p.exposes():
 		return true, 0
 	case c == nil || c.Blocked() || !p.pinned || p.routesWrite != nil:
 		return false, 0

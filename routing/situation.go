@@ -40,27 +40,31 @@ type situation struct {
 // read tells what there is behind a Service and behind those beside it, and who plays which role: behind each by itself,
 // and then with what the others say.
 func read(f Facts, s Settings) *situation {
-	own := readOne(f, s)
+	own := readOne(f, f.versions(), s)
 	all := []*situation{own}
 	for _, b := range f.Beside {
-		all = append(all, readOne(b, s))
+		all = append(all, readOne(b, b.versions(), s))
 	}
+	followEachOther(all)
+	own.stale = slices.ContainsFunc(all, func(x *situation) bool { return x.stale })
+	return own
+}
+
+// followEachOther has each Service look at what the others say of the roles.
+func followEachOther(all []*situation) {
 	alone := make([]release.Roles, len(all))
 	for n, x := range all {
-		alone[n] = x.roles
-		x.beside = without(all, n)
-		own.stale = own.stale || x.stale
+		alone[n], x.beside = x.roles, without(all, n)
 	}
 	for n, x := range all {
 		x.follow(without(alone, n))
 	}
-	return own
 }
 
 func without[T any](list []T, n int) []T { return slices.Delete(slices.Clone(list), n, n+1) }
 
-func readOne(f Facts, s Settings) *situation {
-	x := &situation{facts: f, settings: s, settle: f.settlement(s), versions: f.versions(), pinned: f.pinned(), state: f.state()}
+func readOne(f Facts, versions []*release.Version, s Settings) *situation {
+	x := &situation{facts: f, settings: s, settle: f.settlement(s), versions: versions, pinned: f.pinned(), state: f.state()}
 	x.readState()
 	x.readSubsets()
 	x.referenced = x.referencedVersions()
@@ -177,7 +181,7 @@ func (x *situation) follow(beside []release.Roles) {
 			return
 		}
 	}
-	x.roles = x.facts.withStableBeside(x.versions, x.roles, beside, next, x.settings)
+	x.takeStable(beside, next)
 }
 
 // version is that of a Deployment; nil where it is none behind the Service.
@@ -202,7 +206,7 @@ func (x *situation) over() bool {
 	if !x.pinned {
 		return true
 	}
-	if f.standsIn(x.roles) && x.present(x.roles.Stable) {
+	if x.standsIn() && x.present(x.roles.Stable) {
 		return false
 	}
 	return !slices.ContainsFunc(x.roles.Left, x.present) && !x.straysRemain()

@@ -19,9 +19,3 @@ type Cluster interface {
 	// Facts are what the controller would decide about one Service from, but without times.
 	Facts(ctx context.Context, namespace, service string) (routing.Facts, error)
 }
-
-// admitter decides about Deployments at admission.
-type admitter struct {
-	known    Cluster
-	settings routing.Settings
-}

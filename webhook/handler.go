@@ -1,5 +1,10 @@
-// Package webhook answers for Deployments at the door: it labels and holds them, and refuses what can never be right. It
-// holds no rule about releases: those are routing's.
+// Package webhook answers admission requests: it labels Deployments and holds them, and refuses what can never be right. It has
+// no rule about releases: those are routing's.
+//
+// The API server calls two webhooks for one request: the mutating one, and then, with the object as all mutating webhooks have
+// left it, the validating one. Nothing ties the two calls together: each has a UID of its own (k8s.io/api/admission/v1,
+// AdmissionRequest.UID), and may reach another replica. So no verdict is handed on from one to the other, which could be stale.
+// Each decides one half of the answer, from what is true when it is called.
 package webhook
 
 import (
@@ -17,19 +22,20 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// mutating labels the pod template and holds. It never refuses: what is wrong is left as it is, and the validating
-// handler, which the API server asks afterwards, says why.
+// mutating labels the pod template and holds. It never refuses: what is wrong is left as it is, and the validating webhook says
+// why.
 type mutating struct{ admitter }
 
-// Handle answers the API server's question with a patch, or with none.
-func (m mutating) Handle(ctx context.Context, req admission.Request) admission.Response {
+// Handle answers with a patch, or with none.
+func (h mutating) Handle(ctx context.Context, req admission.Request) admission.Response {
 	response := admission.Allowed("")
-	o, v, err := m.verdict(ctx, req)
-	if err != nil || len(v.Denied) > 0 {
-		return response // the validating handler meets the same, and tells
+	var m routing.Mutation
+	o, err := h.decide(ctx, req, func(a routing.Admission) { m = routing.Mutate(a, h.settings) })
+	if err != nil {
+		return response // the validating webhook meets the same, and warns
 	}
-	if response.Patches = patch(o, v); len(response.Patches) > 0 {
-		loggerFor(ctx, req).Info("patched at admission", "did", patched(o, v))
+	if response.Patches = patch(o, m); len(response.Patches) > 0 {
+		loggerFor(ctx, req).Info("patched at admission", "did", patched(o, m))
 	}
 	return response
 }
@@ -37,10 +43,10 @@ func (m mutating) Handle(ctx context.Context, req admission.Request) admission.R
 // validating refuses what can never be right, and warns of what may become so.
 type validating struct{ admitter }
 
-// Handle answers the API server's question with yes, yes with warnings, or no.
+// Handle answers yes, yes with warnings, or no.
 func (h validating) Handle(ctx context.Context, req admission.Request) admission.Response {
-	_, v, err := h.verdict(ctx, req)
-	if err != nil {
+	var v routing.Verdict
+	if _, err := h.decide(ctx, req, func(a routing.Admission) { v = routing.Validate(a, h.settings) }); err != nil {
 		answered(ctx, req, outcomeUnchecked, err.Error())
 		return unread(req, err)
 	}
@@ -60,9 +66,15 @@ func (h validating) Handle(ctx context.Context, req admission.Request) admission
 	return response
 }
 
-// verdict reads what is asked and what is around it, and asks the engine. What has nothing to do with grayscale is let
-// through before anything is looked up: the API server's matchConditions let few such objects come here at all.
-func (a admitter) verdict(ctx context.Context, req admission.Request) (object, routing.Verdict, error) {
+// admitter decides about Deployments at admission.
+type admitter struct {
+	known    Cluster
+	settings routing.Settings
+}
+
+// decide reads the request, and has the engine decide about it. Deployments that carry nothing of grayscale's are not decided
+// about, and nothing is looked up for them; the API server's matchConditions let few of them through.
+func (a admitter) decide(ctx context.Context, req admission.Request, by func(routing.Admission)) (object, error) {
 	o := read(req.Object.Raw)
 	asked := routing.Admission{Namespace: req.Namespace, New: o.Deployment}
 	ours := len(o.Annotations) > 0
@@ -72,32 +84,33 @@ func (a admitter) verdict(ctx context.Context, req admission.Request) (object, r
 		asked.Old, asked.TemplateChanged = &old.Deployment, !sameTemplate(old, o)
 	}
 	if !ours {
-		return o, routing.Verdict{}, nil
+		return o, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var err error
 	if asked.Services, err = a.known.Services(ctx, req.Namespace); err != nil {
-		return o, routing.Verdict{}, fmt.Errorf("Services of namespace %s: %w", req.Namespace, err)
+		return o, fmt.Errorf("Services of namespace %s: %w", req.Namespace, err)
 	}
-	asked.Around = func(service string) (around routing.Facts) {
-		if around, err = a.known.Facts(ctx, req.Namespace, service); err != nil {
-			err = fmt.Errorf("what is around Service %s/%s: %w", req.Namespace, service, err)
+	asked.Around = func(service string) routing.Facts {
+		around, failed := a.known.Facts(ctx, req.Namespace, service)
+		if failed != nil && err == nil {
+			err = fmt.Errorf("what is around Service %s/%s: %w", req.Namespace, service, failed)
 		}
 		return around
 	}
-	v := routing.Admit(asked, a.settings)
-	return o, v, err
+	by(asked)
+	return o, err
 }
 
-// unread: what cannot be looked up never stands in a Deployment's way; the controller repeats every check.
+// unread admits a Deployment around which something could not be read; the controller repeats every check.
 func unread(req admission.Request, err error) admission.Response {
 	return admission.Allowed("").WithWarnings(fmt.Sprintf(
 		"%s is admitted unchecked, because grayscale could not read what is around it: %v; its controller checks again",
 		release.Object(req.Namespace, req.Name), err))
 }
 
-// denied says all that is wrong, a line each. 422 is what the API server itself answers to a field that is invalid.
+// denied says all that is wrong, one line for each problem. The API server itself answers 422 to an invalid field.
 func denied(problems []intent.Problem) admission.Response {
 	sentences := make([]string, len(problems))
 	for i, p := range problems {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
@@ -118,7 +119,7 @@ func mutated(t testing.TB, m memory, req admission.Request) []byte {
 	return out
 }
 
-// The mutating handler changes the version label, the pause and its mark, and nothing else.
+// The mutating handler changes the version label, the pause and the annotation of the hold, and nothing else.
 func TestMutatingChanges(t *testing.T) {
 	held := canary(intent.KeyHeld, "true")
 	heldBefore := web("web-v2", held, labelled("v2"), paused)
@@ -224,6 +225,72 @@ func TestValidatingAnswers(t *testing.T) {
 				t.Errorf("warnings %q, want %q", all, tt.warning)
 			}
 		})
+	}
+}
+
+// counted is a memory that counts how often facts are read.
+type counted struct {
+	memory
+	read *int
+}
+
+func (c counted) Facts(ctx context.Context, namespace, service string) (routing.Facts, error) {
+	*c.read++
+	return c.memory.Facts(ctx, namespace, service)
+}
+
+// The validating webhook reads the facts of a request; the mutating one only where a hold depends on them.
+func TestFactsAreReadOnce(t *testing.T) {
+	before := web("web-v2", canary(), labelled("v2"))
+	heldBefore := web("web-v2", canary(intent.KeyHeld, "true"), labelled("v2"), paused)
+	for name, tt := range map[string]struct {
+		asked     appsv1.Deployment
+		old       *appsv1.Deployment
+		mutating  int
+		annotated bool
+	}{
+		"created":                {web("web-v2", canary()), nil, 1, true},
+		"a new image":            {web("web-v2", canary(), labelled("v2"), image("example/web:2")), &before, 0, true},
+		"a dropped label":        {web("web-v2", canary()), &before, 0, true},
+		"a dropped hold":         {web("web-v2", canary(), labelled("v2")), &heldBefore, 1, true},
+		"invalid":                {web("web-v2", canary(intent.KeyWeight, "150")), nil, 0, true},
+		"nothing of grayscale's": {web("web-v3", nil), nil, 0, false},
+	} {
+		for handler, want := range map[string]int{MutatePath: tt.mutating, ValidatePath: map[bool]int{true: 1}[tt.annotated]} {
+			read := 0
+			Handlers(nil, counted{known(), &read}, defaults)[handler].Handle(context.Background(), request(t, tt.asked, tt.old))
+			if read != want {
+				t.Errorf("%s: %s reads facts %d times, want %d", name, handler, read, want)
+			}
+		}
+	}
+}
+
+// failing is a memory in which the facts of one Service cannot be read.
+type failing struct {
+	memory
+	service string
+}
+
+func (f failing) Facts(ctx context.Context, namespace, service string) (routing.Facts, error) {
+	if service == f.service {
+		return routing.Facts{}, errors.New("no route to host")
+	}
+	return f.memory.Facts(ctx, namespace, service)
+}
+
+// What could not be read stays unread, also where the next Service's facts could be.
+func TestOneOfTwoServicesIsUnreadable(t *testing.T) {
+	m := known()
+	second := m.services[0].DeepCopy()
+	second.Name = "web-internal"
+	m.services = append(m.services, *second)
+	asked := request(t, web("web-v2", canary(intent.KeyService, "web,web-internal")), nil)
+	for _, service := range []string{"web", "web-internal"} {
+		got := Handlers(nil, failing{m, service}, defaults)[ValidatePath].Handle(context.Background(), asked)
+		if all := strings.Join(got.Warnings, "\n"); !strings.Contains(all, "admitted unchecked") || !strings.Contains(all, "shop/"+service+":") {
+			t.Errorf("where %s cannot be read the answer is %v %q", service, got.Allowed, all)
+		}
 	}
 }
 

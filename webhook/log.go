@@ -27,12 +27,12 @@ func answered(ctx context.Context, req admission.Request, outcome, why string) {
 }
 
 // patched says in words what the patch does.
-func patched(o object, v routing.Verdict) []string {
+func patched(o object, m routing.Mutation) []string {
 	var did []string
-	if v.Version != "" && o.TemplateLabels[release.VersionLabel] != v.Version {
-		did = append(did, "labelled with version "+v.Version)
+	if m.Version != "" && o.TemplateLabels[release.VersionLabel] != m.Version {
+		did = append(did, "labelled with version "+m.Version)
 	}
-	if v.Hold {
+	if m.Hold {
 		did = append(did, "held at zero pods until the Service is pinned to stable")
 	}
 	return did

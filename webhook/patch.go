@@ -18,15 +18,15 @@ const (
 	heldValue            = "true"
 )
 
-// patch is the JSON Patch (RFC 6902) that makes the Deployment what the verdict says: the version label of the pod template, and
+// patch is the JSON Patch (RFC 6902) that makes the Deployment what the mutation says: the version label of the pod template, and
 // the hold. It touches nothing else, and least of all spec.selector. A second call returns an empty patch, because the API
 // server may reinvoke the webhook after others.
-func patch(o object, v routing.Verdict) []jsonpatch.Operation {
+func patch(o object, m routing.Mutation) []jsonpatch.Operation {
 	var out []jsonpatch.Operation
-	if v.Version != "" && o.TemplateLabels[release.VersionLabel] != v.Version {
-		out = append(out, label(o, v.Version))
+	if m.Version != "" && o.TemplateLabels[release.VersionLabel] != m.Version {
+		out = append(out, label(o, m.Version))
 	}
-	if !v.Hold {
+	if !m.Hold {
 		return out
 	}
 	if !o.SpecPaused {

@@ -12,6 +12,7 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
+	"grayscale.dev/grayscale/test/yardstick"
 )
 
 // TestLife lets users and pods do anything in any order and checks after every write that no traffic could be lost:
@@ -264,20 +265,12 @@ func BenchmarkDecide(b *testing.B) {
 		obey(&w.facts, decide(w.facts, w.settings))
 		w.facts.Now = w.facts.Now.Add(w.settings.Settle)
 	}
-	b.Run("nothing to do", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			p := routing.MakePlan(w.facts, w.settings)
-			p.Report()
-		}
-	})
+	decide := func() {
+		p := routing.MakePlan(w.facts, w.settings)
+		p.Report()
+	}
+	b.Run("nothing to do", func(b *testing.B) { yardstick.Compare(b, decide) })
 	weight := "50"
 	annotate(&w.facts.Deployments[1], intent.KeyWeight, &weight, "user")
-	b.Run("weight changed", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			p := routing.MakePlan(w.facts, w.settings)
-			p.Report()
-		}
-	})
+	b.Run("weight changed", func(b *testing.B) { yardstick.Compare(b, decide) })
 }

@@ -40,7 +40,7 @@ func BenchmarkCrash(b *testing.B) {
 func follow(b *testing.B, end func(leader harness.Replica)) {
 	b.Helper()
 	r := newRelease(b)
-	written := r.routes(b)
+	written := watchRoutes(b, r.ns, "web-grayscale")
 	percent := 1
 	r.weight(b, percent) // the first share waits until the candidate's endpoints have settled
 	r.programmed(b, percent)

@@ -20,17 +20,33 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// mostWrites is more than a release takes until it is programmed; the test fails where it is not.
-const mostWrites = 30
+const (
+	// mostWrites is more than a release takes until it is programmed; the test fails where it is not.
+	mostWrites = 30
+	// atOnce is how many crashes are tried at the same time.
+	atOnce = 4
+)
 
 // A running Deployment becomes stable without a restart, wherever the controller crashes on the way.
 func TestAdoptionSurvivesACrashAfterAnyWrite(t *testing.T) {
-	for allowed := int64(0); ; allowed++ {
-		if allowed > mostWrites {
+	t.Parallel()
+	var enough atomic.Bool
+	for first := int64(0); !enough.Load(); first += atOnce {
+		if first > mostWrites {
 			t.Fatalf("the release is not programmed after %d writes", mostWrites)
 		}
-		if adoptWithCrash(t, allowed) {
-			t.Logf("a release takes %d writes until it is programmed", allowed)
+		t.Run(fmt.Sprintf("from %d", first), func(t *testing.T) {
+			for allowed := first; allowed < first+atOnce; allowed++ {
+				t.Run(fmt.Sprintf("%d writes", allowed), func(t *testing.T) {
+					t.Parallel()
+					if adoptWithCrash(t, allowed) {
+						t.Log("so many writes are enough for the release to be programmed")
+						enough.Store(true)
+					}
+				})
+			}
+		})
+		if t.Failed() {
 			return
 		}
 	}
@@ -98,28 +114,32 @@ func isProgrammed(s shop) bool {
 
 // An adoption that is not wanted any more is finished all the same: unpausing a half-labelled Deployment restarts it.
 func TestAdoptionGivenUpHalfWayRestartsNothing(t *testing.T) {
+	t.Parallel()
 	for _, allowed := range []int64{1, 2, 3, 4} {
-		s := open(t)
-		before := harness.PodUIDs(t, s.namespace, "release=web")
-		s.canary()
-		first := start(t, s.namespace, allowed, nil)
-		<-first.writes.broken
-		first.stop(t)
-		s.must(harness.Kube().AppsV1().Deployments(s.namespace).Delete(context.Background(), "web-v2", metav1.DeleteOptions{}))
-		second := start(t, s.namespace, unlimited, nil)
-		harness.WaitDeployment(t, s.namespace, "web", "nothing of ours pauses it", func(d *appsv1.Deployment) bool {
-			return !d.Spec.Paused && d.Annotations["grayscale.dev/held"] == "" && d.Status.ObservedGeneration == d.Generation
+		t.Run(fmt.Sprintf("%d writes", allowed), func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			before := harness.PodUIDs(t, s.namespace, "release=web")
+			s.canary()
+			first := start(t, s.namespace, allowed, nil)
+			<-first.writes.broken
+			first.stop(t)
+			s.must(harness.Kube().AppsV1().Deployments(s.namespace).Delete(context.Background(), "web-v2", metav1.DeleteOptions{}))
+			start(t, s.namespace, unlimited, nil)
+			harness.WaitDeployment(t, s.namespace, "web", "nothing of ours pauses it", func(d *appsv1.Deployment) bool {
+				return !d.Spec.Paused && d.Annotations["grayscale.dev/held"] == "" && d.Status.ObservedGeneration == d.Generation
+			})
+			time.Sleep(settle) // a rollout would begin now
+			if after := harness.PodUIDs(t, s.namespace, "release=web"); !maps.Equal(before, after) {
+				t.Errorf("given up after %d writes: the pods are %v, want %v", allowed, after, before)
+			}
 		})
-		time.Sleep(settle) // a rollout would begin now
-		if after := harness.PodUIDs(t, s.namespace, "release=web"); !maps.Equal(before, after) {
-			t.Errorf("given up after %d writes: the pods are %v, want %v", allowed, after, before)
-		}
-		second.stop(t)
 	}
 }
 
 // A pause of the user's outlives the adoption.
 func TestAdoptionLeavesAUsersPause(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	before := harness.PodUIDs(t, s.namespace, "release=web")
 	s.patch("web", `{"spec":{"paused":true}}`)
@@ -138,6 +158,7 @@ func TestAdoptionLeavesAUsersPause(t *testing.T) {
 
 // A re-apply that drops the template's label, with the webhook off, starts a rollout; it is turned back at once.
 func TestDroppedLabelIsGivenBack(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	s.canary()
 	start(t, s.namespace, unlimited, nil)
@@ -159,6 +180,7 @@ func TestDroppedLabelIsGivenBack(t *testing.T) {
 // Pods of a rollout without the label get it at once, whatever the Deployments still wait for, their own and the one before it, and
 // whatever else is written to the pods meanwhile: the pods that have the label are going.
 func TestPodsAreLabelledBeforeTheirRolloutIsStopped(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	s.canary()
 	var blocked atomic.Bool

@@ -16,6 +16,7 @@ import (
 var crds = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
 // Istio's definitions may be absent at the start, come later, go and come again: no restart is needed.
+// The test is not parallel: the definitions are everybody's.
 func TestIstioComesGoesAndComesBack(t *testing.T) {
 	client, err := dynamic.NewForConfig(harness.Config())
 	if err != nil {
@@ -33,6 +34,8 @@ func TestIstioComesGoesAndComesBack(t *testing.T) {
 			if err := client.Resource(crds).Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
 				t.Fatal(err)
 			}
+		}
+		for _, name := range names { // each takes some seconds to go
 			harness.Eventually(t, name+" is gone", func() error {
 				_, err := client.Resource(crds).Get(context.Background(), name, metav1.GetOptions{})
 				if apierrors.IsNotFound(err) {
@@ -56,7 +59,7 @@ func TestIstioComesGoesAndComesBack(t *testing.T) {
 	remove()
 	s := open(t)
 	s.canary()
-	start(t, s.namespace, unlimited, nil)
+	startFor(t, nil, s.namespace, unlimited, nil)
 	for range 2 {
 		harness.WaitCondition(t, s.namespace, "web-v2", "grayscale.dev/Accepted", "False", "networking.istio.io")
 		restore()
@@ -70,6 +73,7 @@ func TestIstioComesGoesAndComesBack(t *testing.T) {
 
 // A restart with Istio there never says that it is missing.
 func TestARestartChangesNothing(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	s.canary()
 	first := start(t, s.namespace, unlimited, nil)

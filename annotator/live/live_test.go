@@ -43,9 +43,16 @@ type controller struct {
 	writes *writes
 }
 
-// start runs the annotator until the test ends or stop is called. allowed is how many writes it may make to the namespace before its
-// connection breaks for good, as in a crash; before is called before each of them where it is not nil.
+// start runs the annotator for one namespace, as the other tests' run at the same time, until the test ends or stop is called.
+// allowed is how many writes it may make to the namespace before its connection breaks for good, as in a crash; before is called before
+// each of them where it is not nil.
 func start(t *testing.T, namespace string, allowed int64, before func(*http.Request)) *controller {
+	t.Helper()
+	return startFor(t, []string{namespace}, namespace, allowed, before)
+}
+
+// startFor is start for more than one namespace, or the whole cluster where there is none.
+func startFor(t *testing.T, namespaces []string, namespace string, allowed int64, before func(*http.Request)) *controller {
 	t.Helper()
 	c := &controller{ended: make(chan error, 1), writes: &writes{namespace: "/namespaces/" + namespace + "/", broken: make(chan struct{}), before: before}}
 	c.writes.left.Store(allowed)
@@ -64,7 +71,7 @@ func start(t *testing.T, namespace string, allowed int64, before func(*http.Requ
 		t.Fatal(err)
 	}
 	settings := routing.Settings{Settle: settle, ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
-	caches, err := annotator.NewCaches(mgr, nil, settings.ClusterDomain)
+	caches, err := annotator.NewCaches(mgr, namespaces, settings.ClusterDomain)
 	if err != nil {
 		t.Fatal(err)
 	}

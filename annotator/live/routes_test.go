@@ -38,6 +38,7 @@ func (s shop) within(limit time.Duration, what string, done func() bool) time.Du
 
 // Whatever a user edits in our spec is put back within a second, and told; what is not ours stays.
 func TestEditedRoutesArePutBack(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	s.canary()
 	c := start(t, s.namespace, unlimited, nil)
@@ -75,6 +76,7 @@ func (s shop) quiet(c *controller) {
 
 // A write that was decided before somebody else's is refused by the API server, and decided anew.
 func TestStaleDecisionIsRefused(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	s.canary()
 	var armed atomic.Bool
@@ -98,6 +100,7 @@ func TestStaleDecisionIsRefused(t *testing.T) {
 
 // A port that goes takes its routes along, though their field was created by us as well.
 func TestRoutesFollowThePorts(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	s.canary()
 	c := start(t, s.namespace, unlimited, nil)
@@ -114,6 +117,7 @@ func TestRoutesFollowThePorts(t *testing.T) {
 
 // A release that is over leaves no trace: no objects, no conditions, no annotations, no fields.
 func TestNoTraceStays(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	s.canary()
 	c := start(t, s.namespace, unlimited, nil)
@@ -161,6 +165,7 @@ func transition(d *appsv1.Deployment, kind string) metav1.Time {
 
 // A change of weight is one write of the VirtualService and one of the status. How soon, make bench measures.
 func TestWeightIsTwoWrites(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	s.canary()
 	c := start(t, s.namespace, unlimited, nil)
@@ -179,6 +184,7 @@ func TestWeightIsTwoWrites(t *testing.T) {
 
 // Deployments, pods and Services without a release cost no write, and do not wake the controller's workers.
 func TestWithoutAReleaseNothingIsWritten(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	c := start(t, s.namespace, unlimited, nil)
 	time.Sleep(settle)
@@ -191,6 +197,7 @@ func TestWithoutAReleaseNothingIsWritten(t *testing.T) {
 
 // What others write to a Deployment in between (its status, most often) costs one more try and no Event.
 func TestOthersWritesInBetweenLoseNothing(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	s.canary()
 	var armed atomic.Bool

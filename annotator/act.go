@@ -29,20 +29,21 @@ var errStale = errors.New("the cache lags behind")
 // waits reports whether trying again soon is all that there is to do: somebody else wrote in between, a cache lags
 // behind, an object has just gone, or its namespace is going.
 func waits(err error) bool {
-	return errors.Is(err, errStale) || errors.Is(err, adopt.ErrNotYet) || errors.Is(err, adopt.ErrUninstalling) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
+	return errors.Is(err, errStale) || errors.Is(err, adopt.ErrNotYet) || errors.Is(err, adopt.ErrUninstalling) ||
+		apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
 		apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
 // acting is one decision being acted on; its exported methods are routing.Hands.
 type acting struct {
-	*reconciler
+	*Controller
 	ctx  context.Context
 	key  types.NamespacedName
 	seen observe.Observation
 	did  []string        // for the log
 	why  func() []string // likewise; asked only where there is a line to write
-	// past is what is known of the Service from before; nil where nothing is kept, outside of the reconciler.
-	past *past
+	// history is what is known of the Service from before; nil outside of a reconcile, where nothing is kept.
+	history *history
 	// wrote are the derived objects that were written, by kind; nil for those that were removed.
 	wrote map[string]client.Object
 	// routed: the routes of this decision are written. What it says about them happened, whatever fails after it.
@@ -53,50 +54,52 @@ type acting struct {
 	adopter *adopt.Adopter
 }
 
-func (r *reconciler) acting(ctx context.Context, key types.NamespacedName, seen observe.Observation) *acting {
-	deployments := &adopt.Deployments{Client: r.client, Live: r.live, Namespace: key.Namespace, Known: maps.Clone(seen.Deployments),
-		OnWrite: func(d *appsv1.Deployment) { r.echoes.wrote(key, kindDeployment, d) }}
-	a := &acting{reconciler: r, ctx: ctx, key: key, seen: seen, wrote: map[string]client.Object{}}
-	a.adopter = &adopt.Adopter{Deployments: deployments, Uninstalling: r.uninstalling, Send: r.send, Note: a.note}
+func (c *Controller) acting(ctx context.Context, key types.NamespacedName, seen observe.Observation) *acting {
+	deployments := &adopt.Deployments{Client: c.Client, Live: c.Live, Namespace: key.Namespace,
+		Known:   maps.Clone(seen.Deployments),
+		OnWrite: func(d *appsv1.Deployment) { c.expectations.wrote(key, kindDeployment, d) }}
+	a := &acting{Controller: c, ctx: ctx, key: key, seen: seen, wrote: map[string]client.Object{}}
+	a.adopter = &adopt.Adopter{Deployments: deployments, Uninstalling: c.uninstalling, Send: c.send, Note: a.note}
 	return a
 }
 
-// actOn acts on a decision of the reconciler's own, and keeps what the next one's log line and metrics tell from.
-func (r *reconciler) actOn(ctx context.Context, key types.NamespacedName, seen observe.Observation, d routing.Decision) error {
-	a := r.acting(ctx, key, seen)
-	a.past = r.pasts.of(key)
-	a.past.see(seen.Facts)
-	a.why = func() []string { return a.past.why(seen.Facts) }
+// actOn acts on a decision of a reconcile, and keeps what the next one's log line and metrics tell from.
+func (c *Controller) actOn(ctx context.Context, key types.NamespacedName, seen observe.Observation,
+	d routing.Decision) error {
+	a := c.acting(ctx, key, seen)
+	a.history = c.histories.of(key)
+	a.history.observe(seen.Facts)
+	a.why = func() []string { return a.history.changeReasons(seen.Facts) }
 	err := a.act(d)
-	r.metrics.decided(len(a.did) > 0, err)
-	a.past.left(a.wrote)
+	c.metrics.decided(len(a.did) > 0, err)
+	a.history.wrote(a.wrote)
 	if err == nil || a.routed {
-		for _, wait := range a.past.follow(seen.Facts, d, a.routed, r.clock.Now()) {
-			r.metrics.followed(wait)
+		for _, wait := range a.history.answer(seen.Facts, d, a.routed, c.Clock.Now()) {
+			c.metrics.followed(wait)
 		}
-		a.past.keep(seen.Facts, d, a.wrote)
+		a.history.settle(seen.Facts, d, a.wrote)
 	}
 	return err
 }
 
 // act does what was decided, step by step, and stops at the first error.
 func (a *acting) act(d routing.Decision) error {
-	begin := a.clock.Now()
+	begin := a.Clock.Now()
 	var err error
 	for _, step := range d.Steps() {
 		if err = step(a); err != nil {
 			break
 		}
 	}
-	a.log(d, a.clock.Now().Sub(begin), err)
+	a.log(d, a.Clock.Now().Sub(begin), err)
 	if err == nil || a.routed {
 		a.publish(d.Events)
 	}
 	return err
 }
 
-// log writes the line of one decision: what was done, why, and how the weights changed. A decision that changed nothing is
-// told at level debug alone.
+// log writes the line of one decision: what was done, why, and how the weights changed. A decision that changed nothing
+// is told at level debug alone.
 func (a *acting) log(d routing.Decision, took time.Duration, err error) {
 	log := ctrl.LoggerFrom(a.ctx).WithValues("service", a.key.String(), "took", took.Round(time.Microsecond).String())
 	if err != nil {
@@ -126,7 +129,8 @@ func (a *acting) Label(m release.Member) error { return a.labelling(m, a.adopter
 
 func (a *acting) labelling(m release.Member, err error) error {
 	if err != nil {
-		return fmt.Errorf("labelling the pods of Deployment %s/%s with version %s: %w", a.key.Namespace, m.Deployment, m.Version, err)
+		return fmt.Errorf("labelling the pods of Deployment %s/%s with version %s: %w",
+			a.key.Namespace, m.Deployment, m.Version, err)
 	}
 	return nil
 }
@@ -172,14 +176,15 @@ func (a *acting) note(format string, args ...any) {
 // (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/).
 const mostNote = 1024
 
-// service is what Events relate to, nil where there is none. Of Events about one Deployment that differ in nothing but the note
-// the recorder publishes one, and two Services may have the same to tell.
+// service is what Events relate to, nil where there is none. Of Events about one Deployment that differ in nothing but
+// the note the recorder publishes one, and two Services may have the same to tell.
 func (a *acting) service() runtime.Object {
 	s := a.seen.Facts.Service
 	if s.Missing {
 		return nil
 	}
-	return &corev1.ObjectReference{APIVersion: corev1.SchemeGroupVersion.String(), Kind: kindService, Namespace: s.Namespace, Name: s.Name, UID: types.UID(s.UID)}
+	return &corev1.ObjectReference{APIVersion: corev1.SchemeGroupVersion.String(), Kind: kindService,
+		Namespace: s.Namespace, Name: s.Name, UID: types.UID(s.UID)}
 }
 
 // publish tells about transitions; Decide announces each only once.
@@ -195,6 +200,6 @@ func (a *acting) publish(list []routing.Event) {
 		}
 		regarding := &corev1.ObjectReference{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: kindDeployment,
 			Namespace: d.Namespace, Name: d.Name, UID: d.UID, ResourceVersion: d.ResourceVersion}
-		a.events.Eventf(regarding, a.service(), e.Type, e.Reason, "Release", "%s", note)
+		a.Events.Eventf(regarding, a.service(), e.Type, e.Reason, "Release", "%s", note)
 	}
 }

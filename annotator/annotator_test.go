@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 )
 
@@ -81,8 +80,8 @@ func pod(name, deployment string, more map[string]string) *corev1.Pod {
 // seenBy is what a controller gathers that has just started, at second 1000.
 func seenBy(t *testing.T, s *Caches, name string) routing.Facts {
 	t.Helper()
-	r := &reconciler{store: s, firstSeen: observe.NewFirstSeen(), clock: Clock{Now: func() time.Time { return time.Unix(1000, 0) }}}
-	return r.observe(types.NamespacedName{Namespace: shop, Name: name}).Facts
+	c := New(Parts{Reader: s, Clock: Clock{Now: func() time.Time { return time.Unix(1000, 0) }}})
+	return c.observe(types.NamespacedName{Namespace: shop, Name: name}).Facts
 }
 
 var (

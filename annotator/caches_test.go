@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestFactsForTheDoor: the webhook is told what the controller would decide from, but for times, and only of the namespaces that
-// grayscale looks after.
+// TestFactsForTheDoor: the webhook is told what the controller would decide from, but for times, and only of the
+// namespaces that grayscale looks after.
 func TestFactsForTheDoor(t *testing.T) {
 	s := world(t, service("web", app), deployment("web", nil), deployment("web-v2", canary), pod("one", "web-v2", nil), pod("stray", "gone", nil))
 	s.namespaces = []string{shop}

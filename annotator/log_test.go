@@ -18,7 +18,8 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// logged acts on a decision without any writes, as if what the acting says it did had been done, and gives the log's lines.
+// logged acts on a decision without any writes, as if what the acting says it did had been done, and gives the log's
+// lines.
 func logged(level zapcore.Level, a *acting, err error) []observer.LoggedEntry {
 	core, lines := observer.New(level)
 	a.ctx = ctrl.LoggerInto(context.Background(), zapr.NewLogger(zap.New(core)))

@@ -142,7 +142,7 @@ func TestMeshKindsAreReadAsServed(t *testing.T) {
 		{"one kind alone", []*metav1.APIResourceList{list("v1", all...)}, []string{istio.HTTPRoute}, map[string]string{istio.HTTPRoute: "v1"}, 1},
 	} {
 		fake := &clienttesting.Fake{Resources: c.served}
-		g := gateway{discovery: &fakediscovery.FakeDiscovery{Fake: fake}}
+		g := gatewayWatcher{discovery: &fakediscovery.FakeDiscovery{Fake: fake}}
 		got, err := g.served(c.defined)
 		if err != nil || !maps.Equal(got, c.want) || len(fake.Actions()) != c.asked {
 			t.Errorf("%s: %v after %d questions (%v), want %v after %d", c.name, got, len(fake.Actions()), err, c.want, c.asked)

@@ -48,10 +48,12 @@ const strategyUnknown = "unknown"
 // The metrics' labels take values from short lists alone, never names of objects. docs/metrics.md is made from these.
 var (
 	releases = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "grayscale_releases",
-		Help: "Deployments with a strategy, by what has become of it: programmed, waiting, paused by their owner, refused, or stable, where it is inert. Only the leader counts."},
+		Help: "Deployments with a strategy, by what has become of it: programmed, waiting, paused by their owner, " +
+			"refused, or stable, where it is inert. Only the leader counts."},
 		[]string{"strategy", "state"})
 	problems = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "grayscale_problems",
-		Help: "Problems with annotations that are not mended yet, by the reason that the condition Accepted gives, or Programmed where somebody else's object disturbs a release. Only the leader counts."}, []string{"reason"})
+		Help: "Problems with annotations that are not mended yet, by the reason that the condition Accepted gives, " +
+			"or Programmed where somebody else's object disturbs a release. Only the leader counts."}, []string{"reason"})
 	holding = prometheus.NewGauge(prometheus.GaugeOpts{Name: "grayscale_holds",
 		Help: "Candidates that are held at zero pods now, until their Service is pinned to stable. Only the leader counts."})
 	lifts = prometheus.NewCounter(prometheus.CounterOpts{Name: "grayscale_holds_lifted_total",
@@ -61,25 +63,30 @@ var (
 	restores = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_routes_restored_total",
 		Help: "Derived objects that were written because somebody else had edited or deleted them."}, []string{"kind"})
 	decisions = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_decisions_total",
-		Help: "Decisions about Services: something was changed, nothing had to be, a cache lagged behind or somebody else wrote in between, or a write failed."}, []string{"outcome"})
+		Help: "Decisions about Services: something was changed, nothing had to be, a cache lagged behind " +
+			"or somebody else wrote in between, or a write failed."}, []string{"outcome"})
 	follows = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "grayscale_change_seconds",
-		Help:    "Time from the first sight of a changed annotation to the write of the routes that follow it. Changes that wait for their owner (no ready pods, paused, refused) are not counted.",
+		Help: "Time from the first sight of a changed annotation to the write of the routes that follow it. " +
+			"Changes that wait for their owner (no ready pods, paused, refused) are not counted.",
 		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}})
 	drains = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_drains_total",
-		Help: "Questions of the API server about deletions and scalings to zero, sometimes several about one: no traffic had to move, it has gone, or it was given up."}, []string{"outcome"})
+		Help: "Questions of the API server about deletions and scalings to zero, sometimes several about one: " +
+			"no traffic had to move, it has gone, or it was given up."}, []string{"outcome"})
 	precedes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_bypasses_total",
-		Help: "Questions of the API server about other people's DestinationRules, sometimes several about one: no client had to be led past a release's subsets first, some have been, or it was given up."}, []string{"outcome"})
+		Help: "Questions of the API server about other people's DestinationRules, sometimes several about one: " +
+			"no client had to be led past a release's subsets first, some have been, or it was given up."}, []string{"outcome"})
 	watched = prometheus.NewGauge(prometheus.GaugeOpts{Name: "grayscale_istio_watched",
 		Help: "1 while Istio's definitions are served and its objects are watched, else 0."})
 
 	register = sync.OnceFunc(func() { metrics.Registry.MustRegister(Collectors()...) })
 )
 
-// Collectors are the controller's metrics, with every series that they can have. Setup registers them with controller-runtime's
-// registry.
+// Collectors are the controller's metrics, with every series that they can have. Setup registers them with
+// controller-runtime's registry.
 func Collectors() []prometheus.Collector {
 	everySeries()
-	return []prometheus.Collector{releases, problems, holding, lifts, writes, restores, decisions, follows, drains, precedes, watched}
+	return []prometheus.Collector{releases, problems, holding, lifts, writes, restores, decisions, follows,
+		drains, precedes, watched}
 }
 
 // everySeries makes all series that there can be: one that is not there yet hides its first increase from a rate.
@@ -237,10 +244,11 @@ func stateIn(conditions []release.Condition) string {
 			return stateStable
 		case c.Type == intent.ConditionAccepted && c.Status == "False":
 			return stateRefused
-		case c.Type == intent.ConditionProgrammed && (c.Status == "True" || c.Reason == istio.ReasonRuleConflict || c.Reason == istio.ReasonHostConflict):
+		case c.Type != intent.ConditionProgrammed:
+		case c.Status == "True", c.Reason == istio.ReasonRuleConflict, c.Reason == istio.ReasonHostConflict:
 			// Some clients get something else than the routes say; grayscale_problems counts that.
 			state = stateProgrammed
-		case c.Type == intent.ConditionProgrammed && c.Reason == routing.ReasonPaused:
+		case c.Reason == routing.ReasonPaused:
 			state = statePaused
 		}
 	}

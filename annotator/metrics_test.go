@@ -80,8 +80,8 @@ func TestReleasesAreCountedByState(t *testing.T) {
 	}
 }
 
-// The gauges hold what is there now: a Deployment or a Service that goes takes back what it added, and what a decision is about
-// to write counts before it is written.
+// The gauges hold what is there now: a Deployment or a Service that goes takes back what it added, and what a decision
+// is about to write counts before it is written.
 func TestGaugesFollowWhatIsThere(t *testing.T) {
 	tally := fresh(t)
 	held := candidate("held", "canary", "True", "False", "Pinning")

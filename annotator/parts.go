@@ -5,10 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
@@ -37,9 +35,6 @@ type Parts struct {
 	AtOnce int
 }
 
-// requestsAtOnce is Parts.AtOnce for a real API server.
-const requestsAtOnce = 8
-
 // Clock is how time passes.
 type Clock struct {
 	// Now must not jump.
@@ -53,7 +48,8 @@ type Clock struct {
 // RealClock is the time at the call, and what has passed since by the machine's monotonic clock.
 func RealClock() Clock {
 	begin := time.Now()
-	return Clock{Now: func() time.Time { return begin.Add(time.Since(begin)) }, Sleep: sleep, WithTimeout: context.WithTimeout}
+	now := func() time.Time { return begin.Add(time.Since(begin)) }
+	return Clock{Now: now, Sleep: sleep, WithTimeout: context.WithTimeout}
 }
 
 func sleep(ctx context.Context, wait time.Duration) error {
@@ -65,21 +61,9 @@ func sleep(ctx context.Context, wait time.Duration) error {
 	}
 }
 
-// New is a controller that somebody else calls: Setup's manager, or a simulator.
-func New(p Parts) *Controller {
-	if p.Confined == nil {
-		p.Confined = func(string) error { return nil }
-	}
-	r := &reconciler{store: p.Reader, confined: p.Confined, client: p.Client, live: p.Live, events: p.Events, settings: p.Settings,
-		clock: p.Clock, decide: p.Decide, atOnce: p.AtOnce, configuration: p.Configuration, outages: p.Outages,
-		echoes: newEchoes(p.Clock.Now), firstSeen: observe.NewFirstSeen(), pasts: newPasts(), metrics: newTally(),
-		pauses: newPauses[types.NamespacedName](p.Clock.Now)}
-	return &Controller{r: r, limiter: newPauses[reconcile.Request](p.Clock.Now)}
-}
-
 // send makes requests that depend on nothing of each other, some at once, until one fails.
-func (r *reconciler) send(ctx context.Context, requests []func(context.Context) error) error {
-	if r.atOnce == 1 || len(requests) == 1 {
+func (p *Parts) send(ctx context.Context, requests []func(context.Context) error) error {
+	if p.AtOnce == 1 || len(requests) == 1 {
 		for _, request := range requests {
 			if err := request(ctx); err != nil {
 				return err
@@ -88,7 +72,7 @@ func (r *reconciler) send(ctx context.Context, requests []func(context.Context) 
 		return nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(r.atOnce)
+	group.SetLimit(p.AtOnce)
 	for _, request := range requests {
 		group.Go(func() error { return request(ctx) })
 	}

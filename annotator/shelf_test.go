@@ -172,7 +172,8 @@ func TestPackedRoutesSayTheSame(t *testing.T) {
 	})
 }
 
-// What is alike takes little room, and each text is read back as it was, those from before the dictionary was learnt too.
+// What is alike takes little room, and each text is read back as it was, those from before the dictionary was learnt
+// too.
 func TestDictionaryGivesBackWhatItGot(t *testing.T) {
 	var d dictionary
 	plain := func(i int) string {

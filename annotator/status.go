@@ -31,7 +31,8 @@ func (a *acting) status(ctx context.Context, s routing.Status) error {
 		said = append(said, c.Type+"="+c.Status+" "+c.Reason)
 	}
 	apply := applyappsv1.Deployment(seen.Name, seen.Namespace).WithUID(seen.UID).WithStatus(status)
-	if err := a.client.Status().Apply(ctx, apply, client.FieldOwner(routing.FieldManager), client.ForceOwnership); err != nil {
+	err := a.Client.Status().Apply(ctx, apply, client.FieldOwner(routing.FieldManager), client.ForceOwnership)
+	if err != nil {
 		return err
 	}
 	if apply.ResourceVersion != nil {

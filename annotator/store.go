@@ -19,7 +19,9 @@ import (
 var byHost = observe.ByHost[any]("").Name
 
 // servicesByNamespace has all Services of a namespace.
-var servicesByNamespace = observe.Index[*corev1.Service]{Name: "namespace", Keys: func(s *corev1.Service) []string { return []string{s.Namespace} }}
+var servicesByNamespace = observe.ServiceIndex{Name: "namespace", Keys: func(s *corev1.Service) []string {
+	return []string{s.Namespace}
+}}
 
 // indexed are the indexes of a shelf.
 func indexed[T kept](list ...observe.Index[T]) indexes[T] {
@@ -52,17 +54,17 @@ func (c *Caches) GetDeployment(namespace, name string) *appsv1.Deployment {
 }
 
 // ListServices are the Services that an index has under a key.
-func (c *Caches) ListServices(by observe.Index[*corev1.Service], key string) []*corev1.Service {
+func (c *Caches) ListServices(by observe.ServiceIndex, key string) []*corev1.Service {
 	return c.services.under(by.Name, key)
 }
 
 // ListDeployments are the Deployments that an index has under a key.
-func (c *Caches) ListDeployments(by observe.Index[*appsv1.Deployment], key string) []*appsv1.Deployment {
+func (c *Caches) ListDeployments(by observe.DeploymentIndex, key string) []*appsv1.Deployment {
 	return c.deployments.under(by.Name, key)
 }
 
 // ListPods are the pods that an index has under a key.
-func (c *Caches) ListPods(by observe.Index[*corev1.Pod], key string) []*corev1.Pod {
+func (c *Caches) ListPods(by observe.PodIndex, key string) []*corev1.Pod {
 	return c.pods.under(by.Name, key)
 }
 
@@ -74,7 +76,8 @@ func (c *Caches) Istio() observe.IstioReader {
 	return nil
 }
 
-// MeshRoutes are the routes of the Gateway API that have the Service as a parent, of the kinds that the API server serves.
+// MeshRoutes are the routes of the Gateway API that have the Service as a parent, of the kinds that the API server
+// serves.
 func (c *Caches) MeshRoutes(namespace, service string) []istio.MeshRoute {
 	c.meshRoutes.lock.RLock()
 	defer c.meshRoutes.lock.RUnlock()

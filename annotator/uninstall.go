@@ -17,25 +17,26 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// adoptionLimit is how long adoptions that have begun are given to end by themselves; they take a few hundred milliseconds.
+// adoptionLimit is how long adoptions that have begun are given to end by themselves; they take a few hundred
+// milliseconds.
 const adoptionLimit = time.Second
 
-// PrepareUninstall leaves nothing behind that only grayscale could end: no Deployment is held from now on, and every hold and
-// pause of ours is lifted. Routes stay as they are. A mutating webhook configuration without webhooks is the sign that every
-// replica goes by; installing again fills it.
+// PrepareUninstall leaves nothing behind that only grayscale could end: no Deployment is held from now on, and every
+// hold and pause of ours is lifted. Routes stay as they are. A mutating webhook configuration without webhooks is the
+// sign that every replica goes by; installing again fills it.
 func (c *Controller) PrepareUninstall(ctx context.Context) error {
-	if err := c.r.removeWebhooks(ctx); err != nil {
+	if err := c.removeWebhooks(ctx); err != nil {
 		return err
 	}
-	if err := c.r.clock.Sleep(ctx, adoptionLimit); err != nil {
+	if err := c.Clock.Sleep(ctx, adoptionLimit); err != nil {
 		return err
 	}
 	var failed []error
-	for _, d := range c.r.store.ListDeployments(observe.Participants, observe.Everywhere) {
+	for _, d := range c.Reader.ListDeployments(observe.Participants, observe.Everywhere) {
 		if _, held := d.Annotations[intent.KeyHeld]; !held {
 			continue
 		}
-		if err := c.r.liftForUninstall(ctx, d); client.IgnoreNotFound(err) != nil {
+		if err := c.liftForUninstall(ctx, d); client.IgnoreNotFound(err) != nil {
 			failed = append(failed, err)
 		}
 	}
@@ -43,31 +44,32 @@ func (c *Controller) PrepareUninstall(ctx context.Context) error {
 }
 
 // removeWebhooks takes the webhooks out of the mutating configuration, which is the one that holds.
-func (r *reconciler) removeWebhooks(ctx context.Context) error {
-	c := &admissionregistrationv1.MutatingWebhookConfiguration{}
-	c.Name = r.configuration
-	return client.IgnoreNotFound(adopt.Merge(ctx, r.client, c, adopt.Patch{"webhooks": []any{}}))
+func (c *Controller) removeWebhooks(ctx context.Context) error {
+	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{}
+	configuration.Name = c.Configuration
+	return client.IgnoreNotFound(adopt.Merge(ctx, c.Client, configuration, adopt.Patch{"webhooks": []any{}}))
 }
 
 // uninstalling reports whether any replica has removed the webhooks. Without a configuration grayscale runs without its
 // webhook, as an administrator may choose.
-func (r *reconciler) uninstalling(ctx context.Context) (bool, error) {
-	c := &admissionregistrationv1.MutatingWebhookConfiguration{}
-	err := r.live.Get(ctx, types.NamespacedName{Name: r.configuration}, c)
+func (c *Controller) uninstalling(ctx context.Context) (bool, error) {
+	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{}
+	err := c.Live.Get(ctx, types.NamespacedName{Name: c.Configuration}, configuration)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
-	return err == nil && len(c.Webhooks) == 0, err
+	return err == nil && len(configuration.Webhooks) == 0, err
 }
 
 // liftForUninstall lifts one hold, and tries again where somebody else wrote in between.
-func (r *reconciler) liftForUninstall(ctx context.Context, d *appsv1.Deployment) error {
+func (c *Controller) liftForUninstall(ctx context.Context, d *appsv1.Deployment) error {
 	key := types.NamespacedName{Namespace: d.Namespace}
-	a := r.acting(ctx, key, observe.Observation{Deployments: map[string]*appsv1.Deployment{d.Name: d}})
+	a := c.acting(ctx, key, observe.Observation{Deployments: map[string]*appsv1.Deployment{d.Name: d}})
 	for {
 		err := a.Lift(d.Name)
 		if err == nil {
-			ctrl.LoggerFrom(ctx).Info("lifted a hold, because grayscale is being uninstalled", "deployment", d.Namespace+"/"+d.Name)
+			ctrl.LoggerFrom(ctx).Info("lifted a hold, because grayscale is being uninstalled",
+				"deployment", d.Namespace+"/"+d.Name)
 		}
 		if !apierrors.IsConflict(err) {
 			return err

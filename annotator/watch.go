@@ -13,8 +13,8 @@ import (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// follow has the Services that each change may matter to enqueued: those that the object led to before the change and those
-// that it leads to after it. Changes of which nothing is read are dropped first.
+// follow has the Services that each change may matter to enqueued: those that the object led to before the change and
+// those that it leads to after it. Changes of which nothing is read are dropped first.
 func follow[T kept](s *shelf[T], q queue, same func(before, after T) bool, services func(T) []types.NamespacedName) {
 	var none T
 	s.follow(func(before, after T) {
@@ -37,8 +37,12 @@ func enqueue(q queue, services []types.NamespacedName) {
 
 // followCore has the queue follow Kubernetes' own objects.
 func (c *Caches) followCore(q queue) {
-	follow(c.deployments, q, observe.SameDeployment, func(d *appsv1.Deployment) []types.NamespacedName { return observe.AffectedByDeployment(c, d) })
-	follow(c.services, q, observe.SameService, func(s *corev1.Service) []types.NamespacedName { return observe.AffectedByService(c, s) })
+	follow(c.deployments, q, observe.SameDeployment, func(d *appsv1.Deployment) []types.NamespacedName {
+		return observe.AffectedByDeployment(c, d)
+	})
+	follow(c.services, q, observe.SameService, func(s *corev1.Service) []types.NamespacedName {
+		return observe.AffectedByService(c, s)
+	})
 	follow(c.pods, q, observe.SamePod, func(p *corev1.Pod) []types.NamespacedName { return observe.AffectedByPod(c, p) })
 }
 

@@ -32,9 +32,11 @@ func SamePod(before, after *corev1.Pod) bool {
 		reflect.DeepEqual(before.Labels, after.Labels)
 }
 
-// AffectedBy* are the Services that have to be looked at after an object has come, changed or gone. Duplicates are possible.
+// AffectedBy* are the Services that have to be looked at after an object has come, changed or gone. Duplicates are
+// possible.
 
-// AffectedByDeployment are those that decide about a participant, and every release that the Deployment is behind besides.
+// AffectedByDeployment are those that decide about a participant, and every release that the Deployment is behind
+// besides.
 func AffectedByDeployment(r Reader, d *appsv1.Deployment) []types.NamespacedName {
 	out := releasesSelecting(r, d.Namespace, d.Spec.Template.Labels)
 	if participates(d) {
@@ -50,8 +52,8 @@ func AffectedByPod(r Reader, p *corev1.Pod) []types.NamespacedName {
 	return releasesSelecting(r, p.Namespace, p.Labels)
 }
 
-// releasesSelecting are the Services with a release that select such pods, and their siblings. All others cost these few
-// look-ups and nothing more.
+// releasesSelecting are the Services with a release that select such pods, and their siblings. All others cost these
+// few look-ups and nothing more.
 func releasesSelecting(r Reader, namespace string, labels map[string]string) []types.NamespacedName {
 	var out []types.NamespacedName
 	for _, s := range selecting(r, namespace, labels) {
@@ -62,8 +64,8 @@ func releasesSelecting(r Reader, namespace string, labels map[string]string) []t
 	return out
 }
 
-// AffectedByService are the Services whose Deployments may be others now: one that comes, goes or selects other pods changes
-// where Deployments lead, away from other Services as well, and whether they lead anywhere.
+// AffectedByService are the Services whose Deployments may be others now: one that comes, goes or selects other pods
+// changes where Deployments lead, away from other Services as well, and whether they lead anywhere.
 func AffectedByService(r Reader, s *corev1.Service) []types.NamespacedName {
 	key := nameOf(s)
 	var out []types.NamespacedName
@@ -81,8 +83,8 @@ func AffectedByService(r Reader, s *corev1.Service) []types.NamespacedName {
 	return out
 }
 
-// AffectedByIstio are the Service of a derived object, or the releases of the Services that another one names; and their
-// siblings, whose holds and conditions rest on it as well.
+// AffectedByIstio are the Service of a derived object, or the releases of the Services that another one names; and
+// their siblings, whose holds and conditions rest on it as well.
 func AffectedByIstio(r Reader, o metav1.Object) []types.NamespacedName {
 	var out []types.NamespacedName
 	if service, derived := Derived(o.GetName()); derived { // by its name alone: it may be somebody else's, for any host

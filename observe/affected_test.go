@@ -69,7 +69,8 @@ func TestEventsLeadToTheirServices(t *testing.T) {
 	}
 }
 
-// What becomes of one Service of a candidate matters to its others: its hold, its conditions and its marks rest on all of them.
+// What becomes of one Service of a candidate matters to its others: its hold, its conditions and its marks rest on all
+// of them.
 func TestEventsLeadToSiblings(t *testing.T) {
 	v2 := deployment("web-v2", map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/service": "web"})
 	internal := map[string]string{"app": "web", "tier": "back"}

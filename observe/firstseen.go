@@ -18,8 +18,8 @@ const (
 )
 
 // FirstSeen is since when this process has seen the objects of each Service with a release as they are. The times that
-// objects carry were told by other clocks, of nodes and of replicas that led before, or long before the write that carries
-// them.
+// objects carry were told by other clocks, of nodes and of replicas that led before, or long before the write that
+// carries them.
 type FirstSeen struct {
 	lock     sync.Mutex
 	services map[types.NamespacedName]*serviceSeen

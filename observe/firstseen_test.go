@@ -16,8 +16,8 @@ var webService = types.NamespacedName{Namespace: shop, Name: "web"}
 
 func at(seconds int64) time.Time { return time.Unix(seconds, 0) }
 
-// A pod counts as ready for as long as this process has seen it so, under one label and without a break, whatever its node's
-// clock says.
+// A pod counts as ready for as long as this process has seen it so, under one label and without a break, whatever its
+// node's clock says.
 func TestReadinessIsByOurOwnClock(t *testing.T) {
 	m, p := NewFirstSeen(), pod("p", "web", map[string]string{"version": "v1"})
 	p.UID = "p"

@@ -1,6 +1,6 @@
-// Package observe gathers what is known of the cluster into the facts that routing decides from. Everybody who decides or
-// explains goes through Gather: the controller and the webhook with the store that they share, a command with what it has
-// just read from the API server, the simulator with a watch of its own.
+// Package observe gathers what is known of the cluster into the facts that routing decides from. Everybody who decides
+// or explains goes through Gather: the controller and the webhook with the store that they share, a command with what
+// it has just read from the API server, the simulator with a watch of its own.
 package observe
 
 import (
@@ -61,7 +61,7 @@ func GatherAlone(r Reader, key types.NamespacedName, at Moment) Observation {
 		f.Service = cluster.Service(s)
 	}
 	deployments := behind(r, key, f.Service)
-	f.Deployments = withPods(r, key, f.Service.Selector, deployments, at)
+	f.Deployments = withPods(r, f.Service, deployments, at)
 	for _, d := range deployments {
 		o.Deployments[d.Name] = d
 		f.Newest = newer(f.Newest, d.ResourceVersion)
@@ -79,19 +79,19 @@ func GatherAlone(r Reader, key types.NamespacedName, at Moment) Observation {
 	return o
 }
 
-// withPods are the facts of Deployments with their pods, which a Service with the selector sends requests.
-func withPods(r Reader, key types.NamespacedName, selector map[string]string, list []*appsv1.Deployment, at Moment) []release.Deployment {
+// withPods are the facts of Deployments with their pods, as one Service sends them requests.
+func withPods(r Reader, s release.Service, list []*appsv1.Deployment, at Moment) []release.Deployment {
 	var all []*corev1.Pod
 	pods := make([][]*corev1.Pod, len(list))
 	for i, d := range list {
 		pods[i] = podsOf(r, d)
 		all = append(all, pods[i]...)
 	}
-	watched := at.FirstSeen.readyPods(key, at.Now, all)
+	watched := at.FirstSeen.readyPods(types.NamespacedName{Namespace: s.Namespace, Name: s.Name}, at.Now, all)
 	var out []release.Deployment
 	for i, d := range list {
 		one := cluster.Deployment(d)
-		one.Pods = count(pods[i], selector, watched)
+		one.Pods = count(pods[i], s.Selector, watched)
 		out = append(out, one)
 	}
 	return out

@@ -145,7 +145,8 @@ func TestObserveWithoutIstio(t *testing.T) {
 	}
 }
 
-// TestObserveNamesOtherWorkloads: owners of pods that are no Deployments, once for each version, and none of those that end.
+// TestObserveNamesOtherWorkloads: owners of pods that are no Deployments, once for each version, and none of those that
+// end.
 func TestObserveNamesOtherWorkloads(t *testing.T) {
 	owned := func(kind, owner, name, version string) *corev1.Pod {
 		p := pod(name, owner, map[string]string{"version": version})

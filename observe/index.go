@@ -19,6 +19,13 @@ type Index[T any] struct {
 	Keys func(T) []string
 }
 
+// Indexes of Kubernetes' kinds.
+type (
+	DeploymentIndex = Index[*appsv1.Deployment]
+	PodIndex        = Index[*corev1.Pod]
+	ServiceIndex    = Index[*corev1.Service]
+)
+
 // Filter is the part of a list that the index has under a key.
 func Filter[T any](list []T, by Index[T], key string) []T {
 	var out []T
@@ -36,18 +43,18 @@ const Everywhere = "*"
 // The indexes that a Reader is asked for. Keys begin with "namespace/".
 var (
 	// DeploymentsByLabel has Deployments by each label of their pod templates.
-	DeploymentsByLabel = Index[*appsv1.Deployment]{"label", func(d *appsv1.Deployment) []string {
+	DeploymentsByLabel = DeploymentIndex{"label", func(d *appsv1.Deployment) []string {
 		return labelKeys(d.Namespace, d.Spec.Template.Labels)
 	}}
 	// ParticipantsByLabel has those alone that participate.
-	ParticipantsByLabel = Index[*appsv1.Deployment]{"participantLabel", func(d *appsv1.Deployment) []string {
+	ParticipantsByLabel = DeploymentIndex{"participantLabel", func(d *appsv1.Deployment) []string {
 		if !participates(d) {
 			return nil
 		}
 		return labelKeys(d.Namespace, d.Spec.Template.Labels)
 	}}
 	// DeploymentsByService has Deployments by each Service that their annotation names.
-	DeploymentsByService = Index[*appsv1.Deployment]{"service", func(d *appsv1.Deployment) []string {
+	DeploymentsByService = DeploymentIndex{"service", func(d *appsv1.Deployment) []string {
 		named := intent.Services(d.Annotations)
 		for i := range named {
 			named[i] = d.Namespace + "/" + named[i]
@@ -55,23 +62,23 @@ var (
 		return named
 	}}
 	// Participants has those that participate by "namespace/", and all of them under Everywhere.
-	Participants = Index[*appsv1.Deployment]{"participant", func(d *appsv1.Deployment) []string {
+	Participants = DeploymentIndex{"participant", func(d *appsv1.Deployment) []string {
 		if !participates(d) {
 			return nil
 		}
 		return []string{d.Namespace + "/", Everywhere}
 	}}
 	// PodsByLabel has pods by each of their labels.
-	PodsByLabel = Index[*corev1.Pod]{"label", func(p *corev1.Pod) []string { return labelKeys(p.Namespace, p.Labels) }}
+	PodsByLabel = PodIndex{"label", func(p *corev1.Pod) []string { return labelKeys(p.Namespace, p.Labels) }}
 	// PodsByOwner has pods by the Deployment whose ReplicaSet owns them; its name may be cut.
-	PodsByOwner = Index[*corev1.Pod]{"owner", func(p *corev1.Pod) []string {
+	PodsByOwner = PodIndex{"owner", func(p *corev1.Pod) []string {
 		if owner := ownerOf(p); owner != "" {
 			return []string{p.Namespace + "/" + owner}
 		}
 		return nil
 	}}
 	// ServicesBySelector has Services by one label of their selectors.
-	ServicesBySelector = Index[*corev1.Service]{"selector", func(s *corev1.Service) []string {
+	ServicesBySelector = ServiceIndex{"selector", func(s *corev1.Service) []string {
 		if len(s.Spec.Selector) == 0 {
 			return nil
 		}
@@ -87,7 +94,8 @@ func ByHost[T any](domain string) Index[T] {
 	return Index[T]{"host", func(o T) []string { return HostKeys(o, domain) }}
 }
 
-// HostKeys are the hosts that an Istio object names, completed by the cluster's domain. Each host with a wildcard is Wildcard.
+// HostKeys are the hosts that an Istio object names, completed by the cluster's domain. Each host with a wildcard is
+// Wildcard.
 func HostKeys(o any, domain string) []string {
 	keys := istio.HostKeys(o, domain)
 	for i, host := range keys {
@@ -98,7 +106,8 @@ func HostKeys(o any, domain string) []string {
 	return keys
 }
 
-// participates reports whether a Deployment carries anything of grayscale's: an annotation, or a condition left from one.
+// participates reports whether a Deployment carries anything of grayscale's: an annotation, or a condition left from
+// one.
 func participates(d *appsv1.Deployment) bool {
 	if len(cluster.Ours(d.Annotations)) > 0 {
 		return true

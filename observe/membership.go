@@ -16,9 +16,9 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// ServicesOf are the names of the Services that decide about a Deployment: those that its annotation names, and all that
-// select its pods, for each of them sends these requests. A Deployment without any has the empty name alone: it still
-// gets told what is wrong.
+// ServicesOf are the names of the Services that decide about a Deployment: those that its annotation names, and all
+// that select its pods, for each of them sends these requests. A Deployment without any has the empty name alone: it
+// still gets told what is wrong.
 func ServicesOf(r Reader, d *appsv1.Deployment) []string {
 	var out []string
 	for _, key := range DeploymentsByService.Keys(d) {
@@ -35,8 +35,8 @@ func ServicesOf(r Reader, d *appsv1.Deployment) []string {
 	return slices.Compact(out)
 }
 
-// Siblings are the other Services that decide about the participants behind this one. Each is decided with the facts about
-// all of them.
+// Siblings are the other Services that decide about the participants behind this one. Each is decided with the facts
+// about all of them.
 func Siblings(r Reader, key types.NamespacedName) []types.NamespacedName {
 	deployments := r.ListDeployments(DeploymentsByService, key.String())
 	if s := r.GetService(key.Namespace, key.Name); s != nil {
@@ -54,7 +54,8 @@ func Siblings(r Reader, key types.NamespacedName) []types.NamespacedName {
 	return out
 }
 
-// Active reports whether there is something to decide about a Service: it has derived objects, or a participant behind it.
+// Active reports whether there is something to decide about a Service: it has derived objects, or a participant behind
+// it.
 func Active(r Reader, key types.NamespacedName) bool {
 	if HasRoutes(r, key) || len(r.ListDeployments(DeploymentsByService, key.String())) > 0 {
 		return true
@@ -86,7 +87,9 @@ func behind(r Reader, key types.NamespacedName, s release.Service) []*appsv1.Dep
 			}
 		}
 	}
-	return slices.SortedFunc(maps.Values(found), func(a, b *appsv1.Deployment) int { return strings.Compare(a.Name, b.Name) })
+	return slices.SortedFunc(maps.Values(found), func(a, b *appsv1.Deployment) int {
+		return strings.Compare(a.Name, b.Name)
+	})
 }
 
 // others are the other Services that select the Deployments' pods or that these name, sorted by name.
@@ -119,7 +122,7 @@ func selecting(r Reader, namespace string, labels map[string]string) []*corev1.S
 }
 
 // selected are the Deployments of an index by labels whose pods a Service selects. One without a selector has none.
-func selected(r Reader, by Index[*appsv1.Deployment], namespace string, selector map[string]string) []*appsv1.Deployment {
+func selected(r Reader, by DeploymentIndex, namespace string, selector map[string]string) []*appsv1.Deployment {
 	if len(selector) == 0 {
 		return nil
 	}

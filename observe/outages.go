@@ -18,10 +18,11 @@ const (
 	longestReturn = time.Minute
 )
 
-// Outages notes when the API server could not be reached. istiod was cut off as well, most likely, and each of its watches
-// comes back by itself, up to twice as long after the outage as that had lasted: between two tries it pauses ever longer
-// (k8s.io/client-go tools/cache/reflector.go: from 0.8 s, doubled up to 30 s, each up to twice as long by chance). Until
-// all have come back, Envoy may learn of a route before the subset that it names. A nil one has noted none.
+// Outages notes when the API server could not be reached. istiod was cut off as well, most likely, and each of its
+// watches comes back by itself, up to twice as long after the outage as that had lasted: between two tries it pauses
+// ever longer (k8s.io/client-go tools/cache/reflector.go: from 0.8 s, doubled up to 30 s, each up to twice as long by
+// chance). Until all have come back, Envoy may learn of a route before the subset that it names. A nil one has noted
+// none.
 type Outages struct {
 	lock    sync.Mutex
 	reached bool      // once, at least
@@ -55,8 +56,9 @@ type answer struct {
 
 func (a *answer) Read(p []byte) (int, error) {
 	n, err := a.ReadCloser.Read(p)
-	expected := err == nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-	if !expected && !a.closed.Load() {
+	ended := err == nil || errors.Is(err, io.EOF)
+	givenUp := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || a.closed.Load()
+	if !ended && !givenUp {
 		a.outages.note(errBroken, time.Now())
 	}
 	return n, err
@@ -70,7 +72,8 @@ func (a *answer) Close() error {
 // errBroken: the API server was cut off in the middle of an answer. Watches of the living one end in good order.
 var errBroken = errors.New("the answer broke off")
 
-// WrappedRoundTripper lets client-go find what it needs in the transport (k8s.io/apimachinery pkg/util/net, RoundTripperWrapper).
+// WrappedRoundTripper lets client-go find what it needs in the transport (k8s.io/apimachinery pkg/util/net,
+// RoundTripperWrapper).
 func (r reporting) WrappedRoundTripper() http.RoundTripper { return r.next }
 
 // note is told how each request began, and of each answer that broke off. Other failures are no outage.
@@ -92,8 +95,8 @@ func (o *Outages) note(err error, now time.Time) {
 	}
 }
 
-// Back is when every watch of the API server has come back from the last outage, by a clock that says now; zero where there
-// was none.
+// Back is when every watch of the API server has come back from the last outage, by a clock that says now; zero where
+// there was none.
 func (o *Outages) Back(now time.Time) time.Time {
 	if back := o.back(); !back.IsZero() {
 		return now.Add(time.Until(back))

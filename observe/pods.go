@@ -31,7 +31,9 @@ func count(pods []*corev1.Pod, selector map[string]string, watched map[types.UID
 		}
 		sums[sum.Version] = sum
 	}
-	return slices.SortedFunc(maps.Values(sums), func(a, b release.Pods) int { return strings.Compare(a.Version, b.Version) })
+	return slices.SortedFunc(maps.Values(sums), func(a, b release.Pods) int {
+		return strings.Compare(a.Version, b.Version)
+	})
 }
 
 // ended: the pod has ended for good. An evicted one stays until it is collected.

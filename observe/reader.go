@@ -21,9 +21,9 @@ type Reader interface {
 	// GetDeployment is the Deployment of that name; nil where there is none.
 	GetDeployment(namespace, name string) *appsv1.Deployment
 	// List* are the objects that an index has under a key, in any order. Filter is the plainest implementation.
-	ListServices(by Index[*corev1.Service], key string) []*corev1.Service
-	ListDeployments(by Index[*appsv1.Deployment], key string) []*appsv1.Deployment
-	ListPods(by Index[*corev1.Pod], key string) []*corev1.Pod
+	ListServices(by ServiceIndex, key string) []*corev1.Service
+	ListDeployments(by DeploymentIndex, key string) []*appsv1.Deployment
+	ListPods(by PodIndex, key string) []*corev1.Pod
 	// Istio reads Istio's objects; nil while the API server does not serve networking.istio.io/v1.
 	Istio() IstioReader
 	// MeshRoutes are the routes of the Gateway API that have the Service as a parent.

@@ -38,14 +38,17 @@ type Snapshot struct {
 }
 
 // MeshKinds are the kinds of the Gateway API that istiod follows for the mesh, and their resources.
-var MeshKinds = map[string]string{istio.HTTPRoute: "httproutes", istio.GRPCRoute: "grpcroutes", istio.TCPRoute: "tcproutes"}
+var MeshKinds = map[string]string{
+	istio.HTTPRoute: "httproutes", istio.GRPCRoute: "grpcroutes", istio.TCPRoute: "tcproutes",
+}
 
 // MeshVersions are the versions of the Gateway API that are read, best first. A cluster may serve one kind in the first
 // and another in the second alone.
 var MeshVersions = []string{"v1", "v1alpha2"}
 
-// Read reads everything that facts about a namespace's Services are made from; no namespace stands for all. The client's
-// scheme has to know Istio's kinds. Routes are read from all namespaces, or, where that is forbidden, from the one.
+// Read reads everything that facts about a namespace's Services are made from; no namespace stands for all. The
+// client's scheme has to know Istio's kinds. Routes are read from all namespaces, or, where that is forbidden, from the
+// one.
 func Read(ctx context.Context, c client.Reader, domain, namespace string) (*Snapshot, error) {
 	var services corev1.ServiceList
 	var deployments appsv1.DeploymentList
@@ -143,17 +146,17 @@ func (s *Snapshot) GetDeployment(namespace, name string) *appsv1.Deployment {
 }
 
 // ListServices filters the Services.
-func (s *Snapshot) ListServices(by Index[*corev1.Service], key string) []*corev1.Service {
+func (s *Snapshot) ListServices(by ServiceIndex, key string) []*corev1.Service {
 	return Filter(s.Services, by, key)
 }
 
 // ListDeployments filters the Deployments.
-func (s *Snapshot) ListDeployments(by Index[*appsv1.Deployment], key string) []*appsv1.Deployment {
+func (s *Snapshot) ListDeployments(by DeploymentIndex, key string) []*appsv1.Deployment {
 	return Filter(s.Deployments, by, key)
 }
 
 // ListPods filters the pods.
-func (s *Snapshot) ListPods(by Index[*corev1.Pod], key string) []*corev1.Pod {
+func (s *Snapshot) ListPods(by PodIndex, key string) []*corev1.Pod {
 	return Filter(s.Pods, by, key)
 }
 
@@ -169,7 +172,8 @@ func (s *Snapshot) Istio() IstioReader {
 func (s *Snapshot) MeshRoutes(namespace, service string) []istio.MeshRoute {
 	var out []istio.MeshRoute
 	for _, r := range s.Routes {
-		if slices.ContainsFunc(r.Parents, func(p istio.MeshParent) bool { return p.Namespace == namespace && p.Name == service }) {
+		is := func(p istio.MeshParent) bool { return p.Namespace == namespace && p.Name == service }
+		if slices.ContainsFunc(r.Parents, is) {
 			out = append(out, r)
 		}
 	}

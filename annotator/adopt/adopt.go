@@ -1,6 +1,6 @@
 // Package adopt is the label protocol: it gives the pods of a running Deployment, and those to come, the version label
-// without a restart, and ends the holds of Deployments. What to label, and when, is routing's to say; the order of the steps
-// is release.Adoption's.
+// without a restart, and ends the holds of Deployments. What to label, and when, is routing's to say; the order of the
+// steps is release.Adoption's.
 //
 // Each step starts from what the API server has, so that a crash between any two of them resumes. Nothing here waits or
 // starts a goroutine: where somebody else has to see a step first, ErrNotYet says so.
@@ -43,8 +43,8 @@ type Adopter struct {
 	resumed map[string]bool
 }
 
-// Relabel labels the pods of a Deployment that had the label and lost it. With the webhook off, a replaced Deployment starts
-// a rollout of pods that no subset knows, which ends with the last pod that one does.
+// Relabel labels the pods of a Deployment that had the label and lost it. With the webhook off, a replaced Deployment
+// starts a rollout of pods that no subset knows, which ends with the last pod that one does.
 func (a *Adopter) Relabel(ctx context.Context, m release.Member) error {
 	s, err := a.read(ctx, m)
 	if err != nil || !s.had() {
@@ -53,8 +53,8 @@ func (a *Adopter) Relabel(ctx context.Context, m release.Member) error {
 	return a.labelPods(ctx, s)
 }
 
-// Label gives the Deployment's template, ReplicaSets and pods the version label. Pods of a ReplicaSet of another version keep
-// that.
+// Label gives the Deployment's template, ReplicaSets and pods the version label. Pods of a ReplicaSet of another
+// version keep that.
 func (a *Adopter) Label(ctx context.Context, m release.Member) error {
 	s, err := a.read(ctx, m)
 	if err != nil || s.deployment.DeletionTimestamp != nil {
@@ -63,8 +63,8 @@ func (a *Adopter) Label(ctx context.Context, m release.Member) error {
 	return a.advance(ctx, s)
 }
 
-// Lift ends the hold of a Deployment, and reports whether it was the webhook's. An adoption that is not wanted any more, but
-// has labelled the ReplicaSet already, is finished instead: to resume alone would restart every pod.
+// Lift ends the hold of a Deployment, and reports whether it was the webhook's. An adoption that is not wanted any
+// more, but has labelled the ReplicaSet already, is finished instead: to resume alone would restart every pod.
 func (a *Adopter) Lift(ctx context.Context, seen *appsv1.Deployment) (bool, error) {
 	switch {
 	case a.resumed[seen.Name]:
@@ -115,7 +115,9 @@ func (a *Adopter) read(ctx context.Context, m release.Member) (state, error) {
 			s.sets = append(s.sets, &list.Items[i])
 		}
 	}
-	slices.SortFunc(s.sets, func(a, b *appsv1.ReplicaSet) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	slices.SortFunc(s.sets, func(a, b *appsv1.ReplicaSet) int {
+		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+	})
 	return s, nil
 }
 
@@ -163,13 +165,14 @@ func (a *Adopter) advance(ctx context.Context, s state) error {
 	return nil
 }
 
-// pause marks the pause as ours in the same write, so that a crash right after it still ends it. Nobody would end it once
-// grayscale is uninstalled.
+// pause marks the pause as ours in the same write, so that a crash right after it still ends it. Nobody would end it
+// once grayscale is uninstalled.
 func (a *Adopter) pause(ctx context.Context, d *appsv1.Deployment) error {
 	if uninstalling, err := a.Uninstalling(ctx); err != nil || uninstalling {
 		return errors.Join(err, ErrUninstalling)
 	}
-	return a.write(ctx, d, Patch{"metadata": Patch{"annotations": Patch{intent.KeyHeld: release.Adopting}}, "spec": Patch{"paused": true}})
+	ours := Patch{"annotations": Patch{intent.KeyHeld: release.Adopting}}
+	return a.write(ctx, d, Patch{"metadata": ours, "spec": Patch{"paused": true}})
 }
 
 func templateLabel(version string) Patch {
@@ -190,8 +193,8 @@ func (a *Adopter) labelTemplate(ctx context.Context, s state) error {
 	return a.write(ctx, d, change)
 }
 
-// labelPods gives each pod its ReplicaSet's version, or, where that has none and the pod neither, the adoption's. Terminating
-// pods count: Envoy keeps a pod in its subset for as long as it may still serve.
+// labelPods gives each pod its ReplicaSet's version, or, where that has none and the pod neither, the adoption's.
+// Terminating pods count: Envoy keeps a pod in its subset for as long as it may still serve.
 func (a *Adopter) labelPods(ctx context.Context, s state) error {
 	var pods corev1.PodList
 	if err := a.list(ctx, s.deployment, &pods); err != nil {
@@ -212,8 +215,8 @@ func (a *Adopter) labelPods(ctx context.Context, s state) error {
 	return a.Send(ctx, writes)
 }
 
-// labelPod patches any version of the pod: the status of one that starts changes all the time, and no other pod will have its
-// name.
+// labelPod patches any version of the pod: the status of one that starts changes all the time, and no other pod will
+// have its name.
 func (a *Adopter) labelPod(ctx context.Context, p *corev1.Pod, version string) error {
 	change := Patch{"metadata": Patch{"labels": Patch{release.VersionLabel: version}}}
 	if err := Merge(ctx, a.Client, p, change); client.IgnoreNotFound(err) != nil {

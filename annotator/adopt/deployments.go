@@ -43,8 +43,8 @@ func Merge(ctx context.Context, c Patcher, target client.Object, change Patch) e
 	return c.Patch(ctx, target, client.RawPatch(types.MergePatchType, raw), client.FieldOwner(routing.FieldManager))
 }
 
-// Deployments writes to Deployments of one namespace. Each write builds on what was seen, or on the write before it, and is
-// refused where somebody else wrote in between.
+// Deployments writes to Deployments of one namespace. Each write builds on what was seen, or on the write before it,
+// and is refused where somebody else wrote in between.
 type Deployments struct {
 	// Client writes, and Live reads past every cache.
 	Client    Patcher
@@ -60,8 +60,8 @@ type Deployments struct {
 // several times a second.
 const mostTries = 5
 
-// Patch changes a known Deployment; one that is not known is gone. Where others have changed only what no decision rests on,
-// most often the status, it tries again at once.
+// Patch changes a known Deployment; one that is not known is gone. Where others have changed only what no decision
+// rests on, most often the status, it tries again at once.
 func (d *Deployments) Patch(ctx context.Context, name string, change Patch) error {
 	if d.Known[name] == nil {
 		return nil
@@ -89,7 +89,8 @@ func (d *Deployments) Patch(ctx context.Context, name string, change Patch) erro
 // unchanged reports whether everything that decisions about a Deployment rest on is the same.
 func unchanged(before, after *appsv1.Deployment) bool {
 	was, is := cluster.Deployment(before), cluster.Deployment(after)
-	return was.UID == is.UID && was.SpecPaused == is.SpecPaused && was.Deleting == is.Deleting && maps.Equal(was.Annotations, is.Annotations)
+	return was.UID == is.UID && was.SpecPaused == is.SpecPaused && was.Deleting == is.Deleting &&
+		maps.Equal(was.Annotations, is.Annotations)
 }
 
 // Read reads a Deployment from the API server. What is written to it next builds on that.

@@ -11,8 +11,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// state is a Deployment that is to carry the version label, with its ReplicaSets. Both are read from the API server: no step
-// may rest on a cache that lags behind.
+// state is a Deployment that is to carry the version label, with its ReplicaSets. Both are read from the API server: no
+// step may rest on a cache that lags behind.
 type state struct {
 	deployment *appsv1.Deployment
 	sets       []*appsv1.ReplicaSet // the oldest first, as the Deployment controller looks through them
@@ -34,7 +34,9 @@ func (s state) next() release.AdoptionStep {
 
 // seen reports whether kube-controller-manager knows every ReplicaSet as it is.
 func (s state) seen() bool {
-	return !slices.ContainsFunc(s.sets, func(set *appsv1.ReplicaSet) bool { return set.Status.ObservedGeneration < set.Generation })
+	return !slices.ContainsFunc(s.sets, func(set *appsv1.ReplicaSet) bool {
+		return set.Status.ObservedGeneration < set.Generation
+	})
 }
 
 // current is the ReplicaSet that equals the template as it is.

@@ -177,8 +177,8 @@ func TestDroppedLabelIsGivenBack(t *testing.T) {
 	}
 }
 
-// Pods of a rollout without the label get it at once, whatever the Deployments still wait for, their own and the one before it, and
-// whatever else is written to the pods meanwhile: the pods that have the label are going.
+// Pods of a rollout without the label get it at once, whatever the Deployments still wait for, their own and the one
+// before it, and whatever else is written to the pods meanwhile: the pods that have the label are going.
 func TestPodsAreLabelledBeforeTheirRolloutIsStopped(t *testing.T) {
 	t.Parallel()
 	s := open(t)

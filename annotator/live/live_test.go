@@ -43,9 +43,9 @@ type controller struct {
 	writes *writes
 }
 
-// start runs the annotator for one namespace, as the other tests' run at the same time, until the test ends or stop is called.
-// allowed is how many writes it may make to the namespace before its connection breaks for good, as in a crash; before is called before
-// each of them where it is not nil.
+// start runs the annotator for one namespace, because other tests' run at the same time, until the test ends or stop is
+// called. allowed is how many writes it may make to the namespace before its connection breaks for good, as in a crash;
+// before is called before each of them where it is not nil.
 func start(t *testing.T, namespace string, allowed int64, before func(*http.Request)) *controller {
 	t.Helper()
 	return startFor(t, []string{namespace}, namespace, allowed, before)

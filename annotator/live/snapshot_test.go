@@ -16,7 +16,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// A command without a store reads the API server once, and sees what the controller has done as right: there is nothing to change.
+// A command without a store reads the API server once, and sees what the controller has done as right: there is nothing
+// to change.
 func TestPlainClientSeesWhatTheControllerSees(t *testing.T) {
 	s := open(t)
 	s.canary()

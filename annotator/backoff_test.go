@@ -9,9 +9,9 @@ import (
 func TestEventsDoNotStretchAWait(t *testing.T) {
 	begin := time.Unix(0, 0)
 	now := begin
-	p := newPauses[string](func() time.Time { return now })
+	p := newBackoff[string](func() time.Time { return now })
 	for range 1000 { // an event every two milliseconds
-		if got, most := p.When("web"), max(shortest, now.Sub(begin)); got > most {
+		if got, most := p.When("web"), max(shortestBackoff, now.Sub(begin)); got > most {
 			t.Fatalf("after %s the pause is %s, want at most %s", now.Sub(begin), got, most)
 		}
 		now = now.Add(2 * time.Millisecond)
@@ -19,19 +19,19 @@ func TestEventsDoNotStretchAWait(t *testing.T) {
 	if n := p.NumRequeues("web"); n != 1000 {
 		t.Errorf("%d tries, want 1000", n)
 	}
-	if got := p.When("other"); got != shortest {
-		t.Errorf("another one's first pause is %s, want %s", got, shortest)
+	if got := p.When("other"); got != shortestBackoff {
+		t.Errorf("another one's first pause is %s, want %s", got, shortestBackoff)
 	}
 	p.Forget("web")
-	if got := p.When("web"); got != shortest {
-		t.Errorf("after the wait the first pause is %s, want %s", got, shortest)
+	if got := p.When("web"); got != shortestBackoff {
+		t.Errorf("after the wait the first pause is %s, want %s", got, shortestBackoff)
 	}
 }
 
-// Without events the pauses double, up to the longest.
-func TestPausesDouble(t *testing.T) {
+// Without events the waits double, up to the longest.
+func TestBackoffDoubles(t *testing.T) {
 	now := time.Unix(0, 0)
-	p := newPauses[string](func() time.Time { return now })
+	p := newBackoff[string](func() time.Time { return now })
 	want := []time.Duration{10, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240, 20480, 30000, 30000}
 	for i, w := range want {
 		got := p.When("web")

@@ -80,9 +80,9 @@ func TestWhySaysWhatHasChanged(t *testing.T) {
 		})},
 			[]string{`Deployment web-v2: "grayscale.dev/weight" is "1\n{\"level\":\"error\"}` + strings.Repeat("x", mostValue-19) + `" (was "10"), by "kubectl-annotate"`}},
 	} {
-		p := newPasts().of(webService)
-		p.keep(facts(100, was), routing.Decision{}, nil)
-		if got := p.why(facts(101, c.is...)); !slices.Equal(got, c.want) {
+		h := newHistories().of(webService)
+		h.settle(facts(100, was), routing.Decision{}, nil)
+		if got := h.changeReasons(facts(101, c.is...)); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}
@@ -90,36 +90,36 @@ func TestWhySaysWhatHasChanged(t *testing.T) {
 
 // A replica that has just begun to lead says so about what others led before, and tells all about what is new.
 func TestWhyAtTheFirstLook(t *testing.T) {
-	look := func(p *past, f routing.Facts) []string {
-		p.see(f)
-		return p.why(f)
+	look := func(h *history, f routing.Facts) []string {
+		h.observe(f)
+		return h.changeReasons(f)
 	}
-	if got := look(newPasts().of(webService), facts(1, asked("10", says("True", "Programmed")))); !slices.Equal(got, []string{whyFirstLook}) {
+	if got := look(newHistories().of(webService), facts(1, asked("10", says("True", "Programmed")))); !slices.Equal(got, []string{whyFirstLook}) {
 		t.Errorf("a release of before: %q", got)
 	}
-	p := newPasts().of(webService)
-	got := look(p, facts(1, asked("10")))
+	h := newHistories().of(webService)
+	got := look(h, facts(1, asked("10")))
 	want := []string{`Deployment web-v2: "grayscale.dev/strategy" is "canary", by "kubectl-apply"`, `Deployment web-v2: "grayscale.dev/weight" is "10", by "kubectl-annotate"`}
 	if !slices.Equal(got, want) {
 		t.Errorf("a new release: %q, want %q", got, want)
 	}
-	p.keep(facts(1, asked("10")), routing.Decision{After: time.Second}, nil)
-	if got := look(p, facts(2, asked("10", says("False", "Pinning")))); !slices.Equal(got, want) {
+	h.settle(facts(1, asked("10")), routing.Decision{After: time.Second}, nil)
+	if got := look(h, facts(2, asked("10", says("False", "Pinning")))); !slices.Equal(got, want) {
 		t.Errorf("a new release, after a first step: %q, want %q", got, want)
 	}
 }
 
 // What follows from one change takes several decisions: all of them name it.
 func TestWhyLastsUntilTheRoutesAreWritten(t *testing.T) {
-	p := newPasts().of(webService)
-	p.keep(facts(100, asked("10", says("True", "Programmed"))), routing.Decision{}, nil)
+	h := newHistories().of(webService)
+	h.settle(facts(100, asked("10", says("True", "Programmed"))), routing.Decision{}, nil)
 	next := facts(101, asked("50", says("True", "Programmed")))
-	p.keep(next, routing.Decision{After: time.Second}, map[string]client.Object{kindDestinationRule: &networkingv1.DestinationRule{}})
-	if got := p.why(next); len(got) != 1 || !strings.Contains(got[0], `is "50"`) {
+	h.settle(next, routing.Decision{After: time.Second}, map[string]client.Object{kindDestinationRule: &networkingv1.DestinationRule{}})
+	if got := h.changeReasons(next); len(got) != 1 || !strings.Contains(got[0], `is "50"`) {
 		t.Errorf("after a first step: %q", got)
 	}
-	p.keep(next, routing.Decision{After: time.Second}, map[string]client.Object{kindVirtualService: routesOf(50, "x")})
-	if got := p.why(next); !slices.Equal(got, []string{whyTime}) {
+	h.settle(next, routing.Decision{After: time.Second}, map[string]client.Object{kindVirtualService: routesOf(50, "x")})
+	if got := h.changeReasons(next); !slices.Equal(got, []string{whyTime}) {
 		t.Errorf("after the routes are written: %q", got)
 	}
 }
@@ -142,22 +142,23 @@ func TestEditsBySomebodyElse(t *testing.T) {
 		{"never seen before", nil, routesOf(90, "ten"), false},
 		{"not there yet", nil, nil, false},
 	} {
-		p := newPasts().of(webService)
-		p.left(map[string]client.Object{kindVirtualService: c.left})
+		h := newHistories().of(webService)
+		h.wrote(map[string]client.Object{kindVirtualService: c.left})
 		f := routing.Facts{VirtualService: c.is}
-		if got := p.edited(kindVirtualService, derivedObject(f, kindVirtualService)); got != c.want {
+		if got := h.edited(kindVirtualService, derivedObject(f, kindVirtualService)); got != c.want {
 			t.Errorf("%s: edited is %t, want %t", c.what, got, c.want)
 		}
 	}
-	p := newPasts().of(webService)
-	p.left(map[string]client.Object{kindVirtualService: ours})
-	p.keep(routing.Facts{VirtualService: routesOf(90, "ten")}, routing.Decision{}, nil)
-	if p.edited(kindVirtualService, routesOf(90, "ten")) {
+	h := newHistories().of(webService)
+	h.wrote(map[string]client.Object{kindVirtualService: ours})
+	h.settle(routing.Facts{VirtualService: routesOf(90, "ten")}, routing.Decision{}, nil)
+	if h.edited(kindVirtualService, routesOf(90, "ten")) {
 		t.Error("an edit that was found right is one for ever")
 	}
 }
 
-// The time from annotation to routes is grayscale's own: what waits for pods, for a pause or for a correction is not counted.
+// The time from annotation to routes is grayscale's own: what waits for pods, for a pause or for a correction is not
+// counted.
 func TestTimeFromAnnotationToRoutes(t *testing.T) {
 	programmed, begun := says("True", "Programmed"), asked("10", says("True", "Programmed"))
 	write := routing.Decision{ApplyVirtualService: routesOf(50, "x"), After: time.Second}
@@ -188,12 +189,12 @@ func TestTimeFromAnnotationToRoutes(t *testing.T) {
 		{"nothing to write", []look{{1, begun, routing.Decision{}, false}, {5, asked("50", programmed), routing.Decision{}, false}, {9, asked("50", programmed), write, true}}, nil},
 		{"another process began it", []look{{5, asked("50", programmed), write, true}}, nil},
 	} {
-		p := newPasts().of(webService)
+		h := newHistories().of(webService)
 		var got []time.Duration
 		for _, l := range c.looks {
 			f := facts(l.at, l.is)
-			p.see(f)
-			got = append(got, p.follow(f, l.d, l.routed, f.Now)...)
+			h.observe(f)
+			got = append(got, h.answer(f, l.d, l.routed, f.Now)...)
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.what, got, c.want)

@@ -18,7 +18,7 @@ import (
 // returns at once where the rule takes nothing from anybody.
 func (c *Controller) Precede(ctx context.Context, before, after *networkingv1.DestinationRule) error {
 	moved, err := c.precede(ctx, before, after)
-	c.r.metrics.preceded(moved, err)
+	c.metrics.preceded(moved, err)
 	return err
 }
 
@@ -28,7 +28,7 @@ func (c *Controller) precede(ctx context.Context, before, after *networkingv1.De
 		one = before
 	}
 	name := one.Namespace + "/" + one.Name
-	if c.r.store.Istio() == nil || c.r.confined(one.Namespace) != nil {
+	if c.Reader.Istio() == nil || c.Confined(one.Namespace) != nil {
 		return false, nil // what comes there is never seen
 	}
 	q := question{
@@ -36,10 +36,10 @@ func (c *Controller) precede(ctx context.Context, before, after *networkingv1.De
 		why: func(routing.Facts) []string {
 			return []string{fmt.Sprintf("DestinationRule %s is about to take the subsets from some clients", name)}
 		},
-		pause:   c.r.untilBypassed,
+		retry:   c.untilBypassed,
 		confirm: routing.Derived{VirtualService: true, DestinationRule: true},
 		wait: func(f routing.Facts, vs *networkingv1.VirtualService) time.Duration {
-			wait, _ := f.Bypassed(vs, c.r.settings)
+			wait, _ := f.Bypassed(vs, c.Settings)
 			return max(0, wait)
 		},
 	}
@@ -48,21 +48,23 @@ func (c *Controller) precede(ctx context.Context, before, after *networkingv1.De
 	})
 }
 
-// untilBypassed: routes of a release that begins or ends, or that the caches do not show yet.
-func (r *reconciler) untilBypassed(f routing.Facts, d routing.Decision) time.Duration {
-	pause := min(d.After, r.settings.Settle)
-	switch _, led := f.Bypassed(f.VirtualService, r.settings); {
+// untilBypassed is how long it takes until the routes of a release that begins or ends are there, or the caches show
+// them.
+func (c *Controller) untilBypassed(f routing.Facts, d routing.Decision) time.Duration {
+	switch _, led := f.Bypassed(f.VirtualService, c.Settings); {
 	case d.DeleteVirtualService:
-		return shortest
+		return shortestBackoff
 	case f.VirtualService == nil && f.DestinationRule != nil, !led:
-		return pause
+		return min(d.After, c.Settings.Settle)
 	}
 	return 0
 }
 
+type rules = []*networkingv1.DestinationRule
+
 // coming are the rules as they will be; after is nil where the one of that name goes.
-func coming(others []*networkingv1.DestinationRule, name string, after *networkingv1.DestinationRule) []*networkingv1.DestinationRule {
-	out := []*networkingv1.DestinationRule{}
+func coming(others rules, name string, after *networkingv1.DestinationRule) rules {
+	out := rules{}
 	for _, o := range others {
 		if o.Namespace+"/"+o.Name != name {
 			out = append(out, o)
@@ -74,15 +76,16 @@ func coming(others []*networkingv1.DestinationRule, name string, after *networki
 	return out
 }
 
-// touched are the Services with a release whose host the rule names, or has named; ours is nobody's business there.
+// touched are the Services with a release whose host the rule names, or has named. A Service's own derived rule touches
+// none.
 func (c *Controller) touched(name string, before, after *networkingv1.DestinationRule) []types.NamespacedName {
 	var out []types.NamespacedName
-	for _, rule := range []*networkingv1.DestinationRule{before, after} {
+	for _, rule := range (rules{before, after}) {
 		if rule == nil {
 			continue
 		}
-		for _, key := range observe.AffectedByIstio(c.r.store, rule) {
-			if derivedKey(key) != name && observe.HasRoutes(c.r.store, key) && !slices.Contains(out, key) {
+		for _, key := range observe.AffectedByIstio(c.Reader, rule) {
+			if derivedKey(key) != name && observe.HasRoutes(c.Reader, key) && !slices.Contains(out, key) {
 				out = append(out, key)
 			}
 		}

@@ -19,16 +19,16 @@ const (
 	whyTime      = "what was done before has settled"
 )
 
-// why says what has changed since the routes last were as wanted. Users' values are quoted and cut.
-func (p *past) why(f routing.Facts) []string {
+// changeReasons say what has changed since the routes last were as wanted. Users' values are quoted and cut.
+func (h *history) changeReasons(f routing.Facts) []string {
 	var out []string
 	for _, kind := range []string{kindVirtualService, kindDestinationRule} {
-		if p.edited(kind, derivedObject(f, kind)) {
+		if h.edited(kind, derivedObject(f, kind)) {
 			out = append(out, kind+" edited or deleted by somebody else")
 		}
 	}
-	gone := map[string]settled{}
-	for _, was := range p.settled {
+	gone := map[string]deploymentState{}
+	for _, was := range h.settled {
 		gone[was.name] = was
 	}
 	for _, is := range f.Deployments {
@@ -41,16 +41,16 @@ func (p *past) why(f routing.Facts) []string {
 	switch {
 	case len(out) > 0:
 		return out
-	case p.first:
+	case h.first:
 		return []string{whyFirstLook}
 	}
 	return []string{whyTime}
 }
 
 // differences are those between two states of a Deployment that decisions rest on; the zero one is that of none.
-func differences(was settled, is release.Deployment) []string {
+func differences(was deploymentState, is release.Deployment) []string {
 	var out []string
-	before, now := was.wishes.all(), wishesOf(is).all()
+	before, now := was.annotations.all(), userAnnotationsOf(is).all()
 	for _, key := range slices.Sorted(maps.Keys(merged(before, now))) {
 		if text := change(key, before, now); text != "" {
 			if who := is.SetBy[key]; who != "" {

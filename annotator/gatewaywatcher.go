@@ -15,9 +15,10 @@ import (
 	"grayscale.dev/grayscale/observe"
 )
 
-// gateway watches the kinds of the Gateway API that istiod follows for the mesh, each while the API server serves it. A
-// cluster may have none of them, or some: then nothing is asked about the others until their definitions come.
-type gateway struct {
+// gatewayWatcher watches the kinds of the Gateway API that istiod follows for the mesh, each while the API server
+// serves it. A cluster may have none of them, or some: then nothing is asked about the others until their definitions
+// come.
+type gatewayWatcher struct {
 	store     *Caches
 	discovery discovery.DiscoveryInterface
 
@@ -28,9 +29,9 @@ type gateway struct {
 // definitionOf is the name of a kind's custom resource definition.
 func definitionOf(kind string) string { return observe.MeshKinds[kind] + "." + gatewayv1.GroupName }
 
-// look starts or stops watches to match what the API server serves, and tells whether any was. It tells as well when to look
-// again, zero where nothing is left to wait for.
-func (g *gateway) look(ctx context.Context, q queue) (changed bool, wait time.Duration) {
+// look starts or stops watches to match what the API server serves, and tells whether any was. It tells as well when to
+// look again, zero where nothing is left to wait for.
+func (g *gatewayWatcher) look(ctx context.Context, q queue) (changed bool, wait time.Duration) {
 	defined := g.defined(ctx)
 	served := map[string]string{}
 	if len(defined) > 0 {
@@ -64,7 +65,7 @@ func (g *gateway) look(ctx context.Context, q queue) (changed bool, wait time.Du
 }
 
 // next is when to look again.
-func (g *gateway) next(missing, defined bool) time.Duration {
+func (g *gatewayWatcher) next(missing, defined bool) time.Duration {
 	again := g.again && defined
 	g.again = false
 	switch {
@@ -79,13 +80,13 @@ func (g *gateway) next(missing, defined bool) time.Duration {
 	return 0
 }
 
-func (g *gateway) later() time.Duration {
+func (g *gatewayWatcher) later() time.Duration {
 	g.pause = min(2*max(g.pause, firstLook), lastLook)
 	return g.pause
 }
 
 // defined are the kinds whose definitions exist, and are not on their way out. Without a watch of them, any may.
-func (g *gateway) defined(ctx context.Context) []string {
+func (g *gatewayWatcher) defined(ctx context.Context) []string {
 	kinds := slices.Sorted(maps.Keys(observe.MeshKinds))
 	if g.store.definitions == nil {
 		return kinds
@@ -94,7 +95,7 @@ func (g *gateway) defined(ctx context.Context) []string {
 }
 
 // served are the versions in which kinds are served, the best of each.
-func (g *gateway) served(kinds []string) (map[string]string, error) {
+func (g *gatewayWatcher) served(kinds []string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, version := range observe.MeshVersions {
 		list, err := g.discovery.ServerResourcesForGroupVersion(gatewayv1.GroupName + "/" + version)
@@ -116,7 +117,7 @@ func (g *gateway) served(kinds []string) (map[string]string, error) {
 	return out, nil
 }
 
-func (g *gateway) start(ctx, limit context.Context, q queue, kind, version string) error {
+func (g *gatewayWatcher) start(ctx, limit context.Context, q queue, kind, version string) error {
 	return g.store.watchKind(ctx, limit, kind, version, func(s *shelf[*meshRoute]) {
 		follow(s, q, sameMeshRoute, g.store.ofMeshRoute)
 	})

@@ -1,0 +1,62 @@
+package annotator
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/client-go/util/workqueue"
+)
+
+const (
+	// shortestBackoff and longestBackoff bound the time before the next try of what failed or has to wait for somebody.
+	shortestBackoff = 10 * time.Millisecond
+	longestBackoff  = 30 * time.Second
+)
+
+// backoff tells when to try again: after as long again as it has been waited for already. client-go's exponential
+// limiter doubles with every try instead, and each event that comes meanwhile is one: a dozen of them made a wait of
+// two seconds one of twenty.
+type backoff[T comparable] struct {
+	now    func() time.Time
+	lock   sync.Mutex
+	failed map[T]failures
+}
+
+type failures struct {
+	since time.Time
+	count int
+}
+
+var _ workqueue.TypedRateLimiter[string] = &backoff[string]{}
+
+func newBackoff[T comparable](now func() time.Time) *backoff[T] {
+	return &backoff[T]{now: now, failed: map[T]failures{}}
+}
+
+// When is the time before the next try.
+func (b *backoff[T]) When(item T) time.Duration {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	now := b.now()
+	f, again := b.failed[item]
+	if !again {
+		f.since = now
+	}
+	f.count++
+	b.failed[item] = f
+	return min(max(shortestBackoff, now.Sub(f.since)), longestBackoff)
+}
+
+// Forget ends the wait.
+func (b *backoff[T]) Forget(item T) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	delete(b.failed, item)
+}
+
+// NumRequeues is how often it was tried again.
+func (b *backoff[T]) NumRequeues(item T) int {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	return b.failed[item].count
+}

@@ -1,0 +1,118 @@
+package annotator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"grayscale.dev/grayscale/observe"
+	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/istio"
+)
+
+// Confirm reads derived objects past the caches: they have to be those that were decided from.
+func (a *acting) Confirm(which routing.Derived) error {
+	a.confirmed = a.Clock.Now().Add(a.Settings.Settle / 2)
+	f := a.seen.Facts
+	var reads []func(context.Context) error
+	read := func(service, kind, version string) {
+		key := types.NamespacedName{Namespace: a.key.Namespace, Name: istio.Name(service)}
+		reads = append(reads, func(ctx context.Context) error { return a.same(ctx, key, kind, version) })
+	}
+	if which.VirtualService {
+		read(a.key.Name, kindVirtualService, observe.VersionOf(f.VirtualService))
+	}
+	if which.DestinationRule {
+		read(a.key.Name, kindDestinationRule, observe.VersionOf(f.DestinationRule))
+	}
+	if which.OtherRules {
+		reads = append(reads, a.sameRules)
+	}
+	for _, b := range f.Beside {
+		if slices.Contains(which.Beside, b.Service.Name) {
+			read(b.Service.Name, kindVirtualService, observe.VersionOf(b.VirtualService))
+		}
+	}
+	return a.send(a.ctx, reads)
+}
+
+// same fails with errStale where the object has another version than was seen; none is the empty one.
+func (a *acting) same(ctx context.Context, key types.NamespacedName, kind, seen string) error {
+	into := &metav1.PartialObjectMetadata{}
+	into.SetGroupVersionKind(networkingv1.SchemeGroupVersion.WithKind(kind))
+	if err := a.Live.Get(ctx, key, into); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("%s %s: %w", kind, key, err)
+	}
+	if live := into.GetResourceVersion(); live != seen {
+		return fmt.Errorf("the cache has %s %s in version %q, the API server in version %q: %w",
+			kind, key, seen, live, errStale)
+	}
+	return nil
+}
+
+// sameRules fails with errStale where the users' DestinationRules that can take subsets from the clients of a bypass
+// are not those that were seen.
+func (a *acting) sameRules(ctx context.Context) error {
+	namespaces := a.bypassed()
+	seen, live := map[string]string{}, map[string]string{}
+	for _, o := range a.seen.Facts.OtherDestinationRules {
+		if slices.Contains(namespaces, o.Namespace) {
+			seen[o.Namespace+"/"+o.Name] = o.ResourceVersion
+		}
+	}
+	for _, namespace := range namespaces {
+		if a.Confined(namespace) != nil {
+			continue
+		}
+		list := &networkingv1.DestinationRuleList{}
+		if err := a.Live.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return fmt.Errorf("the DestinationRules of namespace %s: %w", namespace, err)
+		}
+		for _, o := range list.Items {
+			if istio.IsAbout(o, a.seen.Facts.Service, a.Settings.ClusterDomain) && o.Namespace+"/"+o.Name != derivedKey(a.key) {
+				live[o.Namespace+"/"+o.Name] = o.ResourceVersion
+			}
+		}
+	}
+	if !maps.Equal(seen, live) {
+		return fmt.Errorf("the cache has the DestinationRules %v, the API server %v: %w", seen, live, errStale)
+	}
+	return nil
+}
+
+// bypassed are the namespaces whose DestinationRules can take subsets from clients: the Service's, the root, and those
+// of the bypasses that the routes have, sorted.
+func (a *acting) bypassed() []string {
+	namespaces := map[string]bool{a.key.Namespace: true, a.Settings.RootNamespace: true}
+	if vs := a.seen.Facts.VirtualService; vs != nil {
+		st, _ := istio.ReadState(vs)
+		for _, b := range st.Bypasses {
+			namespaces[b.Namespace] = true
+		}
+	}
+	delete(namespaces, "") // stands for everybody
+	return slices.Sorted(maps.Keys(namespaces))
+}
+
+// inTime bounds a write of a derived object: what was confirmed may not hold for longer.
+func (a *acting) inTime() (context.Context, context.CancelFunc) {
+	if a.confirmed.IsZero() {
+		return a.ctx, func() {}
+	}
+	return a.Clock.WithTimeout(a.ctx, a.confirmed.Sub(a.Clock.Now()))
+}
+
+// late tells a write that was given up, because what was confirmed may not hold any more, from one that failed.
+func (a *acting) late(ctx context.Context, err error) error {
+	if ctx.Err() != nil && a.ctx.Err() == nil {
+		return errors.Join(errStale, err)
+	}
+	return err
+}

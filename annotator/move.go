@@ -1,0 +1,94 @@
+package annotator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"grayscale.dev/grayscale/routing"
+)
+
+// question is what the API server asks about before it acts, as far as one Service is concerned.
+type question struct {
+	// ask adds it to the facts.
+	ask func(*routing.Facts)
+	// why is the reason of the writes, for the log.
+	why func(routing.Facts) []string
+	// retry is how long it takes until there may be routes to write, where there are none now; zero where nothing is
+	// waited for.
+	retry func(routing.Facts, routing.Decision) time.Duration
+	// confirm is what the answer rests on where nothing is written: it has to be read past the caches.
+	confirm routing.Derived
+	// wait is how long it takes until the routes have reached every Envoy.
+	wait func(routing.Facts, *networkingv1.VirtualService) time.Duration
+}
+
+// mover moves traffic, and returns the time until every Envoy has been told; zero where there is nothing to wait for.
+type mover func() (moved bool, wait time.Duration, err error)
+
+// settle has traffic moved, and returns once that has reached every Envoy. Meanwhile somebody may delete the routes and
+// the announcement with them, and traffic be led back: so it looks again.
+func (c *Controller) settle(ctx context.Context, move mover) (moved bool, err error) {
+	for {
+		again, wait, err := move()
+		moved = moved || again
+		if err != nil || wait == 0 {
+			return moved, err
+		}
+		if err := c.Clock.Sleep(ctx, wait); err != nil {
+			return moved, err
+		}
+	}
+}
+
+// moveAll writes the routes of Services where that is needed. It returns the time until every Envoy has them.
+func (c *Controller) moveAll(ctx context.Context, keys []types.NamespacedName, where string, q question) (
+	moved bool, longest time.Duration, err error) {
+	for _, key := range keys {
+		one, wait, err := c.move(ctx, key, q)
+		if err != nil {
+			return moved, 0, fmt.Errorf("moving the traffic of Service %s %s: %w", key, where, err)
+		}
+		moved, longest = moved || one, max(longest, wait)
+	}
+	return moved, longest, nil
+}
+
+// move writes one Service's routes where that is needed. It returns the time until every Envoy has them.
+func (c *Controller) move(ctx context.Context, key types.NamespacedName, q question) (bool, time.Duration, error) {
+	moved := false
+	for {
+		var err error
+		seen := c.observe(key)
+		q.ask(&seen.Facts)
+		decision := c.Decide(seen.Facts, c.Settings)
+		left, retry := seen.Facts.VirtualService, time.Duration(0)
+		if decision.ApplyVirtualService != nil && left != nil {
+			left = decision.ApplyVirtualService
+			a := c.acting(ctx, key, seen)
+			a.why = func() []string { return q.why(seen.Facts) }
+			err = a.act(decision.Routes())
+			moved = moved || err == nil
+		} else {
+			retry = q.retry(seen.Facts, decision)
+			if !q.confirm.IsZero() { // else the answer rests on what the caches alone say
+				err = c.acting(ctx, key, seen).Confirm(q.confirm)
+			}
+		}
+		switch {
+		case err != nil && waits(err):
+			retry = shortestBackoff // the cache lags behind: what it shows next is decided about again
+		case err != nil:
+			return moved, 0, err
+		}
+		if retry == 0 {
+			return moved, q.wait(seen.Facts, left), nil
+		}
+		if err := c.Clock.Sleep(ctx, retry); err != nil {
+			return moved, 0, err
+		}
+	}
+}

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// sample is how many requests one look at a split takes.
-	sample = 400
+	// sample is how many requests a split is judged by, glance how many of them show whether it is worth the others.
+	sample, glance = 400, 100
 	// fiveSigma is the chance that an honest split is called wrong, in one direction: the tail of the normal distribution
 	// beyond 5 standard deviations.
 	fiveSigma = 2.87e-7
@@ -29,18 +29,18 @@ func AssertShares(t testing.TB, address string, v1, v2 float64) {
 
 // AssertSplit fails the test unless Envoy shares the requests to address as percent says ({"v1": 90, "v2": 10}),
 // within bounds that an honest split leaves less than once in a million looks. A route that has just been written may
-// take a moment to reach Envoy: looks are repeated until one fits, and one more has to fit then.
+// take a moment to reach Envoy: glances are repeated until one fits, and the whole sample has to fit then.
 func AssertSplit(t testing.TB, address string, percent map[string]float64) {
 	t.Helper()
-	wrong := outside(Counts(t, address, sample), percent)
-	for limit := time.Now().Add(Patience); wrong != "" && time.Now().Before(limit); {
+	seen := Counts(t, address, glance)
+	for limit := time.Now().Add(Patience); outside(seen, percent) != "" && time.Now().Before(limit); {
 		time.Sleep(pollPause)
-		wrong = outside(Counts(t, address, sample), percent)
+		seen = Counts(t, address, glance)
 	}
-	if wrong == "" {
-		wrong = outside(Counts(t, address, sample), percent)
+	for version, n := range Counts(t, address, sample-glance) {
+		seen[version] += n
 	}
-	if wrong != "" {
+	if wrong := outside(seen, percent); wrong != "" {
 		t.Fatalf("%s is not shared as %v: %s", address, percent, wrong)
 	}
 }

@@ -10,28 +10,28 @@ import (
 func TestAbort(t *testing.T) {
 	s, _ := startWeb(t)
 	stable := s.pods("web-v1")
-	s.apply(web("web-v2", "strategy: canary", `weight: "60"`))
-	s.programmed("web-v2", "canary 60% of web")
-	s.served(split{"v1": 40, "v2": 60})
+	s.Apply(web("web-v2", "strategy: canary", `weight: "60"`))
+	s.Programmed("web-v2", "canary 60% of web")
+	s.Served(split{"v1": 40, "v2": 60})
 	candidate := s.pods("web-v2")
 
-	s.annotate("web-v2", "strategy-", "weight-")
-	s.served(split{"v1": 100})
-	harness.WaitEvent(t, s.ns, "web-v2", "Aborted", "web")
+	s.Annotate("web-v2", "strategy-", "weight-")
+	s.Served(split{"v1": 100})
+	harness.WaitEvent(t, s.NS, "web-v2", "Aborted", "web")
 	s.noTrace("web-v2")
 	s.untouched("web-v2", candidate) // to be looked into
 	s.weights("web", map[string]int32{"v1": 0})
 
 	// Annotated again it goes on.
-	s.annotate("web-v2", "strategy=canary", "weight=30")
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v1": 70, "v2": 30})
+	s.Annotate("web-v2", "strategy=canary", "weight=30")
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v1": 70, "v2": 30})
 
-	s.annotate("web-v2", "strategy-", "weight-")
-	s.served(split{"v1": 100})
-	s.kubectl("scale", "deploy/web-v2", "--replicas=0")
-	s.noRoutes()
+	s.Annotate("web-v2", "strategy-", "weight-")
+	s.Served(split{"v1": 100})
+	s.Kubectl("scale", "deploy/web-v2", "--replicas=0")
+	s.NoRoutes()
 	s.noTrace("web-v1")
-	s.served(split{"v1": 100})
+	s.Served(split{"v1": 100})
 	s.untouched("web-v1", stable)
 }

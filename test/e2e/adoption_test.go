@@ -14,18 +14,18 @@ func TestAdoptionOfRunningDeployment(t *testing.T) {
 	s, _ := startWeb(t)
 	before := s.pods("web-v1")
 
-	s.apply(web("web-v2", "strategy: canary", `weight: "25"`))
-	s.programmed("web-v2", "canary 25% of web")
-	s.served(split{"v1": 75, "v2": 25})
+	s.Apply(web("web-v2", "strategy: canary", `weight: "25"`))
+	s.Programmed("web-v2", "canary 25% of web")
+	s.Served(split{"v1": 75, "v2": 25})
 	s.untouched("web-v1", before)
 	s.labelled("web-v1", "v1", 2)
 
 	// Pods that are born later carry the label by themselves.
-	s.kubectl("scale", "deploy/web-v1", "--replicas=3")
-	harness.WaitReady(t, s.ns, "web-v1")
+	s.Kubectl("scale", "deploy/web-v1", "--replicas=3")
+	harness.WaitReady(t, s.NS, "web-v1")
 	s.labelled("web-v1", "v1", 3)
 
-	d, err := harness.Kube().AppsV1().Deployments(s.ns).Get(context.Background(), "web-v1", metav1.GetOptions{})
+	d, err := harness.Kube().AppsV1().Deployments(s.NS).Get(context.Background(), "web-v1", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,21 +40,21 @@ func TestAdoptionOfRunningDeployment(t *testing.T) {
 // A Deployment that runs already can be made a candidate by kubectl annotate: it is adopted as well, and keeps its pods.
 func TestAdoptionOfRunningCandidate(t *testing.T) {
 	s, _ := startWeb(t)
-	s.apply(web("web-v2"))
-	harness.WaitReady(t, s.ns, "web-v2")
+	s.Apply(web("web-v2"))
+	harness.WaitReady(t, s.NS, "web-v2")
 	stable, candidate := s.pods("web-v1"), s.pods("web-v2")
 
-	s.annotate("web-v2", "strategy=canary", "weight=40", "stable=web-v1")
-	s.programmed("web-v2", "canary 40% of web")
-	s.served(split{"v1": 60, "v2": 40})
+	s.Annotate("web-v2", "strategy=canary", "weight=40", "stable=web-v1")
+	s.Programmed("web-v2", "canary 40% of web")
+	s.Served(split{"v1": 60, "v2": 40})
 	s.untouched("web-v1", stable)
 	s.untouched("web-v2", candidate)
 }
 
 // labelled fails the test unless exactly n pods of the Deployment carry the version.
 func (s story) labelled(instance, version string, n int) {
-	s.t.Helper()
-	if got := harness.PodUIDs(s.t, s.ns, "instance="+instance+",version="+version); len(got) != n {
-		s.t.Errorf("%d pods of %s carry version=%s, want %d", len(got), instance, version, n)
+	s.T.Helper()
+	if got := harness.PodUIDs(s.T, s.NS, "instance="+instance+",version="+version); len(got) != n {
+		s.T.Errorf("%d pods of %s carry version=%s, want %d", len(got), instance, version, n)
 	}
 }

@@ -25,35 +25,35 @@ spec:
 // weights nonetheless.
 func TestSessionAffinity(t *testing.T) {
 	s := newStory(t)
-	s.apply(all(strings.Replace(webService, "spec:\n", "spec:\n  sessionAffinity: ClientIP\n", 1), hashedByHost, web("web-v1")))
-	harness.WaitReady(t, s.ns, "web-v1")
-	load := s.load(s.url)
+	s.Apply(all(strings.Replace(webService, "spec:\n", "spec:\n  sessionAffinity: ClientIP\n", 1), hashedByHost, web("web-v1")))
+	harness.WaitReady(t, s.NS, "web-v1")
+	load := s.load(s.URL)
 
-	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v1": 70, "v2": 30})
+	s.Apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v1": 70, "v2": 30})
 
-	s.kubectl("delete", "destinationrule/mine") // in the middle, and back
-	s.served(split{"v1": 70, "v2": 30})
-	s.apply(hashedByHost)
-	s.annotate("web-v2", "weight=100")
-	s.programmed("web-v2", "canary 100% of web")
-	s.served(split{"v2": 100})
-	s.kubectl("delete", "deploy/web-v1")
+	s.Kubectl("delete", "destinationrule/mine") // in the middle, and back
+	s.Served(split{"v1": 70, "v2": 30})
+	s.Apply(hashedByHost)
+	s.Annotate("web-v2", "weight=100")
+	s.Programmed("web-v2", "canary 100% of web")
+	s.Served(split{"v2": 100})
+	s.Kubectl("delete", "deploy/web-v1")
 	s.onlyRule("mine")
-	s.served(split{"v2": 100})
+	s.Served(split{"v2": 100})
 	load.AssertNoneLost(t)
 }
 
 // onlyRule waits until the namespace has no VirtualService, and this DestinationRule alone.
 func (s story) onlyRule(name string) {
-	s.t.Helper()
-	harness.Eventually(s.t, "only DestinationRule "+name+" is left", func() error {
-		services, err := harness.Istio().NetworkingV1().VirtualServices(s.ns).List(context.Background(), metav1.ListOptions{})
+	s.T.Helper()
+	harness.Eventually(s.T, "only DestinationRule "+name+" is left", func() error {
+		services, err := harness.Istio().NetworkingV1().VirtualServices(s.NS).List(context.Background(), metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
-		rules, err := harness.Istio().NetworkingV1().DestinationRules(s.ns).List(context.Background(), metav1.ListOptions{})
+		rules, err := harness.Istio().NetworkingV1().DestinationRules(s.NS).List(context.Background(), metav1.ListOptions{})
 		if err != nil {
 			return err
 		}

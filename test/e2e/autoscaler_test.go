@@ -30,29 +30,29 @@ spec:
 // three pods, of the version that gets it.
 func TestAutoscalersOfBoth(t *testing.T) {
 	s := newStory(t)
-	s.apply(all(webService, busy(web("web-v1")), fmt.Sprintf(autoscaler, "web-v1")))
-	harness.WaitReady(t, s.ns, "web-v1")
-	load := s.load(s.url)
+	s.Apply(all(webService, busy(web("web-v1")), fmt.Sprintf(autoscaler, "web-v1")))
+	harness.WaitReady(t, s.NS, "web-v1")
+	load := s.load(s.URL)
 	s.scaled("web-v1", 3, 4)
 	stable := s.pods("web-v1")
 
-	s.apply(all(busy(web("web-v2", "strategy: canary", `weight: "0"`)), fmt.Sprintf(autoscaler, "web-v2")))
-	s.programmed("web-v2", "canary 0% of web")
+	s.Apply(all(busy(web("web-v2", "strategy: canary", `weight: "0"`)), fmt.Sprintf(autoscaler, "web-v2")))
+	s.Programmed("web-v2", "canary 0% of web")
 	s.scaled("web-v2", 1, 1)
 	if len(stable) < 3 {
 		t.Errorf("stable had %d pods", len(stable))
 	}
 
-	s.annotate("web-v2", "weight=100")
-	s.programmed("web-v2", "canary 100% of web")
+	s.Annotate("web-v2", "weight=100")
+	s.Programmed("web-v2", "canary 100% of web")
 	s.scaled("web-v2", 3, 4)
 	s.scaled("web-v1", 1, 1)
 
-	s.annotate("web-v2", "weight=0")
-	s.programmed("web-v2", "canary 0% of web")
+	s.Annotate("web-v2", "weight=0")
+	s.Programmed("web-v2", "canary 0% of web")
 	s.scaled("web-v1", 3, 4)
 	s.scaled("web-v2", 1, 1)
-	s.served(split{"v1": 100})
+	s.Served(split{"v1": 100})
 	load.AssertNoneLost(t)
 }
 
@@ -63,9 +63,9 @@ func busy(deployment string) string {
 
 // scaled waits until the autoscaler has given the Deployment so many pods, and all are ready.
 func (s story) scaled(deployment string, least, most int32) {
-	s.t.Helper()
-	harness.Eventually(s.t, fmt.Sprintf("%s has %d to %d pods", deployment, least, most), func() error {
-		d, err := harness.Kube().AppsV1().Deployments(s.ns).Get(context.Background(), deployment, metav1.GetOptions{})
+	s.T.Helper()
+	harness.Eventually(s.T, fmt.Sprintf("%s has %d to %d pods", deployment, least, most), func() error {
+		d, err := harness.Kube().AppsV1().Deployments(s.NS).Get(context.Background(), deployment, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}

@@ -12,15 +12,15 @@ import (
 func TestThirdVersionWhileSecondIsNotReady(t *testing.T) {
 	s, _ := startWeb(t)
 	history := s.history()
-	s.apply(unready(web("web-v2", "strategy: canary", `weight: "20"`)))
-	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Programmed", "False", "no pod of")
-	s.apply(web("web-v3", "strategy: canary", `weight: "30"`))
-	s.programmed("web-v3", "canary 30% of web")
-	s.served(split{"v1": 70, "v3": 30})
+	s.Apply(unready(web("web-v2", "strategy: canary", `weight: "20"`)))
+	harness.WaitCondition(t, s.NS, "web-v2", "grayscale.dev/Programmed", "False", "no pod of")
+	s.Apply(web("web-v3", "strategy: canary", `weight: "30"`))
+	s.Programmed("web-v3", "canary 30% of web")
+	s.Served(split{"v1": 70, "v3": 30})
 
 	s.probes("web-v2", true)
-	s.programmed("web-v2", "canary 20% of web")
-	s.served(split{"v1": 50, "v2": 20, "v3": 30})
+	s.Programmed("web-v2", "canary 20% of web")
+	s.Served(split{"v1": 50, "v2": 20, "v3": 30})
 	history.consistent()
 }
 
@@ -29,29 +29,29 @@ func TestThirdVersionWhileSecondIsNotReady(t *testing.T) {
 func TestWeightsOfTwoPassHundred(t *testing.T) {
 	s, _ := startWeb(t)
 	history := s.history()
-	s.apply(web("web-v2", "strategy: canary", `weight: "60"`))
-	s.programmed("web-v2", "canary 60% of web")
-	s.apply(web("web-v3", "strategy: canary", `weight: "30"`))
-	s.programmed("web-v3", "canary 30% of web")
-	s.served(split{"v1": 10, "v2": 60, "v3": 30})
+	s.Apply(web("web-v2", "strategy: canary", `weight: "60"`))
+	s.Programmed("web-v2", "canary 60% of web")
+	s.Apply(web("web-v3", "strategy: canary", `weight: "30"`))
+	s.Programmed("web-v3", "canary 30% of web")
+	s.Served(split{"v1": 10, "v2": 60, "v3": 30})
 
 	before := len(history.routes())
 	for name, weight := range map[string]string{"web-v2": "80", "web-v3": "50"} {
-		out, err := harness.TryKubectl(t, "", "annotate", "--overwrite", "-n", s.ns, "deploy/"+name, "grayscale.dev/weight="+weight)
+		out, err := harness.TryKubectl(t, "", "annotate", "--overwrite", "-n", s.NS, "deploy/"+name, "grayscale.dev/weight="+weight)
 		if err == nil || !strings.Contains(out, "at most 100") {
 			t.Errorf("weight %s of %s: %v: %s", weight, name, err, out)
 		}
 	}
-	s.served(split{"v1": 10, "v2": 60, "v3": 30})
+	s.Served(split{"v1": 10, "v2": 60, "v3": 30})
 	if n := len(history.routes()) - before; n != 0 {
 		t.Errorf("the VirtualService was written %d times over weights that were refused", n)
 	}
 
-	s.annotate("web-v2", "weight=50")
-	s.annotate("web-v3", "weight=50")
-	s.programmed("web-v2", "canary 50% of web")
-	s.programmed("web-v3", "canary 50% of web")
-	s.served(split{"v2": 50, "v3": 50})
+	s.Annotate("web-v2", "weight=50")
+	s.Annotate("web-v3", "weight=50")
+	s.Programmed("web-v2", "canary 50% of web")
+	s.Programmed("web-v3", "canary 50% of web")
+	s.Served(split{"v2": 50, "v3": 50})
 	history.consistent()
 }
 
@@ -60,19 +60,19 @@ func TestWeightsOfTwoPassHundred(t *testing.T) {
 func TestTwoMirrorsAndACanary(t *testing.T) {
 	s, load := startWeb(t)
 	history := s.history()
-	s.apply(all(web("web-v2", "strategy: canary", `weight: "40"`), web("web-v3", "strategy: mirror"),
+	s.Apply(all(web("web-v2", "strategy: canary", `weight: "40"`), web("web-v3", "strategy: mirror"),
 		web("web-v4", "strategy: mirror", `mirror-percent: "50"`)))
-	s.programmed("web-v2", "canary 40% of web")
-	s.programmed("web-v3", "mirror 100% of web")
-	s.programmed("web-v4", "mirror 50% of web")
-	s.served(split{"v1": 60, "v2": 40})
+	s.Programmed("web-v2", "canary 40% of web")
+	s.Programmed("web-v3", "mirror 100% of web")
+	s.Programmed("web-v4", "mirror 50% of web")
+	s.Served(split{"v1": 60, "v2": 40})
 	s.copied(split{"v3": 100, "v4": 50})
 
 	// One mirror ends, the canary goes on, and the other mirror does not notice.
-	s.annotate("web-v3", "strategy-")
-	s.annotate("web-v2", "weight=100")
-	s.programmed("web-v2", "canary 100% of web")
-	s.served(split{"v2": 100})
+	s.Annotate("web-v3", "strategy-")
+	s.Annotate("web-v2", "weight=100")
+	s.Programmed("web-v2", "canary 100% of web")
+	s.Served(split{"v2": 100})
 	s.copied(split{"v3": 0, "v4": 50})
 	for version := range load.AssertNoneLost(t).Versions {
 		if version == "v3" || version == "v4" {
@@ -86,22 +86,22 @@ func TestTwoMirrorsAndACanary(t *testing.T) {
 func TestOneIsPromotedWhileAnotherRuns(t *testing.T) {
 	s, _ := startWeb(t)
 	history := s.history()
-	s.apply(web("web-v2", "strategy: canary", `weight: "100"`))
-	s.programmed("web-v2", "canary 100% of web")
-	s.apply(web("web-v3", "strategy: canary"))
-	s.programmed("web-v3", "canary 0% of web")
+	s.Apply(web("web-v2", "strategy: canary", `weight: "100"`))
+	s.Programmed("web-v2", "canary 100% of web")
+	s.Apply(web("web-v3", "strategy: canary"))
+	s.Programmed("web-v3", "canary 0% of web")
 	promoted, running := s.pods("web-v2"), s.pods("web-v3")
 
-	s.annotate("web-v2", "strategy-", "weight-")
-	harness.WaitEvent(t, s.ns, "web-v2", "Promoted", "v2 is stable")
-	s.annotate("web-v3", "weight=25")
-	s.programmed("web-v3", "canary 25% of web")
-	s.served(split{"v2": 75, "v3": 25})
+	s.Annotate("web-v2", "strategy-", "weight-")
+	harness.WaitEvent(t, s.NS, "web-v2", "Promoted", "v2 is stable")
+	s.Annotate("web-v3", "weight=25")
+	s.Programmed("web-v3", "canary 25% of web")
+	s.Served(split{"v2": 75, "v3": 25})
 
-	s.kubectl("delete", "deploy/web-v1")
+	s.Kubectl("delete", "deploy/web-v1")
 	s.subsets("web", "v2", "v3")
-	s.programmed("web-v3", "canary 25% of web")
-	s.served(split{"v2": 75, "v3": 25})
+	s.Programmed("web-v3", "canary 25% of web")
+	s.Served(split{"v2": 75, "v3": 25})
 	s.untouched("web-v2", promoted)
 	s.untouched("web-v3", running)
 	history.consistent()
@@ -112,18 +112,18 @@ func TestOneIsPromotedWhileAnotherRuns(t *testing.T) {
 func TestStableIsDeletedWhileTwoShare(t *testing.T) {
 	s, _ := startWeb(t)
 	history := s.history()
-	s.apply(all(web("web-v2", "strategy: canary", `weight: "30"`), web("web-v3", "strategy: canary", `weight: "70"`)))
-	s.programmed("web-v2", "canary 30% of web")
-	s.programmed("web-v3", "canary 70% of web")
-	s.served(split{"v2": 30, "v3": 70})
+	s.Apply(all(web("web-v2", "strategy: canary", `weight: "30"`), web("web-v3", "strategy: canary", `weight: "70"`)))
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Programmed("web-v3", "canary 70% of web")
+	s.Served(split{"v2": 30, "v3": 70})
 
-	s.kubectl("delete", "deploy/web-v1")
-	harness.WaitCondition(t, s.ns, "web-v3", "grayscale.dev/Programmed", "True", "is stable")
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v2": 30, "v3": 70})
+	s.Kubectl("delete", "deploy/web-v1")
+	harness.WaitCondition(t, s.NS, "web-v3", "grayscale.dev/Programmed", "True", "is stable")
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v2": 30, "v3": 70})
 
-	s.annotate("web-v2", "weight=60")
-	s.programmed("web-v2", "canary 60% of web")
-	s.served(split{"v2": 60, "v3": 40})
+	s.Annotate("web-v2", "weight=60")
+	s.Programmed("web-v2", "canary 60% of web")
+	s.Served(split{"v2": 60, "v3": 40})
 	history.consistent()
 }

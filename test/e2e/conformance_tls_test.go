@@ -26,39 +26,39 @@ import (
 // candidate waits; declared as TCP the same connections are shared, and TLS stays between client and pod.
 func TestConformance02TLS(t *testing.T) {
 	s := newStory(t)
-	s.apply(all(fmt.Sprintf(tlsService, tlsPort), deployment("vault", "vault-v1")))
-	harness.WaitReady(t, s.ns, "vault-v1")
+	s.Apply(all(fmt.Sprintf(tlsService, tlsPort), deployment("vault", "vault-v1")))
+	harness.WaitReady(t, s.NS, "vault-v1")
 	s.speakTLS("vault-v1", "v1")
-	url := harness.TLSURL(s.ns, "vault", tlsPort)
+	url := harness.TLSURL(s.NS, "vault", tlsPort)
 	harness.WaitServed(t, url)
 	defer shakeHands(t, url)() // before the pods' places are closed, which is among the test's cleanups
 
-	s.apply(unready(deployment("vault", "vault-v2", "strategy: canary")))
-	harness.WaitCondition(t, s.ns, "vault-v2", "grayscale.dev/Accepted", "False", "set appProtocol: tcp on that port")
-	s.kubectl("patch", "service/vault", "--type=json", `-p=[{"op":"add","path":"/spec/ports/0/appProtocol","value":"tcp"}]`)
-	harness.WaitCondition(t, s.ns, "vault-v2", "grayscale.dev/Programmed", "False", "no pod of")
+	s.Apply(unready(deployment("vault", "vault-v2", "strategy: canary")))
+	harness.WaitCondition(t, s.NS, "vault-v2", "grayscale.dev/Accepted", "False", "set appProtocol: tcp on that port")
+	s.Kubectl("patch", "service/vault", "--type=json", `-p=[{"op":"add","path":"/spec/ports/0/appProtocol","value":"tcp"}]`)
+	harness.WaitCondition(t, s.NS, "vault-v2", "grayscale.dev/Programmed", "False", "no pod of")
 	s.speakTLS("vault-v2", "v2")
 	s.probes("vault-v2", true)
-	s.programmed("vault-v2", "canary 0% of vault")
+	s.Programmed("vault-v2", "canary 0% of vault")
 	harness.AssertOnly(t, url, "v1")
 
-	s.annotate("vault-v2", "weight=10")
-	s.programmed("vault-v2", "canary 10% of vault")
+	s.Annotate("vault-v2", "weight=10")
+	s.Programmed("vault-v2", "canary 10% of vault")
 	harness.AssertSplit(t, url, split{"v1": 90, "v2": 10})
 
-	s.annotate("vault-v2", "weight=100")
-	s.programmed("vault-v2", "canary 100% of vault")
+	s.Annotate("vault-v2", "weight=100")
+	s.Programmed("vault-v2", "canary 100% of vault")
 	harness.AssertOnly(t, url, "v2")
 }
 
 // speakTLS answers in the place of a Deployment's pods on the port behind Service vault: the lab's app speaks no TLS. The
 // certificate's common name is the version.
 func (s story) speakTLS(deployment, version string) {
-	s.t.Helper()
-	config := &tls.Config{Certificates: []tls.Certificate{certificate(s.t, version)}}
+	s.T.Helper()
+	config := &tls.Config{Certificates: []tls.Certificate{certificate(s.T, version)}}
 	var pods []corev1.Pod
-	harness.Eventually(s.t, "the pods of "+deployment+" have addresses", func() error {
-		list, err := harness.Kube().CoreV1().Pods(s.ns).List(context.Background(), metav1.ListOptions{LabelSelector: "instance=" + deployment})
+	harness.Eventually(s.T, "the pods of "+deployment+" have addresses", func() error {
+		list, err := harness.Kube().CoreV1().Pods(s.NS).List(context.Background(), metav1.ListOptions{LabelSelector: "instance=" + deployment})
 		if err != nil {
 			return err
 		}
@@ -77,9 +77,9 @@ func (s story) speakTLS(deployment, version string) {
 		_, rest, _ := strings.Cut(p.Status.PodIP, ".") // the lab's pods listen on 127.X.a.b for 10.X.a.b
 		listener, err := tls.Listen("tcp", "127."+rest+":8443", config)
 		if err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
-		s.t.Cleanup(func() { _ = listener.Close() }) // the story is over
+		s.T.Cleanup(func() { _ = listener.Close() }) // the story is over
 		go answerTLS(listener)
 	}
 }
@@ -99,7 +99,7 @@ func answerTLS(listener net.Listener) {
 	}
 }
 
-func certificate(t *testing.T, name string) tls.Certificate {
+func certificate(t testing.TB, name string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

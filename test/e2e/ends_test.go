@@ -26,13 +26,13 @@ const endRate = 200
 // Whatever ends a version that serves, and whoever asks for it: its traffic goes first, and not one request is lost.
 func TestTrafficGoesBeforeThePodsDo(t *testing.T) {
 	for name, end := range map[string]func(story){
-		"delete in the background":      func(s story) { s.kubectl("delete", "deploy/web-v2", "--cascade=background") },
-		"delete in the foreground":      func(s story) { s.kubectl("delete", "deploy/web-v2", "--cascade=foreground") },
-		orphans:                         func(s story) { s.kubectl("delete", "deploy/web-v2", "--cascade=orphan") },
+		"delete in the background":      func(s story) { s.Kubectl("delete", "deploy/web-v2", "--cascade=background") },
+		"delete in the foreground":      func(s story) { s.Kubectl("delete", "deploy/web-v2", "--cascade=foreground") },
+		orphans:                         func(s story) { s.Kubectl("delete", "deploy/web-v2", "--cascade=orphan") },
 		"delete a collection":           deleteCollection,
-		"kubectl scale to zero":         func(s story) { s.kubectl("scale", "deploy/web-v2", "--replicas=0") },
+		"kubectl scale to zero":         func(s story) { s.Kubectl("scale", "deploy/web-v2", "--replicas=0") },
 		"an autoscaler scales to zero":  autoscaleToZero,
-		"replicas zero in the manifest": func(s story) { s.kubectl("patch", "deploy/web-v2", "-p", `{"spec":{"replicas":0}}`) },
+		"replicas zero in the manifest": func(s story) { s.Kubectl("patch", "deploy/web-v2", "-p", `{"spec":{"replicas":0}}`) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := halved(t)
@@ -41,7 +41,7 @@ func TestTrafficGoesBeforeThePodsDo(t *testing.T) {
 			if l, e := <-left, <-ended; l >= e {
 				t.Errorf("revision %d moved the traffic, revision %d ended the Deployment", l, e)
 			}
-			harness.AssertOnly(t, s.url, "v1")
+			harness.AssertOnly(t, s.URL, "v1")
 			if name != orphans { // load runs until the last pod has gone
 				s.noPods("web-v2")
 			}
@@ -57,8 +57,8 @@ func TestStableEndsWhileACandidateServes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := halved(t)
-			s.kubectl(end...)
-			harness.AssertOnly(t, s.url, "v2")
+			s.Kubectl(end...)
+			harness.AssertOnly(t, s.URL, "v2")
 			s.noPods("web-v1")
 		})
 	}
@@ -67,10 +67,10 @@ func TestStableEndsWhileACandidateServes(t *testing.T) {
 // A dry run moves nothing.
 func TestDryRunOfADeletionMovesNothing(t *testing.T) {
 	s := halved(t)
-	before := s.virtualService("web").ResourceVersion
-	s.kubectl("delete", "deploy/web-v2", "--dry-run=server")
-	s.kubectl("scale", "deploy/web-v2", "--replicas=0", "--dry-run=server")
-	if after := s.virtualService("web").ResourceVersion; after != before {
+	before := s.Routes("web").ResourceVersion
+	s.Kubectl("delete", "deploy/web-v2", "--dry-run=server")
+	s.Kubectl("scale", "deploy/web-v2", "--replicas=0", "--dry-run=server")
+	if after := s.Routes("web").ResourceVersion; after != before {
 		t.Errorf("the VirtualService was written: %s, then %s", before, after)
 	}
 }
@@ -79,20 +79,20 @@ func TestDryRunOfADeletionMovesNothing(t *testing.T) {
 func halved(t *testing.T) story {
 	t.Helper()
 	s := newStory(t)
-	s.apply(all(webService, web("web-v1")))
-	harness.WaitReady(t, s.ns, "web-v1")
-	harness.WaitServed(t, s.url)
-	s.apply(web("web-v2", "strategy: canary", `weight: "50"`))
-	s.programmed("web-v2", "canary 50% of web")
-	s.served(split{"v1": 50, "v2": 50})
-	harness.StartLoad(t, s.url, endRate)
+	s.Apply(all(webService, web("web-v1")))
+	harness.WaitReady(t, s.NS, "web-v1")
+	harness.WaitServed(t, s.URL)
+	s.Apply(web("web-v2", "strategy: canary", `weight: "50"`))
+	s.Programmed("web-v2", "canary 50% of web")
+	s.Served(split{"v1": 50, "v2": 50})
+	harness.StartLoad(t, s.URL, endRate)
 	return s
 }
 
 // watchLeaving gives the revision in which the routes stopped to name a version.
 func (s story) watchLeaving(version string) <-chan uint64 {
-	s.t.Helper()
-	w, err := harness.Istio().NetworkingV1().VirtualServices(s.ns).Watch(s.t.Context(), metav1.ListOptions{})
+	s.T.Helper()
+	w, err := harness.Istio().NetworkingV1().VirtualServices(s.NS).Watch(s.T.Context(), metav1.ListOptions{})
 	return s.revision(w, err, func(e watch.Event) bool {
 		vs, ok := e.Object.(*networkingv1.VirtualService)
 		return ok && !slices.Contains(istio.ReferencedSubsets(vs), version)
@@ -101,8 +101,8 @@ func (s story) watchLeaving(version string) <-chan uint64 {
 
 // watchEnd gives the revision in which a Deployment was deleted, began to be, or was scaled to zero.
 func (s story) watchEnd(deployment string) <-chan uint64 {
-	s.t.Helper()
-	w, err := harness.Kube().AppsV1().Deployments(s.ns).Watch(s.t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + deployment})
+	s.T.Helper()
+	w, err := harness.Kube().AppsV1().Deployments(s.NS).Watch(s.T.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + deployment})
 	return s.revision(w, err, func(e watch.Event) bool {
 		d, ok := e.Object.(*appsv1.Deployment)
 		return ok && (e.Type == watch.Deleted || d.DeletionTimestamp != nil || *d.Spec.Replicas == 0)
@@ -111,9 +111,9 @@ func (s story) watchEnd(deployment string) <-chan uint64 {
 
 // revision is etcd's of the first event that fits: one counter for all objects, so that two of them tell which was first.
 func (s story) revision(w watch.Interface, err error, fits func(watch.Event) bool) <-chan uint64 {
-	s.t.Helper()
+	s.T.Helper()
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	found := make(chan uint64, 1)
 	go func() {
@@ -135,8 +135,8 @@ func (s story) revision(w watch.Interface, err error, fits func(watch.Event) boo
 
 // noPods waits until no pod of a Deployment is left.
 func (s story) noPods(instance string) {
-	s.t.Helper()
-	harness.Eventually(s.t, "the pods of "+instance+" are gone", func() error {
+	s.T.Helper()
+	harness.Eventually(s.T, "the pods of "+instance+" are gone", func() error {
 		if left := s.pods(instance); len(left) > 0 {
 			return fmt.Errorf("%d pods are left", len(left))
 		}
@@ -145,20 +145,20 @@ func (s story) noPods(instance string) {
 }
 
 func deleteCollection(s story) {
-	s.t.Helper()
-	err := harness.Kube().AppsV1().Deployments(s.ns).DeleteCollection(context.Background(), metav1.DeleteOptions{},
+	s.T.Helper()
+	err := harness.Kube().AppsV1().Deployments(s.NS).DeleteCollection(context.Background(), metav1.DeleteOptions{},
 		metav1.ListOptions{FieldSelector: "metadata.name=web-v2"})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }
 
 // autoscaleToZero is what a HorizontalPodAutoscaler sends.
 func autoscaleToZero(s story) {
-	s.t.Helper()
-	_, err := harness.Kube().AppsV1().Deployments(s.ns).UpdateScale(context.Background(), "web-v2",
-		&autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Namespace: s.ns, Name: "web-v2"}}, metav1.UpdateOptions{})
+	s.T.Helper()
+	_, err := harness.Kube().AppsV1().Deployments(s.NS).UpdateScale(context.Background(), "web-v2",
+		&autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Namespace: s.NS, Name: "web-v2"}}, metav1.UpdateOptions{})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }

@@ -12,31 +12,31 @@ import (
 // A Service that is exported to some namespaces is released for the clients there.
 func TestServiceExportTo(t *testing.T) {
 	s := newStory(t)
-	s.apply(all(exported("., default"), web("web-v1"))) // the mesh client is in namespace default
-	harness.WaitReady(t, s.ns, "web-v1")
-	load := s.load(s.url)
+	s.Apply(all(exported("., default"), web("web-v1"))) // the mesh client is in namespace default
+	harness.WaitReady(t, s.NS, "web-v1")
+	load := s.load(s.URL)
 
-	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v1": 70, "v2": 30})
+	s.Apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v1": 70, "v2": 30})
 	s.routesExportedTo(".", "default")
 
 	// Exported to all in the middle of a release.
-	s.apply(exported("*"))
+	s.Apply(exported("*"))
 	s.routesExportedTo()
-	s.served(split{"v1": 70, "v2": 30})
-	s.annotate("web-v2", "weight=100")
-	s.programmed("web-v2", "canary 100% of web")
-	s.served(split{"v2": 100})
+	s.Served(split{"v1": 70, "v2": 30})
+	s.Annotate("web-v2", "weight=100")
+	s.Programmed("web-v2", "canary 100% of web")
+	s.Served(split{"v2": 100})
 	load.AssertNoneLost(t)
 }
 
 // routesExportedTo waits until the derived routes are shown to the clients to whom the Service is: others would be led to
 // subsets that they lack.
 func (s story) routesExportedTo(namespaces ...string) {
-	s.t.Helper()
-	harness.Eventually(s.t, "the routes are exported as the Service is", func() error {
-		if got := s.virtualService("web").Spec.ExportTo; !slices.Equal(got, namespaces) {
+	s.T.Helper()
+	harness.Eventually(s.T, "the routes are exported as the Service is", func() error {
+		if got := s.Routes("web").Spec.ExportTo; !slices.Equal(got, namespaces) {
 			return fmt.Errorf("they are exported to %q", got)
 		}
 		return nil

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 
 	"grayscale.dev/grayscale/test/harness"
@@ -10,21 +11,37 @@ import (
 // come. The test is not parallel: the definitions are everybody's. Parallel tests wait until all others have ended.
 func TestIstioMissing(t *testing.T) {
 	restore := harness.RemoveIstio(t)
-	harness.Kubectl(t, "", "rollout", "restart", "-n", "grayscale-system", "deploy/grayscale")
-	harness.Kubectl(t, "", "rollout", "status", "-n", "grayscale-system", "deploy/grayscale", "--timeout="+harness.Patience.String())
+	anew(t)
 
 	ns := harness.Namespace(t)
-	s := story{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
-	s.apply(all(webService, web("web-v1")))
+	s := story{harness.StoryIn(t, ns)}
+	s.Apply(all(webService, web("web-v1")))
 	harness.WaitReady(t, ns, "web-v1")
-	s.load(s.url)
-	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	s.load(s.URL)
+	s.Apply(web("web-v2", "strategy: canary", `weight: "30"`))
 	harness.WaitCondition(t, ns, "web-v2", "grayscale.dev/Accepted", "False", "networking.istio.io/v1")
 	if pods := s.pods("web-v2"); len(pods) != 0 {
 		t.Errorf("the candidate is not held: %v", pods)
 	}
 
 	restore()
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v1": 70, "v2": 30})
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v1": 70, "v2": 30})
+}
+
+// anew has every process of grayscale start again, and waits until those that were there before have ended.
+func anew(t *testing.T) {
+	t.Helper()
+	const system, replicas = "grayscale-system", "app.kubernetes.io/name=grayscale"
+	old := harness.PodUIDs(t, system, replicas)
+	harness.Kubectl(t, "", "delete", "pods", "-n", system, "-l", replicas, "--wait=false")
+	harness.Eventually(t, "all pods of grayscale are new ones", func() error {
+		for name := range harness.PodUIDs(t, system, replicas) {
+			if _, stays := old[name]; stays {
+				return fmt.Errorf("pod %s is still there", name)
+			}
+		}
+		return nil
+	})
+	harness.WaitReady(t, system, "grayscale")
 }

@@ -11,23 +11,23 @@ import (
 func TestMirror(t *testing.T) {
 	s, load := startWeb(t)
 
-	s.apply(web("web-v2", "strategy: mirror"))
-	s.programmed("web-v2", "mirror 100% of web")
+	s.Apply(web("web-v2", "strategy: mirror"))
+	s.Programmed("web-v2", "mirror 100% of web")
 	s.copied(split{"v2": 100})
 
-	s.annotate("web-v2", "mirror-percent=25")
-	s.programmed("web-v2", "mirror 25% of web")
+	s.Annotate("web-v2", "mirror-percent=25")
+	s.Programmed("web-v2", "mirror 25% of web")
 	s.copied(split{"v2": 25})
 
-	s.apply(web("web-v3", "strategy: mirror", `mirror-percent: "50"`))
-	s.programmed("web-v3", "mirror 50% of web")
+	s.Apply(web("web-v3", "strategy: mirror", `mirror-percent: "50"`))
+	s.Programmed("web-v3", "mirror 50% of web")
 	s.copied(split{"v2": 25, "v3": 50})
 
-	s.annotate("web-v2", "mirror-percent=0")
-	s.programmed("web-v2", "mirror 0% of web")
+	s.Annotate("web-v2", "mirror-percent=0")
+	s.Programmed("web-v2", "mirror 0% of web")
 	s.copied(split{"v2": 0, "v3": 50})
 
-	s.served(split{"v1": 100})
+	s.Served(split{"v1": 100})
 	for version := range load.AssertNoneLost(t).Versions {
 		if version != "v1" && version != harness.Unlabelled {
 			t.Errorf("a user got an answer of mirror %s", version)
@@ -44,11 +44,11 @@ const (
 // copied fails the test unless the pods of each version receive that percentage of the requests as copies, and no other
 // requests, whichever of the other versions answers those.
 func (s story) copied(percent split) {
-	s.t.Helper()
-	harness.Eventually(s.t, fmt.Sprintf("requests are copied as %v", percent), func() error {
-		before := harness.CountsAtPods(s.t, s.ns)
-		harness.Counts(s.t, s.url, copiesSample) // beside the load
-		after := harness.CountsAtPods(s.t, s.ns)
+	s.T.Helper()
+	harness.Eventually(s.T, fmt.Sprintf("requests are copied as %v", percent), func() error {
+		before := harness.CountsAtPods(s.T, s.NS)
+		harness.Counts(s.T, s.URL, copiesSample) // beside the load
+		after := harness.CountsAtPods(s.T, s.NS)
 		requests := 0
 		for version := range after {
 			if _, mirror := percent[version]; !mirror {

@@ -10,37 +10,37 @@ import (
 func TestOptOutLeavesNoTrace(t *testing.T) {
 	s, _ := startWeb(t)
 	stable := s.pods("web-v1")
-	s.apply(web("web-v2", "strategy: canary", `weight: "20"`))
-	s.programmed("web-v2", "canary 20% of web")
-	s.served(split{"v1": 80, "v2": 20})
+	s.Apply(web("web-v2", "strategy: canary", `weight: "20"`))
+	s.Programmed("web-v2", "canary 20% of web")
+	s.Served(split{"v1": 80, "v2": 20})
 
-	s.annotate("web-v2", "strategy-", "weight-")
-	s.served(split{"v1": 100})
-	s.kubectl("delete", "deploy/web-v2")
-	s.noRoutes()
+	s.Annotate("web-v2", "strategy-", "weight-")
+	s.Served(split{"v1": 100})
+	s.Kubectl("delete", "deploy/web-v2")
+	s.NoRoutes()
 	s.noTrace("web-v1")
-	s.served(split{"v1": 100})
+	s.Served(split{"v1": 100})
 	s.untouched("web-v1", stable)
 
 	// It rolls like any other Deployment again.
-	s.kubectl("set", "image", "deploy/web-v1", "app=example/web:next")
-	harness.WaitReady(t, s.ns, "web-v1")
-	s.noRoutes()
+	s.Kubectl("set", "image", "deploy/web-v1", "app=example/web:next")
+	harness.WaitReady(t, s.NS, "web-v1")
+	s.NoRoutes()
 }
 
 // Deleting the Service takes its routes with it and leaves the Deployments alone. There is no load: nobody serves without a Service.
 func TestServiceDeleted(t *testing.T) {
 	s := newStory(t)
-	s.apply(all(webService, web("web-v1")))
-	harness.WaitReady(t, s.ns, "web-v1")
+	s.Apply(all(webService, web("web-v1")))
+	harness.WaitReady(t, s.NS, "web-v1")
 	stable := s.pods("web-v1")
-	s.apply(web("web-v2", "strategy: canary", `weight: "20"`))
-	s.programmed("web-v2", "canary 20% of web")
+	s.Apply(web("web-v2", "strategy: canary", `weight: "20"`))
+	s.Programmed("web-v2", "canary 20% of web")
 	candidate := s.pods("web-v2")
 
-	s.kubectl("delete", "service/web")
-	s.noRoutes()
-	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "Service")
+	s.Kubectl("delete", "service/web")
+	s.NoRoutes()
+	harness.WaitCondition(t, s.NS, "web-v2", "grayscale.dev/Accepted", "False", "Service")
 	s.untouched("web-v1", stable)
 	s.untouched("web-v2", candidate)
 }

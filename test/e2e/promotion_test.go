@@ -9,39 +9,39 @@ import (
 // At 100 % the old Deployment is deleted: the candidate is stable, its annotations are inert, and the routes go.
 func TestPromotionByDeletingOld(t *testing.T) {
 	s, _ := startWeb(t)
-	s.apply(web("web-v2", "strategy: canary", `weight: "100"`))
-	s.programmed("web-v2", "canary 100% of web")
-	s.served(split{"v2": 100})
+	s.Apply(web("web-v2", "strategy: canary", `weight: "100"`))
+	s.Programmed("web-v2", "canary 100% of web")
+	s.Served(split{"v2": 100})
 	promoted := s.pods("web-v2")
 
-	s.kubectl("delete", "deploy/web-v1")
-	s.noRoutes()
-	s.served(split{"v2": 100})
-	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "True", "is stable")
+	s.Kubectl("delete", "deploy/web-v1")
+	s.NoRoutes()
+	s.Served(split{"v2": 100})
+	harness.WaitCondition(t, s.NS, "web-v2", "grayscale.dev/Accepted", "True", "is stable")
 
 	// The next candidate is released against it.
-	s.apply(web("web-v3", "strategy: canary", `weight: "20"`))
-	s.programmed("web-v3", "canary 20% of web")
-	s.served(split{"v2": 80, "v3": 20})
+	s.Apply(web("web-v3", "strategy: canary", `weight: "20"`))
+	s.Programmed("web-v3", "canary 20% of web")
+	s.Served(split{"v2": 80, "v3": 20})
 	s.untouched("web-v2", promoted)
 }
 
 // At 100 % the strategy is removed: the candidate is stable while the old one is still there, and the routes go with it.
 func TestPromotionByRemovingStrategy(t *testing.T) {
 	s, _ := startWeb(t)
-	s.apply(web("web-v2", "strategy: canary", `weight: "100"`))
-	s.programmed("web-v2", "canary 100% of web")
-	s.served(split{"v2": 100})
+	s.Apply(web("web-v2", "strategy: canary", `weight: "100"`))
+	s.Programmed("web-v2", "canary 100% of web")
+	s.Served(split{"v2": 100})
 	promoted := s.pods("web-v2")
 
-	s.annotate("web-v2", "strategy-", "weight-")
-	harness.WaitEvent(t, s.ns, "web-v2", "Promoted", "v2 is stable")
-	s.served(split{"v2": 100})
+	s.Annotate("web-v2", "strategy-", "weight-")
+	harness.WaitEvent(t, s.NS, "web-v2", "Promoted", "v2 is stable")
+	s.Served(split{"v2": 100})
 	s.weights("web", map[string]int32{"v2": 0})
 
-	s.kubectl("scale", "deploy/web-v1", "--replicas=0")
-	s.noRoutes()
-	s.served(split{"v2": 100})
+	s.Kubectl("scale", "deploy/web-v1", "--replicas=0")
+	s.NoRoutes()
+	s.Served(split{"v2": 100})
 	s.untouched("web-v2", promoted)
 	s.noTrace("web-v1")
 	s.noTrace("web-v2")

@@ -11,32 +11,32 @@ import (
 func startWebWith(t *testing.T, ports ...string) story {
 	t.Helper()
 	s := newStory(t)
-	s.apply(all(webWith(ports...), web("web-v1")))
-	harness.WaitReady(t, s.ns, "web-v1")
+	s.Apply(all(webWith(ports...), web("web-v1")))
+	harness.WaitReady(t, s.NS, "web-v1")
 	return s
 }
 
 // shared fails the test unless each of the URLs is shared so.
 func (s story) shared(urls []string, want split) {
-	s.t.Helper()
+	s.T.Helper()
 	for _, url := range urls {
-		harness.AssertSplit(s.t, url, want)
+		harness.AssertSplit(s.T, url, want)
 	}
 }
 
 // grown takes web-v2 from 10 % over 50 % and 100 % to its promotion, looking at what is served at each step.
 func (s story) grown(urls ...string) {
-	s.t.Helper()
-	s.apply(web("web-v2", "strategy: canary", `weight: "10"`))
-	s.programmed("web-v2", "canary 10% of web")
+	s.T.Helper()
+	s.Apply(web("web-v2", "strategy: canary", `weight: "10"`))
+	s.Programmed("web-v2", "canary 10% of web")
 	s.shared(urls, split{"v1": 90, "v2": 10})
-	s.annotate("web-v2", "weight=50")
-	s.programmed("web-v2", "canary 50% of web")
+	s.Annotate("web-v2", "weight=50")
+	s.Programmed("web-v2", "canary 50% of web")
 	s.shared(urls, split{"v1": 50, "v2": 50})
-	s.annotate("web-v2", "weight=100")
-	s.programmed("web-v2", "canary 100% of web")
+	s.Annotate("web-v2", "weight=100")
+	s.Programmed("web-v2", "canary 100% of web")
 	s.shared(urls, split{"v2": 100})
-	s.annotate("web-v2", "strategy-", "weight-")
+	s.Annotate("web-v2", "strategy-", "weight-")
 	s.shared(urls, split{"v2": 100})
 }
 
@@ -44,7 +44,7 @@ func (s story) grown(urls ...string) {
 // their sidecar as an HTTP proxy.
 func TestHTTPOnAnotherPort(t *testing.T) {
 	s := startWebWith(t, "http:9080")
-	captured, proxied := harness.URL(s.ns, "web", 9080), harness.ProxyURL(s.ns, "web", 9080)
+	captured, proxied := harness.URL(s.NS, "web", 9080), harness.ProxyURL(s.NS, "web", 9080)
 	s.load(captured)
 	s.load(proxied)
 	s.grown(captured, proxied)
@@ -53,7 +53,7 @@ func TestHTTPOnAnotherPort(t *testing.T) {
 // The same for port 80 through the sidecar as an HTTP proxy.
 func TestHTTPThroughAProxy(t *testing.T) {
 	s := startWebWith(t, "http:80")
-	url := harness.ProxyURL(s.ns, "web", 80)
+	url := harness.ProxyURL(s.NS, "web", 80)
 	s.load(url)
 	s.grown(url)
 }
@@ -61,7 +61,7 @@ func TestHTTPThroughAProxy(t *testing.T) {
 // Two HTTP ports are released as one, each with its own routes.
 func TestTwoHTTPPorts(t *testing.T) {
 	s := startWebWith(t, "http:80", "http-admin:9080")
-	urls := []string{harness.URL(s.ns, "web", 80), harness.URL(s.ns, "web", 9080)}
+	urls := []string{harness.URL(s.NS, "web", 80), harness.URL(s.NS, "web", 9080)}
 	for _, url := range urls {
 		s.load(url)
 	}
@@ -72,7 +72,7 @@ func TestTwoHTTPPorts(t *testing.T) {
 // opened to, and is not broken by a change of weight, nor by the promotion of the other version.
 func TestGRPC(t *testing.T) {
 	s := startWebWith(t, "grpc-api:9090")
-	url := harness.GRPCURL(s.ns, "web", 9090)
+	url := harness.GRPCURL(s.NS, "web", 9090)
 	s.load(url)
 	streams := harness.StartStreams(t, url, streamCount, loadRate)
 	s.grown(url)
@@ -83,10 +83,10 @@ func TestGRPC(t *testing.T) {
 // while the weights change.
 func TestLongAnswers(t *testing.T) {
 	s := startWebWith(t, "http:80")
-	s.load(s.url)
-	sockets := harness.StartStreams(t, "ws"+s.url[len("http"):], streamCount, loadRate)
-	chunks := harness.StartStreams(t, s.url, streamCount, loadRate)
-	s.grown(s.url)
+	s.load(s.URL)
+	sockets := harness.StartStreams(t, "ws"+s.URL[len("http"):], streamCount, loadRate)
+	chunks := harness.StartStreams(t, s.URL, streamCount, loadRate)
+	s.grown(s.URL)
 	s.keptTo(sockets, "v1")
 	s.keptTo(chunks, "v1")
 }
@@ -95,14 +95,14 @@ const streamCount = 4
 
 // keptTo ends streams that were opened before the release, and fails the test where one was broken, or answered by another version.
 func (s story) keptTo(streams *harness.Load, version string) {
-	s.t.Helper()
-	seen := maps.Clone(streams.AssertNoneLost(s.t).Versions)
+	s.T.Helper()
+	seen := maps.Clone(streams.AssertNoneLost(s.T).Versions)
 	if seen[version] == 0 {
-		s.t.Errorf("version %s answered nothing on the streams", version)
+		s.T.Errorf("version %s answered nothing on the streams", version)
 	}
 	delete(seen, version)
 	delete(seen, harness.Unlabelled) // before stable was adopted
 	if len(seen) > 0 {
-		s.t.Errorf("the streams were opened to %s, and are answered by %v too", version, seen)
+		s.T.Errorf("the streams were opened to %s, and are answered by %v too", version, seen)
 	}
 }

@@ -21,24 +21,24 @@ spec:
 // the release goes on by itself once there is room, if only for one pod of two.
 func TestQuotaReached(t *testing.T) {
 	s, load := startWeb(t)
-	s.apply(quota)
+	s.Apply(quota)
 	harness.Eventually(t, "the quota is counted", func() error {
-		_, err := harness.TryKubectl(t, "", "wait", "-n", s.ns, "resourcequota/few", "--for=jsonpath={.status.used.pods}=2", "--timeout=1s")
+		_, err := harness.TryKubectl(t, "", "wait", "-n", s.NS, "resourcequota/few", "--for=jsonpath={.status.used.pods}=2", "--timeout=1s")
 		return err
 	})
 	stable := s.pods("web-v1")
 
-	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
-	message := harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Programmed", "False", "exceeded quota: few")
+	s.Apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	message := harness.WaitCondition(t, s.NS, "web-v2", "grayscale.dev/Programmed", "False", "exceeded quota: few")
 	if !strings.Contains(message, "limited: pods=2") || strings.Contains(message, "web-v2-") {
 		t.Errorf("the condition says %q", message)
 	}
-	s.served(split{"v1": 100})
+	s.Served(split{"v1": 100})
 	s.untouched("web-v1", stable)
 
-	s.apply(strings.Replace(quota, `"2"`, `"3"`, 1))
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v1": 70, "v2": 30})
+	s.Apply(strings.Replace(quota, `"2"`, `"3"`, 1))
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v1": 70, "v2": 30})
 	if n := len(s.pods("web-v2")); n != 1 {
 		t.Errorf("the candidate has %d pods, and the quota has room for 1", n)
 	}

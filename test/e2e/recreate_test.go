@@ -11,35 +11,35 @@ import (
 // changes while it gets no traffic costs nobody a request.
 func TestRecreate(t *testing.T) {
 	s := newStory(t)
-	s.apply(all(webService, recreate(web("web-v1"))))
-	harness.WaitReady(t, s.ns, "web-v1")
-	load := s.load(s.url)
+	s.Apply(all(webService, recreate(web("web-v1"))))
+	harness.WaitReady(t, s.NS, "web-v1")
+	load := s.load(s.URL)
 	stable := s.pods("web-v1")
 
-	s.apply(recreate(web("web-v2", "strategy: canary", `weight: "30"`)))
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v1": 70, "v2": 30})
+	s.Apply(recreate(web("web-v2", "strategy: canary", `weight: "30"`)))
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v1": 70, "v2": 30})
 	s.untouched("web-v1", stable)
 
-	s.annotate("web-v2", "weight=0")
-	s.programmed("web-v2", "canary 0% of web")
-	s.served(split{"v1": 100})
+	s.Annotate("web-v2", "weight=0")
+	s.Programmed("web-v2", "canary 0% of web")
+	s.Served(split{"v1": 100})
 	before := s.pods("web-v2")
-	s.kubectl("set", "env", "deploy/web-v2", "MODE=new")
-	harness.WaitReady(t, s.ns, "web-v2")
+	s.Kubectl("set", "env", "deploy/web-v2", "MODE=new")
+	harness.WaitReady(t, s.NS, "web-v2")
 	for name := range s.pods("web-v2") {
 		if _, old := before[name]; old {
 			t.Errorf("pod %s was not replaced", name)
 		}
 	}
-	s.annotate("web-v2", "weight=100")
-	s.programmed("web-v2", "canary 100% of web")
-	s.served(split{"v2": 100})
+	s.Annotate("web-v2", "weight=100")
+	s.Programmed("web-v2", "canary 100% of web")
+	s.Served(split{"v2": 100})
 	s.untouched("web-v1", stable)
 
-	s.kubectl("delete", "deploy/web-v1")
-	s.noRoutes()
-	s.served(split{"v2": 100})
+	s.Kubectl("delete", "deploy/web-v1")
+	s.NoRoutes()
+	s.Served(split{"v2": 100})
 	load.AssertNoneLost(t)
 }
 

@@ -23,10 +23,10 @@ spec:
 // clients. It is every story's client that it restricts: this one runs alone.
 func TestSidecarWithRestrictedEgress(t *testing.T) {
 	ns := harness.Namespace(t)
-	s := story{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
-	s.apply(all(webService, web("web-v1")))
-	harness.WaitReady(t, s.ns, "web-v1")
-	load := s.load(s.url)
+	s := story{harness.StoryIn(t, ns)}
+	s.Apply(all(webService, web("web-v1")))
+	harness.WaitReady(t, s.NS, "web-v1")
+	load := s.load(s.URL)
 	stable := s.pods("web-v1")
 	restrict := func(mode string) {
 		harness.Kubectl(t, fmt.Sprintf(sidecar, mode, ns+"/web."+ns+".svc.cluster.local"), "apply", "-f", "-")
@@ -34,13 +34,13 @@ func TestSidecarWithRestrictedEgress(t *testing.T) {
 	t.Cleanup(func() { harness.Kubectl(t, "", "delete", "sidecar/restricted", "-n", "default") })
 	restrict("REGISTRY_ONLY")
 
-	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v1": 70, "v2": 30})
+	s.Apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v1": 70, "v2": 30})
 	restrict("ALLOW_ANY")
-	s.annotate("web-v2", "weight=60")
-	s.programmed("web-v2", "canary 60% of web")
-	s.served(split{"v1": 40, "v2": 60})
+	s.Annotate("web-v2", "weight=60")
+	s.Programmed("web-v2", "canary 60% of web")
+	s.Served(split{"v1": 40, "v2": 60})
 	s.untouched("web-v1", stable)
 	load.AssertNoneLost(t)
 }

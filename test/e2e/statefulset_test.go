@@ -42,21 +42,21 @@ spec:
 // serves again after it; its own headless Service reaches it all along.
 func TestStatefulSetBeside(t *testing.T) {
 	s := newStory(t)
-	s.apply(all(webService, webSet, web("web-v1")))
-	harness.WaitReady(t, s.ns, "web-v1")
+	s.Apply(all(webService, webSet, web("web-v1")))
+	harness.WaitReady(t, s.NS, "web-v1")
 	s.setReady()
-	load, headless := s.load(s.url), s.load(harness.URL(s.ns, "web-set", 80))
+	load, headless := s.load(s.URL), s.load(harness.URL(s.NS, "web-set", 80))
 	stable, set := s.pods("web-v1"), s.pods("web-set")
 
-	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v1": 70, "v2": 30}) // an answer of the set's, which has no version, would fail this
+	s.Apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v1": 70, "v2": 30}) // an answer of the set's, which has no version, would fail this
 	s.untouched("web-v1", stable)
 
-	s.kubectl("delete", "deploy/web-v2")
-	s.noRoutes()
+	s.Kubectl("delete", "deploy/web-v2")
+	s.NoRoutes()
 	harness.Eventually(t, "the set serves again", func() error {
-		if seen := harness.Counts(t, s.url, 100); seen[harness.Unlabelled] == 0 {
+		if seen := harness.Counts(t, s.URL, 100); seen[harness.Unlabelled] == 0 {
 			return fmt.Errorf("answers are from %v", seen)
 		}
 		return nil
@@ -69,9 +69,9 @@ func TestStatefulSetBeside(t *testing.T) {
 }
 
 func (s story) setReady() {
-	s.t.Helper()
-	harness.Eventually(s.t, "the StatefulSet is ready", func() error {
-		set, err := harness.Kube().AppsV1().StatefulSets(s.ns).Get(context.Background(), "web-set", metav1.GetOptions{})
+	s.T.Helper()
+	harness.Eventually(s.T, "the StatefulSet is ready", func() error {
+		set, err := harness.Kube().AppsV1().StatefulSets(s.NS).Get(context.Background(), "web-set", metav1.GetOptions{})
 		if err == nil && set.Status.ReadyReplicas != 2 {
 			err = fmt.Errorf("%d of 2 pods are ready", set.Status.ReadyReplicas)
 		}

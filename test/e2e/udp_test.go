@@ -25,19 +25,19 @@ spec:
 // A UDP port, which Istio does not route, takes nothing from the TCP port of the same number.
 func TestUDPOnTheSamePort(t *testing.T) {
 	s := newStory(t)
-	s.apply(all(fmt.Sprintf(dnsService, udpPort), deployment("dns", "dns-v1")))
-	harness.WaitReady(t, s.ns, "dns-v1")
-	urls := []string{harness.URL(s.ns, "dns", 80), harness.TCPURL(s.ns, "dns", udpPort)}
+	s.Apply(all(fmt.Sprintf(dnsService, udpPort), deployment("dns", "dns-v1")))
+	harness.WaitReady(t, s.NS, "dns-v1")
+	urls := []string{harness.URL(s.NS, "dns", 80), harness.TCPURL(s.NS, "dns", udpPort)}
 	for _, url := range urls {
 		s.load(url)
 	}
-	s.apply(deployment("dns", "dns-v2", "strategy: canary", `weight: "30"`))
-	s.programmed("dns-v2", "canary 30% of dns")
+	s.Apply(deployment("dns", "dns-v2", "strategy: canary", `weight: "30"`))
+	s.Programmed("dns-v2", "canary 30% of dns")
 	for _, url := range urls {
 		harness.AssertSplit(t, url, split{"v1": 70, "v2": 30})
 	}
-	s.annotate("dns-v2", "weight=100")
-	s.programmed("dns-v2", "canary 100% of dns")
+	s.Annotate("dns-v2", "weight=100")
+	s.Programmed("dns-v2", "canary 100% of dns")
 	for _, url := range urls {
 		harness.AssertOnly(t, url, "v2")
 	}

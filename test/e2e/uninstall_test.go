@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -15,70 +14,69 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-var manifests = filepath.Join("..", "..", "manifests", "base")
-
 // Uninstalled in the middle of whatever is going on, with releases in every state: nothing is left paused, no route names
 // a subset that does not exist, nothing of grayscale's stays, and no request is lost. Installed again, every release goes
 // on. The test is not parallel: grayscale is everybody's.
 func TestUninstallAtAnyMoment(t *testing.T) {
+	running, weight := open(t)[0], 10 // through all of them
+	running.Apply(web("web-v2", "strategy: canary", `weight: "10"`))
+	running.Programmed("web-v2", "canary 10% of web")
 	// An adoption takes a few hundred milliseconds from the moment its candidate is applied.
 	for _, moment := range []time.Duration{0, 150 * time.Millisecond, 600 * time.Millisecond} {
 		t.Run(moment.String(), func(t *testing.T) {
-			running := programmed(t, `weight: "30"`)
-			waiting := open(t) // for a stable that never comes: held for good
-			waiting.apply(web("web-v2", "strategy: canary", "stable: nobody"))
-			harness.WaitCondition(t, waiting.ns, "web-v2", "grayscale.dev/Accepted", "False", "nobody")
-			beginning := open(t)
+			running.T = t
+			more := open(t, t)
+			waiting, beginning := more[0], more[1]
+			waiting.Apply(web("web-v2", "strategy: canary", "stable: nobody")) // which never comes: held for good
+			harness.WaitCondition(t, waiting.NS, "web-v2", "grayscale.dev/Accepted", "False", "nobody")
 			before := beginning.pods("web-v1")
-			beginning.apply(web("web-v2", "strategy: canary", `weight: "20"`))
+			beginning.Apply(web("web-v2", "strategy: canary", `weight: "20"`))
 
 			time.Sleep(moment)
-			harness.Kubectl(t, "", "delete", "-k", manifests)
+			harness.Kubectl(t, "", "delete", "-k", harness.Manifests())
 			t.Cleanup(func() { install(t) })
 			nothingOfGrayscale(t)
 			for _, s := range []story{running, waiting, beginning} {
 				for _, name := range []string{"web-v1", "web-v2"} {
-					harness.WaitReady(t, s.ns, name) // which a paused one is not
+					harness.WaitReady(t, s.NS, name) // which a paused one is not
 				}
 				s.routesResolve()
 			}
-			running.served(split{"v1": 70, "v2": 30})
+			running.Served(split{"v1": float64(100 - weight), "v2": float64(weight)})
 
 			install(t)
-			beginning.programmed("web-v2", "canary 20% of web")
-			beginning.served(split{"v1": 80, "v2": 20})
+			beginning.Programmed("web-v2", "canary 20% of web")
+			beginning.Served(split{"v1": 80, "v2": 20})
 			beginning.untouched("web-v1", before)
-			running.annotate("web-v2", "weight=60")
-			running.programmed("web-v2", "canary 60% of web")
-			running.served(split{"v1": 40, "v2": 60})
+			weight += 25
+			running.Annotate("web-v2", fmt.Sprintf("weight=%d", weight))
+			running.Programmed("web-v2", fmt.Sprintf("canary %d%% of web", weight))
+			running.Served(split{"v1": float64(100 - weight), "v2": float64(weight)})
 		})
 	}
 }
 
-// open is a namespace of its own with a plain web-v1 under load; the test need not be parallel.
-func open(t *testing.T) story {
-	t.Helper()
-	ns := harness.Namespace(t)
-	s := story{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
-	s.apply(all(webService, web("web-v1")))
-	harness.WaitReady(t, ns, "web-v1")
-	s.load(s.url)
-	return s
-}
-
-// programmed is open with a canary that gets what it asks for.
-func programmed(t *testing.T, weight string) story {
-	t.Helper()
-	s := open(t)
-	s.apply(web("web-v2", "strategy: canary", weight))
-	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Programmed", "True", "of web")
-	return s
+// open makes a namespace for each of the tests given, each with a plain web-v1 under load; they need not be parallel.
+func open(tests ...*testing.T) []story {
+	var opened []story
+	for _, t := range tests {
+		t.Helper()
+		ns := harness.Namespace(t)
+		s := story{harness.StoryIn(t, ns)}
+		s.Apply(all(webService, web("web-v1")))
+		opened = append(opened, s)
+	}
+	for _, s := range opened {
+		harness.WaitReady(s.T, s.NS, "web-v1")
+		s.load(s.URL)
+	}
+	return opened
 }
 
 // install applies the manifests and waits until the webhook answers.
 func install(t *testing.T) {
 	t.Helper()
-	harness.Kubectl(t, "", "apply", "--server-side", "-k", manifests)
+	harness.Kubectl(t, "", "apply", "--server-side", "-k", harness.Manifests())
 	harness.WaitReady(t, "grayscale-system", "grayscale")
 	harness.Eventually(t, "the webhook answers", func() error {
 		out, err := harness.TryKubectl(t, web("probe", "strategy: none"), "create", "--dry-run=server", "-f", "-")
@@ -107,22 +105,22 @@ func nothingOfGrayscale(t *testing.T) {
 
 // routesResolve fails the test where the routes of Service web name a subset that does not exist.
 func (s story) routesResolve() {
-	s.t.Helper()
+	s.T.Helper()
 	ctx, api := context.Background(), harness.Istio().NetworkingV1()
-	vs, err := api.VirtualServices(s.ns).Get(ctx, "web-grayscale", metav1.GetOptions{})
+	vs, err := api.VirtualServices(s.NS).Get(ctx, "web-grayscale", metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return
 	}
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	rule, err := api.DestinationRules(s.ns).Get(ctx, "web-grayscale", metav1.GetOptions{})
+	rule, err := api.DestinationRules(s.NS).Get(ctx, "web-grayscale", metav1.GetOptions{})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	for _, subset := range istio.ReferencedSubsets(vs) {
 		if !slices.Contains(istio.Subsets(rule), subset) {
-			s.t.Errorf("the routes name subset %s, the DestinationRule has %v", subset, istio.Subsets(rule))
+			s.T.Errorf("the routes name subset %s, the DestinationRule has %v", subset, istio.Subsets(rule))
 		}
 	}
 }

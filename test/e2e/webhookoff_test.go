@@ -14,44 +14,44 @@ import (
 // The test is not parallel: the webhook is everybody's. Parallel tests wait until all others have ended.
 func TestWrongValueWithWebhookOff(t *testing.T) {
 	ns := harness.Namespace(t)
-	s := story{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
-	s.apply(all(webService, web("web-v1")))
+	s := story{harness.StoryIn(t, ns)}
+	s.Apply(all(webService, web("web-v1")))
 	harness.WaitReady(t, ns, "web-v1")
-	s.load(s.url)
-	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
-	s.programmed("web-v2", "canary 30% of web")
+	s.load(s.URL)
+	s.Apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	s.Programmed("web-v2", "canary 30% of web")
 
 	webhookOff(t)
-	s.annotate("web-v2", "weight=150")
+	s.Annotate("web-v2", "weight=150")
 	harness.WaitCondition(t, ns, "web-v2", "grayscale.dev/Accepted", "False", "150")
 	harness.WaitEvent(t, ns, "web-v2", "InvalidValue", "150")
-	s.served(split{"v1": 70, "v2": 30})
+	s.Served(split{"v1": 70, "v2": 30})
 
-	s.annotate("web-v2", "weight=40")
-	s.programmed("web-v2", "canary 40% of web")
-	s.served(split{"v1": 60, "v2": 40})
+	s.Annotate("web-v2", "weight=40")
+	s.Programmed("web-v2", "canary 40% of web")
+	s.Served(split{"v1": 60, "v2": 40})
 
 	// A candidate that was not held is adopted and pinned as it runs.
-	s.apply(web("web-v3", "strategy: canary", `weight: "10"`))
-	s.programmed("web-v3", "canary 10% of web")
-	s.served(split{"v1": 50, "v2": 40, "v3": 10})
+	s.Apply(web("web-v3", "strategy: canary", `weight: "10"`))
+	s.Programmed("web-v3", "canary 10% of web")
+	s.Served(split{"v1": 50, "v2": 40, "v3": 10})
 
 	// More than there is: the younger one yields to the older, and keeps what it had.
-	s.annotate("web-v3", "weight=70")
+	s.Annotate("web-v3", "weight=70")
 	harness.WaitCondition(t, ns, "web-v3", "grayscale.dev/Accepted", "False", "at most 100")
-	s.served(split{"v1": 50, "v2": 40, "v3": 10})
+	s.Served(split{"v1": 50, "v2": 40, "v3": 10})
 }
 
 // With the webhook off kubectl replace drops the version label of a pod template: its pods roll, and neither a route nor a
 // request is lost over that.
 func TestReplaceWithWebhookOff(t *testing.T) {
 	ns := harness.Namespace(t)
-	s := story{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
-	s.apply(all(webService, web("web-v1")))
+	s := story{harness.StoryIn(t, ns)}
+	s.Apply(all(webService, web("web-v1")))
 	harness.WaitReady(t, ns, "web-v1")
-	s.load(s.url)
-	s.apply(web("web-v2", "strategy: canary", `weight: "30"`))
-	s.programmed("web-v2", "canary 30% of web")
+	s.load(s.URL)
+	s.Apply(web("web-v2", "strategy: canary", `weight: "30"`))
+	s.Programmed("web-v2", "canary 30% of web")
 
 	webhookOff(t)
 	for _, manifest := range []string{web("web-v1"), web("web-v2", "strategy: canary", `weight: "30"`)} {
@@ -63,8 +63,8 @@ func TestReplaceWithWebhookOff(t *testing.T) {
 		})
 		harness.WaitReady(t, ns, name)
 	}
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v1": 70, "v2": 30})
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v1": 70, "v2": 30})
 
 	sets, err := harness.Kube().AppsV1().ReplicaSets(ns).List(context.Background(), metav1.ListOptions{})
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 // Every key's wrong value is refused at the door; the sentence names the key, the value and what is allowed.
 func TestWrongValuesAreRefused(t *testing.T) {
 	s, _ := startWeb(t)
-	s.apply(web("web-v2", "strategy: canary", `weight: "10"`))
-	s.programmed("web-v2", "canary 10% of web")
+	s.Apply(web("web-v2", "strategy: canary", `weight: "10"`))
+	s.Programmed("web-v2", "canary 10% of web")
 	for _, key := range intent.Keys() {
 		if key.Refused == "" {
 			continue
@@ -22,7 +22,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		if key.Short() != "strategy" { // the value is checked where the strategy uses the key
 			changes = append(changes, "grayscale.dev/strategy="+string(key.Strategies[len(key.Strategies)-1]))
 		}
-		out, err := harness.TryKubectl(t, "", append([]string{"annotate", "--overwrite", "-n", s.ns, "deploy/web-v2"}, changes...)...)
+		out, err := harness.TryKubectl(t, "", append([]string{"annotate", "--overwrite", "-n", s.NS, "deploy/web-v2"}, changes...)...)
 		if err == nil {
 			t.Errorf("%s was not refused: %s", change, out)
 		}
@@ -34,32 +34,32 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		}
 	}
 	for _, value := range []string{"5e1", "-1", "100.5", "10.001", "NaN", "0x10", " 10", ""} {
-		if out, err := harness.TryKubectl(t, "", "annotate", "--overwrite", "-n", s.ns, "deploy/web-v2", "grayscale.dev/weight="+value); err == nil {
+		if out, err := harness.TryKubectl(t, "", "annotate", "--overwrite", "-n", s.NS, "deploy/web-v2", "grayscale.dev/weight="+value); err == nil {
 			t.Errorf("weight=%q was not refused: %s", value, out)
 		}
 	}
-	s.programmed("web-v2", "canary 10% of web")
-	s.served(split{"v1": 90, "v2": 10})
+	s.Programmed("web-v2", "canary 10% of web")
+	s.Served(split{"v1": 90, "v2": 10})
 }
 
 // A key that does nothing is told, and changes no route.
 func TestUnusedKeysWarn(t *testing.T) {
 	s, _ := startWeb(t)
-	out := s.apply(web("web-v2", "strategy: canary", `weight: "10"`, `wieght: "50"`, `active: "true"`, `steps: "5@10m"`))
+	out := s.Apply(web("web-v2", "strategy: canary", `weight: "10"`, `wieght: "50"`, `active: "true"`, `steps: "5@10m"`))
 	for _, part := range []string{"Warning:", "did you mean grayscale.dev/weight?", "grayscale.dev/active", "not supported yet"} {
 		if !strings.Contains(out, part) {
 			t.Errorf("kubectl apply does not say %q: %s", part, out)
 		}
 	}
-	s.programmed("web-v2", "canary 10% of web")
-	s.served(split{"v1": 90, "v2": 10})
+	s.Programmed("web-v2", "canary 10% of web")
+	s.Served(split{"v1": 90, "v2": 10})
 }
 
 // Two objects want the same thing: whoever comes second is refused where that can be seen at the door.
 func TestConflictsAreRefused(t *testing.T) {
 	s, _ := startWeb(t)
-	s.apply(web("web-v2", "strategy: canary", `weight: "60"`))
-	s.programmed("web-v2", "canary 60% of web")
+	s.Apply(web("web-v2", "strategy: canary", `weight: "60"`))
+	s.Programmed("web-v2", "canary 60% of web")
 
 	if out := s.refused(web("web-v3", "strategy: canary", `weight: "50"`)); !strings.Contains(out, "at most 100") {
 		t.Errorf("weights over 100: %s", out)
@@ -70,31 +70,31 @@ func TestConflictsAreRefused(t *testing.T) {
 	if out := s.refused(web("web-v5", "strategy: canary", `version: v1`)); !strings.Contains(out, "web-v1") {
 		t.Errorf("stable's version: %s", out)
 	}
-	s.served(split{"v1": 40, "v2": 60})
+	s.Served(split{"v1": 40, "v2": 60})
 }
 
 // What cannot be followed yet is admitted with a warning, held, and goes on by itself.
 func TestPendingResumes(t *testing.T) {
 	s, _ := startWeb(t)
-	out := s.apply(web("web-v2", "strategy: canary", `weight: "30"`, "stable: web-v0"))
+	out := s.Apply(web("web-v2", "strategy: canary", `weight: "30"`, "stable: web-v0"))
 	if !strings.Contains(out, "Warning:") || !strings.Contains(out, "web-v0") {
 		t.Errorf("a stable that does not exist: %s", out)
 	}
-	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "web-v0")
+	harness.WaitCondition(t, s.NS, "web-v2", "grayscale.dev/Accepted", "False", "web-v0")
 	if pods := s.pods("web-v2"); len(pods) != 0 {
 		t.Errorf("the candidate is not held: %v", pods)
 	}
-	s.served(split{harness.Unlabelled: 100})
+	s.Served(split{harness.Unlabelled: 100})
 
-	s.annotate("web-v2", "stable=web-v1")
-	s.programmed("web-v2", "canary 30% of web")
-	s.served(split{"v1": 70, "v2": 30})
+	s.Annotate("web-v2", "stable=web-v1")
+	s.Programmed("web-v2", "canary 30% of web")
+	s.Served(split{"v1": 70, "v2": 30})
 }
 
 // Somebody's VirtualService holds the host already: it keeps it, and the candidate goes on when it is gone.
 func TestOtherVirtualServiceHoldsHost(t *testing.T) {
 	s, _ := startWeb(t)
-	s.apply(`
+	s.Apply(`
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata:
@@ -107,12 +107,12 @@ spec:
     - destination:
         host: web
 `)
-	s.apply(web("web-v2", "strategy: canary", `weight: "50"`))
-	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "mine")
+	s.Apply(web("web-v2", "strategy: canary", `weight: "50"`))
+	harness.WaitCondition(t, s.NS, "web-v2", "grayscale.dev/Accepted", "False", "mine")
 	if pods := s.pods("web-v2"); len(pods) != 0 {
 		t.Errorf("the candidate is not held: %v", pods)
 	}
-	s.kubectl("delete", "virtualservice/mine")
-	s.programmed("web-v2", "canary 50% of web")
-	s.served(split{"v1": 50, "v2": 50})
+	s.Kubectl("delete", "virtualservice/mine")
+	s.Programmed("web-v2", "canary 50% of web")
+	s.Served(split{"v1": 50, "v2": 50})
 }

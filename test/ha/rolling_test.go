@@ -30,7 +30,7 @@ func TestRollingUpdate(t *testing.T) {
 	standing(t)
 	failurePolicy(t, "Fail", 10)
 	t.Cleanup(func() { failurePolicy(t, "Ignore", 3) })
-	asked := ask(t, s.ns)
+	asked := ask(t, s.NS)
 	old := harness.PodUIDs(t, own, replicas)
 	harness.Kubectl(t, "", "rollout", "restart", "-n", own, "deployment/grayscale")
 	for percent := 10; percent <= 40; percent += 10 {

@@ -6,9 +6,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-
 	"grayscale.dev/grayscale/test/harness"
 )
 
@@ -20,50 +17,55 @@ const (
 
 var ctx = context.Background()
 
-// story is a canary behind Service web, with requests under way until the test ends, of which none may be lost.
+// story is a release behind Service web.
 type story struct {
-	t       *testing.T
-	ns      string
+	harness.Story
 	history *harness.History
 }
 
-func begin(t *testing.T) story {
+// newStory has a plain web-v1 serve.
+func newStory(t *testing.T) story {
 	t.Helper()
-	ns := harness.Namespace(t)
-	s := story{t: t, ns: ns, history: harness.Record(t, ns)}
-	url := harness.URL(ns, "web", 80)
-	stable := harness.App{Name: "web-v1", Label: "web", Replicas: 2}
-	candidate := harness.App{Name: "web-v2", Label: "web", Replicas: 2,
-		Annotations: map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/weight": "5"}}
-	harness.Kubectl(t, harness.YAML(t, harness.Service("web"), stable.Deployment()), "apply", "-n", ns, "-f", "-")
-	harness.WaitReady(t, ns, "web-v1")
-	harness.WaitServed(t, url)
-	harness.StartLoad(t, url, loadRate)
-	harness.Kubectl(t, harness.YAML(t, candidate.Deployment()), "apply", "-n", ns, "-f", "-")
-	s.programmed(5)
+	s := story{Story: harness.NewStory(t)}
+	s.history = harness.Record(t, s.NS)
+	s.Apply(harness.YAML(t, harness.Service("web"), harness.App{Name: "web-v1", Label: "web", Replicas: 2}.Deployment()))
+	harness.WaitReady(t, s.NS, "web-v1")
+	harness.WaitServed(t, s.URL)
 	return s
 }
 
-// weigh is what kubectl annotate sends.
+// canary brings web-v2 to its weight.
+func (s story) canary(percent int) {
+	s.T.Helper()
+	s.Apply(harness.YAML(s.T, harness.App{Name: "web-v2", Label: "web", Replicas: 2,
+		Annotations: map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/weight": fmt.Sprint(percent)}}.Deployment()))
+	s.programmed(percent)
+}
+
+// begin has a canary under way, with requests until the test ends, of which none may be lost.
+func begin(t *testing.T) story {
+	t.Helper()
+	s := newStory(t)
+	harness.StartLoad(t, s.URL, loadRate)
+	s.canary(5)
+	return s
+}
+
 func (s story) weigh(percent int) {
-	s.t.Helper()
-	change := fmt.Sprintf(`{"metadata":{"annotations":{"grayscale.dev/weight":"%d"}}}`, percent)
-	_, err := harness.Kube().AppsV1().Deployments(s.ns).Patch(ctx, "web-v2", types.MergePatchType, []byte(change), metav1.PatchOptions{})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	s.T.Helper()
+	s.Annotate("web-v2", fmt.Sprintf("weight=%d", percent))
 }
 
 func (s story) programmed(percent int) {
-	s.t.Helper()
-	harness.WaitProgrammed(s.t, s.ns, "web-v2", fmt.Sprintf("canary %d%% of web", percent))
+	s.T.Helper()
+	s.Programmed("web-v2", fmt.Sprintf("canary %d%% of web", percent))
 }
 
 // routed waits until the weight is written into the VirtualService, and tells when that was.
 func (s story) routed(percent int) time.Time {
-	s.t.Helper()
+	s.T.Helper()
 	var at time.Time
-	harness.Eventually(s.t, fmt.Sprintf("a VirtualService with %d %% for v2", percent), func() error {
+	harness.Eventually(s.T, fmt.Sprintf("a VirtualService with %d %% for v2", percent), func() error {
 		found := s.history.Writes(func(w harness.Write) bool { return w.Kind == "virtualservices" && w.Weights["v2"] == int32(percent) })
 		if len(found) == 0 {
 			return fmt.Errorf("none yet")

@@ -1,10 +1,14 @@
 package harness
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"sync"
 	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // serverFields are what an object may not be created with.
@@ -22,9 +26,19 @@ func RemoveIstio(t testing.TB) (restore func()) {
 		WaitEstablished(t, names...)
 	})
 	t.Cleanup(restore)
-	for _, name := range names {
-		Kubectl(t, "", "delete", "crd", name)
-	}
+	Kubectl(t, "", "delete", "crd", names[0], "--wait=false")
+	Eventually(t, "all VirtualServices are gone", func() error { // a definition takes some seconds more
+		list, err := Istio().NetworkingV1().VirtualServices(metav1.NamespaceAll).List(context.Background(), metav1.ListOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err == nil && len(list.Items) > 0 {
+			err = fmt.Errorf("%d are left", len(list.Items))
+		}
+		return err
+	})
+	Kubectl(t, "", "delete", "crd", names[1])
+	Kubectl(t, "", "wait", "--for=delete", "crd/"+names[0], "--timeout="+Patience.String())
 	return restore
 }
 

@@ -23,7 +23,7 @@ import (
 const (
 	// upLimit bounds the start of a lab: 15 s by its own promise, several times that on a machine busy with builds.
 	upLimit = 3 * time.Minute
-	// downLimit is how long the lab may take to stop its components before it is killed.
+	// downLimit is how long the components of a lab may take to end.
 	downLimit = 30 * time.Second
 	pollPause = 50 * time.Millisecond
 )
@@ -51,7 +51,8 @@ type lab struct {
 	root    string // of the repository
 	binary  string
 	product string // the path of grayscale's binary
-	base    string // the kustomization that installed it; empty where none did
+	base    string // manifests/base, where grayscale is installed; empty where it is not
+	applied string // the kustomization that installed it: the base, or an overlay
 	config  *rest.Config
 	kube    kubernetes.Interface
 	istio   istio.Interface
@@ -83,7 +84,10 @@ func up(o Options) (*lab, error) {
 			return nil, fmt.Errorf("%s is missing: run make build", l.product)
 		}
 		l.base = filepath.Join(root, "manifests", "base")
-		args = append(args, "--grayscale", l.product, "--manifests", l.base)
+		if l.applied, err = l.overlay(o); err != nil {
+			return nil, err
+		}
+		args = append(args, "--grayscale", l.product, "--manifests", l.applied)
 	}
 	if err := l.start(args); err != nil {
 		l.down()
@@ -91,6 +95,30 @@ func up(o Options) (*lab, error) {
 	}
 	return l, nil
 }
+
+// overlay is a kustomization of manifests/base with what the options change; manifests/base itself where they change nothing.
+func (l *lab) overlay(o Options) (string, error) {
+	if o.Settle == 0 {
+		return l.base, nil
+	}
+	dir := filepath.Join(l.Dir, "manifests")
+	base, err := filepath.Rel(dir, l.base) // Kustomize takes no absolute path
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf(`resources: [%q]
+patches:
+- target: {kind: Deployment, name: grayscale}
+  patch: '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--settle=%s"}]'
+`, base, o.Settle)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600)
+}
+
+// Manifests is the kustomization that has installed grayscale in this lab.
+func Manifests() string { return current().applied }
 
 // Binary is the path of one of the repository's binaries, bin/<name>, for tests that start it themselves.
 func Binary(name string) string {
@@ -181,18 +209,18 @@ func (l *lab) connect() error {
 	return err
 }
 
-// down stops the lab and removes its directory. It may be called twice.
+// down stops the lab and removes its directory. It may be called twice. Nothing of the lab is looked at any more, so that no pod is
+// given the time to end in good order.
 func (l *lab) down() {
 	l.stop.Do(func() {
 		if l.process != nil && l.process.Process != nil {
-			_ = l.process.Process.Signal(syscall.SIGTERM) // an error means that it has ended already
-			select {
-			case <-l.exited:
-			case <-time.After(downLimit):
-				_ = l.process.Process.Kill() // its components end with it
-			}
+			_ = l.process.Process.Kill() // its components end with it; an error means that it has ended already
+			<-l.exited
 		}
-		_ = os.RemoveAll(l.Dir) // what is left is in the temporary directory
+		// A component may write a file more before it has gone. What is left is in the temporary directory.
+		for limit := time.Now().Add(downLimit); os.RemoveAll(l.Dir) != nil && time.Now().Before(limit); {
+			time.Sleep(pollPause)
+		}
 	})
 }
 

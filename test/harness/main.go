@@ -17,6 +17,9 @@ type Options struct {
 	Grayscale bool
 	// Debounce is istiod's PILOT_DEBOUNCE_AFTER; zero leaves the lab's own default of 10 ms.
 	Debounce time.Duration
+	// Settle is grayscale's --settle, for packages that send no requests; zero leaves the manifests' default of 2 s. Requests are lost
+	// at less than the second for which the EndpointSlice controller may back off.
+	Settle time.Duration
 }
 
 // Main is what a package's TestMain hands to os.Exit: it starts a lab, runs the tests and takes the lab down, also

@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 )
@@ -85,6 +86,26 @@ func Service(name string, ports ...Port) *corev1.Service {
 		s.Spec.Ports = append(s.Spec.Ports, port)
 	}
 	return s
+}
+
+// Annotate sets (key=value) or removes (key-) annotations of ours on a Deployment, by the request that kubectl annotate sends, which
+// may be for a subresource. Keys have no prefix.
+func Annotate(namespace, deployment string, changes []string, subresources ...string) error {
+	annotations := map[string]any{}
+	for _, change := range changes {
+		if key, value, found := strings.Cut(change, "="); found {
+			annotations["grayscale.dev/"+key] = value
+		} else {
+			annotations["grayscale.dev/"+strings.TrimSuffix(change, "-")] = nil
+		}
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	if err != nil {
+		return err
+	}
+	_, err = Kube().AppsV1().Deployments(namespace).Patch(context.Background(), deployment, types.MergePatchType, patch,
+		metav1.PatchOptions{FieldManager: "kubectl-annotate"}, subresources...)
+	return err
 }
 
 // YAML is the manifest of some objects, for kubectl's standard input.

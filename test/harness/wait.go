@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,15 +79,14 @@ func WaitReady(t testing.TB, namespace, name string) *appsv1.Deployment {
 	})
 }
 
-// WaitProgrammed waits, as a user would with kubectl alone, until the condition grayscale.dev/Programmed has that message.
+// WaitProgrammed waits until the condition grayscale.dev/Programmed has that message, True or not.
 func WaitProgrammed(t testing.TB, namespace, name, message string) {
 	t.Helper()
-	out, err := TryKubectl(t, "", "wait", "-n", namespace, "deploy/"+name, "--timeout="+Patience.String(),
-		`--for=jsonpath={.status.conditions[?(@.type=="grayscale.dev/Programmed")].message}=`+message)
-	if err != nil {
-		now, _ := TryKubectl(t, "", "get", "-n", namespace, "deploy", name, "-o", `jsonpath={range .status.conditions[*]}{.type}={.status} {.reason} {.message}{"\n"}{end}`)
-		t.Fatalf("Deployment %s/%s did not get to %q: %s\nits conditions are\n%s", namespace, name, message, out, now)
-	}
+	WaitDeployment(t, namespace, name, fmt.Sprintf("condition grayscale.dev/Programmed says %q", message), func(d *appsv1.Deployment) bool {
+		return slices.ContainsFunc(d.Status.Conditions, func(c appsv1.DeploymentCondition) bool {
+			return c.Type == "grayscale.dev/Programmed" && c.Message == message
+		})
+	})
 }
 
 // WaitCondition waits until a condition of the Deployment has a status and a message that holds a text, and gives the message.

@@ -11,7 +11,7 @@ import (
 // with what it has, and the release with what it had done.
 func TestAPIServerRestarts(t *testing.T) {
 	s := begin(t)
-	pods, before := harness.PodUIDs(t, s.ns, "release=web-v1"), restarts(t)
+	pods, before := harness.PodUIDs(t, s.NS, "release=web-v1"), restarts(t)
 	s.apply("web-v2", 10)
 	s.written("destinationrules", s.before, func(harness.Write) bool { return true })
 	down := time.Now()
@@ -22,7 +22,7 @@ func TestAPIServerRestarts(t *testing.T) {
 	if w := s.written("virtualservices", s.before, func(harness.Write) bool { return true }); w.At.Before(up.Add(time.Second)) {
 		t.Errorf("the routes were written %s after the outage: istiod may not have seen the rule yet", w.At.Sub(up))
 	}
-	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.Served(map[string]float64{"v1": 90, "v2": 10})
 	s.unmoved(pods)
 	noCrashLoop(t, before)
 	s.end(meshBack(down, up))

@@ -33,25 +33,25 @@ import (
 func TestCrashAtEveryWrite(t *testing.T) {
 	s := begin(t)
 	takeLease(t)
-	mortal := startMortal(t, s.ns)
-	stable := harness.PodUIDs(t, s.ns, "release=web-v1")
+	mortal := startMortal(t, s.NS)
+	stable := harness.PodUIDs(t, s.NS, "release=web-v1")
 	s.apply("web-v2", 10)
 	for _, weight := range []int{10, 50, 100} {
 		if weight != 10 {
 			s.weigh(weight)
 		}
 		s.programmed("web-v2", weight)
-		s.served(map[string]float64{"v1": float64(100 - weight), "v2": float64(weight)})
+		s.Served(map[string]float64{"v1": float64(100 - weight), "v2": float64(weight)})
 	}
 	s.unmoved(stable)
 
 	before := len(s.history.Writes(nil))
-	s.must(s.annotate("web-v2", map[string]string{"strategy": "", "weight": ""}))
+	s.Annotate("web-v2", "strategy-", "weight-")
 	s.written("virtualservices", before, func(w harness.Write) bool { return w.Weights["v2"] == 100 }) // v2 is stable
-	s.must(harness.Kube().AppsV1().Deployments(s.ns).Delete(ctx, "web-v1", metav1.DeleteOptions{}))
+	s.must(harness.Kube().AppsV1().Deployments(s.NS).Delete(ctx, "web-v1", metav1.DeleteOptions{}))
 	fault := time.Now()
-	harness.Eventually(t, "the routes are gone", s.noRoutes)
-	s.served(map[string]float64{"v2": 100})
+	s.NoRoutes()
+	s.Served(map[string]float64{"v2": 100})
 	s.end(fault)
 	if crashes := mortal.stop(); crashes < 10 {
 		t.Errorf("only %d crashes: the test met nothing", crashes)

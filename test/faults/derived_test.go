@@ -27,12 +27,12 @@ func TestDerivedObjectsEditedAndDeleted(t *testing.T) {
 	s.putBack("routes that were emptied", "virtualservices", tenth, func() {
 		s.patchRoutes(`{"spec":{"hosts":["elsewhere.example"],"http":[]}}`)
 	})
-	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.Served(map[string]float64{"v1": 90, "v2": 10})
 
-	s.must(harness.Istio().NetworkingV1().VirtualServices(s.ns).Delete(ctx, derived, metav1.DeleteOptions{}))
+	s.must(harness.Istio().NetworkingV1().VirtualServices(s.NS).Delete(ctx, derived, metav1.DeleteOptions{}))
 	fault := time.Now()
 	s.programmed("web-v2", 10)
-	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.Served(map[string]float64{"v1": 90, "v2": 10})
 	s.end(fault)
 }
 
@@ -42,7 +42,7 @@ func TestDerivedSubsetsRemoved(t *testing.T) {
 	t.Parallel()
 	s := scene(t)
 	s.canary(10)
-	rules := harness.Istio().NetworkingV1().DestinationRules(s.ns)
+	rules := harness.Istio().NetworkingV1().DestinationRules(s.NS)
 	whole := func(w harness.Write) bool { return !w.Deleted && len(w.Subsets) == 2 }
 	for what, act := range map[string]func(){
 		"a subset that was removed": func() {
@@ -52,9 +52,9 @@ func TestDerivedSubsetsRemoved(t *testing.T) {
 		"a DestinationRule that was deleted": func() { s.must(rules.Delete(ctx, derived, metav1.DeleteOptions{})) },
 	} {
 		s.putBack(what, "destinationrules", whole, act)
-		harness.WaitServed(t, s.url)
+		harness.WaitServed(t, s.URL)
 		s.quiet(time.Now())
-		s.served(map[string]float64{"v1": 90, "v2": 10})
+		s.Served(map[string]float64{"v1": 90, "v2": 10})
 	}
 	for _, b := range s.history.Breaches() {
 		if took := b.Until.Sub(b.Since); b.Open || took > back {
@@ -66,11 +66,11 @@ func TestDerivedSubsetsRemoved(t *testing.T) {
 
 // putBack does what a user does and waits until the object is as it was.
 func (s story) putBack(what, kind string, as func(harness.Write) bool, act func()) {
-	s.t.Helper()
+	s.T.Helper()
 	before := len(s.history.Writes(nil))
 	act()
 	done := time.Now()
 	if w := s.written(kind, before, as); w.At.Sub(done) > back {
-		s.t.Errorf("%s: put back after %s, want within %s", what, w.At.Sub(done), back)
+		s.T.Errorf("%s: put back after %s, want within %s", what, w.At.Sub(done), back)
 	}
 }

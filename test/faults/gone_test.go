@@ -16,7 +16,7 @@ import (
 func TestWatchesGetGone(t *testing.T) {
 	s := begin(t)
 	s.canary(10)
-	seen, before := s.routes().ResourceVersion, restarts(t)
+	seen, before := s.Routes("web").ResourceVersion, restarts(t)
 	var pids []int
 	for _, r := range harness.Replicas(t) {
 		pids = append(pids, r.PID)
@@ -28,14 +28,14 @@ func TestWatchesGetGone(t *testing.T) {
 	s.gone(seen)
 	s.patchRoutes(`{"spec":{"exportTo":["."]}}`)
 	// No webhook is asked about a Deployment's status: one that is stopped would hold the annotation up.
-	s.must(s.patch("web-v2", map[string]string{"weight": "40"}, "status"))
+	s.must(harness.Annotate(s.NS, "web-v2", []string{"weight=40"}, "status"))
 	resume()
 	fault := time.Now()
 	s.programmed("web-v2", 40)
-	if exported := s.routes().Spec.ExportTo; len(exported) != 0 {
+	if exported := s.Routes("web").Spec.ExportTo; len(exported) != 0 {
 		t.Errorf("the routes are still exported to %v alone", exported)
 	}
-	s.served(map[string]float64{"v1": 60, "v2": 40})
+	s.Served(map[string]float64{"v1": 60, "v2": 40})
 	noCrashLoop(t, before)
 	if back.After(fault) {
 		fault = back
@@ -45,14 +45,14 @@ func TestWatchesGetGone(t *testing.T) {
 
 // gone fails the test unless a watch from that version on is answered as too old.
 func (s story) gone(version string) {
-	s.t.Helper()
-	watch, err := harness.Istio().NetworkingV1().VirtualServices(s.ns).Watch(ctx, metav1.ListOptions{ResourceVersion: version})
+	s.T.Helper()
+	watch, err := harness.Istio().NetworkingV1().VirtualServices(s.NS).Watch(ctx, metav1.ListOptions{ResourceVersion: version})
 	if err == nil {
 		first := <-watch.ResultChan()
 		watch.Stop()
 		err = apierrors.FromObject(first.Object)
 	}
 	if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-		s.t.Errorf("the watches of grayscale can go on: %v", fmt.Sprint(err))
+		s.T.Errorf("the watches of grayscale can go on: %v", fmt.Sprint(err))
 	}
 }

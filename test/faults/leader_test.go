@@ -17,7 +17,7 @@ func TestLeaderStopsAndResumes(t *testing.T) {
 	s := begin(t)
 	leader, before := harness.Leader(t), restarts(t)
 	s.apply("web-v2", 10)
-	harness.WaitDeployment(t, s.ns, "web-v2", "its pods settle", func(d *appsv1.Deployment) bool {
+	harness.WaitDeployment(t, s.NS, "web-v2", "its pods settle", func(d *appsv1.Deployment) bool {
 		return condition(d, "grayscale.dev/Programmed").Reason == "Settling"
 	})
 	resume := harness.Freeze(t, leader.PID)
@@ -28,7 +28,7 @@ func TestLeaderStopsAndResumes(t *testing.T) {
 	fault := time.Now()
 	s.weigh(80) // both lead
 	s.programmed("web-v2", 80)
-	s.served(map[string]float64{"v1": 20, "v2": 80})
+	s.Served(map[string]float64{"v1": 20, "v2": 80})
 	s.neverLess("v2")
 	s.end(fault)
 	harness.Eventually(t, "the old leader has noticed", func() error {
@@ -42,11 +42,11 @@ func TestLeaderStopsAndResumes(t *testing.T) {
 
 // neverLess fails the test where a version's weight has ever gone down.
 func (s story) neverLess(version string) {
-	s.t.Helper()
+	s.T.Helper()
 	var last int32
 	for _, w := range s.history.Writes(func(w harness.Write) bool { return w.Kind == "virtualservices" && w.Name == derived }) {
 		if w.Weights[version] < last {
-			s.t.Errorf("the weight of %s went from %d to %d at revision %d", version, last, w.Weights[version], w.Revision)
+			s.T.Errorf("the weight of %s went from %d to %d at revision %d", version, last, w.Weights[version], w.Revision)
 		}
 		last = w.Weights[version]
 	}

@@ -25,9 +25,9 @@ func TestNamespaceDeletedMidRelease(t *testing.T) {
 	before := requests(t, leader)
 
 	s := elsewhere
-	s.must(harness.Kube().CoreV1().Namespaces().Delete(ctx, doomed.ns, metav1.DeleteOptions{}))
+	s.must(harness.Kube().CoreV1().Namespaces().Delete(ctx, doomed.NS, metav1.DeleteOptions{}))
 	harness.Eventually(t, "the namespace is gone", func() error {
-		_, err := harness.Kube().CoreV1().Namespaces().Get(ctx, doomed.ns, metav1.GetOptions{})
+		_, err := harness.Kube().CoreV1().Namespaces().Get(ctx, doomed.NS, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -46,7 +46,7 @@ func TestNamespaceDeletedMidRelease(t *testing.T) {
 	}
 	elsewhere.weigh(20)
 	elsewhere.programmed("web-v2", 20)
-	elsewhere.served(map[string]float64{"v1": 80, "v2": 20})
+	elsewhere.Served(map[string]float64{"v1": 80, "v2": 20})
 	elsewhere.end(fault)
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -21,19 +20,19 @@ func TestServiceDeletedAndRecreated(t *testing.T) {
 	s := scene(t)
 	s.load = s.startLoad("other")
 	s.canary(10)
-	stable, candidate := harness.PodUIDs(t, s.ns, "release=web-v1"), harness.PodUIDs(t, s.ns, "release=web-v2")
+	stable, candidate := harness.PodUIDs(t, s.NS, "release=web-v1"), harness.PodUIDs(t, s.NS, "release=web-v2")
 	s.deleteService()
-	harness.Eventually(t, "the routes go with their Service", s.noRoutes)
-	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "Service")
+	s.NoRoutes()
+	harness.WaitCondition(t, s.NS, "web-v2", "grayscale.dev/Accepted", "False", "Service")
 
 	back := time.Now()
 	s.service("web")
 	fault := time.Now()
 	own := s.startLoad("web") // from its first answers on
 	s.programmed("web-v2", 10)
-	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.Served(map[string]float64{"v1": 90, "v2": 10})
 	s.unmoved(stable)
-	if now := harness.PodUIDs(t, s.ns, "release=web-v2"); fmt.Sprint(now) != fmt.Sprint(candidate) {
+	if now := harness.PodUIDs(t, s.NS, "release=web-v2"); fmt.Sprint(now) != fmt.Sprint(candidate) {
 		t.Errorf("the candidate's pods were %v, and are %v", candidate, now)
 	}
 	s.quiet(fault)
@@ -64,7 +63,7 @@ func TestServiceReplacedByForce(t *testing.T) {
 	own := s.startLoad("web")
 	s.written("virtualservices", before, func(w harness.Write) bool { return !w.Deleted })
 	s.programmed("web-v2", 10)
-	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.Served(map[string]float64{"v1": 90, "v2": 10})
 	s.quiet(fault)
 	s.neighbourUntouched()
 	s.load.AssertNoneLost(t)
@@ -72,19 +71,8 @@ func TestServiceReplacedByForce(t *testing.T) {
 }
 
 func (s story) deleteService() {
-	s.t.Helper()
-	s.must(harness.Kube().CoreV1().Services(s.ns).Delete(ctx, "web", metav1.DeleteOptions{}))
-}
-
-// noRoutes is nil once neither derived object is there.
-func (s story) noRoutes() error {
-	api := harness.Istio().NetworkingV1()
-	_, routes := api.VirtualServices(s.ns).Get(ctx, derived, metav1.GetOptions{})
-	_, rule := api.DestinationRules(s.ns).Get(ctx, derived, metav1.GetOptions{})
-	if apierrors.IsNotFound(routes) && apierrors.IsNotFound(rule) {
-		return nil
-	}
-	return fmt.Errorf("VirtualService: %v; DestinationRule: %v", routes, rule)
+	s.T.Helper()
+	s.must(harness.Kube().CoreV1().Services(s.NS).Delete(ctx, "web", metav1.DeleteOptions{}))
 }
 
 // renamedPort belongs to one test alone: where Envoy sniffs a port of one Service, it takes the requests of all for it, for the
@@ -101,25 +89,25 @@ func TestServicePortRenamed(t *testing.T) {
 	for _, name := range []string{"http-web", "web"} {
 		s.endpointsToo(name)
 		time.Sleep(time.Second) // for istiod to know them
-		_, err := harness.Kube().CoreV1().Services(s.ns).Patch(ctx, "web", types.JSONPatchType,
+		_, err := harness.Kube().CoreV1().Services(s.NS).Patch(ctx, "web", types.JSONPatchType,
 			[]byte(fmt.Sprintf(`[{"op":"replace","path":"/spec/ports/0/name","value":%q}]`, name)), metav1.PatchOptions{})
 		s.must(err)
 		fault := time.Now()
 		s.quiet(fault)
 		s.programmed("web-v2", 10)
-		s.served(map[string]float64{"v1": 90, "v2": 10})
+		s.Served(map[string]float64{"v1": 90, "v2": 10})
 	}
 	s.end(time.Now())
 }
 
 // endpointsToo copies the EndpointSlices of Service web under another name of their port.
 func (s story) endpointsToo(port string) {
-	s.t.Helper()
-	api := harness.Kube().DiscoveryV1().EndpointSlices(s.ns)
+	s.T.Helper()
+	api := harness.Kube().DiscoveryV1().EndpointSlices(s.NS)
 	list, err := api.List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=web," + discoveryv1.LabelManagedBy + "!=test"})
 	s.must(err)
 	if len(list.Items) == 0 {
-		s.t.Fatal("Service web has no EndpointSlice")
+		s.T.Fatal("Service web has no EndpointSlice")
 	}
 	for _, old := range list.Items {
 		slice := &discoveryv1.EndpointSlice{

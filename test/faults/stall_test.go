@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -20,7 +19,7 @@ func TestAPIServerStalls30Seconds(t *testing.T) {
 	before := restarts(t)
 	resume := harness.Freeze(t, harness.ComponentPID(t, "kube-apiserver"))
 	asked := make(chan error, 1)
-	go func() { asked <- s.annotate("web-v2", map[string]string{"weight": "50"}) }()
+	go func() { asked <- harness.Annotate(s.NS, "web-v2", []string{"weight=50"}) }()
 	select {
 	case err := <-asked:
 		t.Fatalf("an API server that hangs has answered: %v", err)
@@ -30,7 +29,7 @@ func TestAPIServerStalls30Seconds(t *testing.T) {
 	resumed := time.Now()
 	if err := <-asked; err != nil { // its connection may have been given up: any user tries again
 		harness.Eventually(t, "the annotation is taken", func() error {
-			return s.annotate("web-v2", map[string]string{"weight": fmt.Sprint(50)})
+			return harness.Annotate(s.NS, "web-v2", []string{"weight=50"})
 		})
 	}
 	// A renewal that waited in the API server's queue counts from now on: the lease can be its dead holder's until it ends.
@@ -40,7 +39,7 @@ func TestAPIServerStalls30Seconds(t *testing.T) {
 		t.Errorf("a leader was there after %s, want at most %s", took, failover)
 	}
 	s.programmed("web-v2", 50)
-	s.served(map[string]float64{"v1": 50, "v2": 50})
+	s.Served(map[string]float64{"v1": 50, "v2": 50})
 	noCrashLoop(t, before)
 	s.end(fault)
 }

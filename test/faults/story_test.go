@@ -2,13 +2,11 @@ package faults
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -31,8 +29,7 @@ var ctx = context.Background()
 
 // story is a namespace with Service web, web-v1 behind it, a neighbour that is nobody's business, and load.
 type story struct {
-	t       *testing.T
-	ns, url string
+	harness.Story
 	port    int // of Service web
 	history *harness.History
 	load    *harness.Load
@@ -61,33 +58,33 @@ func scene(t *testing.T) story {
 
 func sceneOn(t *testing.T, port int) story {
 	t.Helper()
-	ns := harness.Namespace(t)
-	harness.WaitMesh(t, ns)
-	s := story{t: t, ns: ns, url: harness.URL(ns, "web", port), port: port, history: harness.Record(t, ns)}
+	s := story{Story: harness.NewStory(t), port: port}
+	harness.WaitMesh(t, s.NS)
+	s.URL, s.history = harness.URL(s.NS, "web", port), harness.Record(t, s.NS)
 	for _, service := range []string{"web", "other"} {
 		s.service(service)
 	}
 	s.deploy("web", "web-v1", 2, nil)
 	s.deploy("other", "other", 1, nil)
-	harness.WaitReady(t, ns, "web-v1")
-	harness.WaitReady(t, ns, "other")
-	harness.WaitServed(t, s.url)
-	harness.WaitServed(t, harness.URL(ns, "other", 80))
+	harness.WaitReady(t, s.NS, "web-v1")
+	harness.WaitReady(t, s.NS, "other")
+	harness.WaitServed(t, s.URL)
+	harness.WaitServed(t, harness.URL(s.NS, "other", 80))
 	s.before = len(s.history.Writes(nil))
 	return s
 }
 
 func (s story) must(err error) {
-	s.t.Helper()
+	s.T.Helper()
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }
 
 func (s story) service(name string) {
-	s.t.Helper()
+	s.T.Helper()
 	port := harness.Port{Name: "http", Number: int32(s.portOf(name))}
-	_, err := harness.Kube().CoreV1().Services(s.ns).Create(ctx, harness.Service(name, port), metav1.CreateOptions{})
+	_, err := harness.Kube().CoreV1().Services(s.NS).Create(ctx, harness.Service(name, port), metav1.CreateOptions{})
 	s.must(err)
 }
 
@@ -99,65 +96,43 @@ func (s story) portOf(service string) int {
 }
 
 func (s story) startLoad(service string) *harness.Load {
-	s.t.Helper()
-	url := harness.URL(s.ns, service, s.portOf(service))
-	harness.WaitServed(s.t, url)
-	return harness.StartLoad(s.t, url, loadRate)
+	s.T.Helper()
+	url := harness.URL(s.NS, service, s.portOf(service))
+	harness.WaitServed(s.T, url)
+	return harness.StartLoad(s.T, url, loadRate)
 }
 
 func (s story) deploy(app, name string, replicas int32, annotations map[string]string) {
-	s.t.Helper()
+	s.T.Helper()
 	d := harness.App{Name: name, Label: app, Replicas: replicas, Annotations: annotations}.Deployment()
-	_, err := harness.Kube().AppsV1().Deployments(s.ns).Create(ctx, d, metav1.CreateOptions{FieldManager: "kubectl-create"})
+	_, err := harness.Kube().AppsV1().Deployments(s.NS).Create(ctx, d, metav1.CreateOptions{FieldManager: "kubectl-create"})
 	s.must(err)
 }
 
 // apply makes a candidate with a share of Service web's requests.
 func (s story) apply(name string, weight int) {
-	s.t.Helper()
+	s.T.Helper()
 	s.deploy("web", name, 2, map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/weight": fmt.Sprint(weight)})
 }
 
 // canary applies web-v2 and waits until it has its share.
 func (s story) canary(weight int) {
-	s.t.Helper()
+	s.T.Helper()
 	s.apply("web-v2", weight)
 	s.programmed("web-v2", weight)
 }
 
-// annotate sets annotations of ours, keys without prefix; an empty value removes.
-func (s story) annotate(deployment string, values map[string]string) error {
-	return s.patch(deployment, values)
-}
-
-func (s story) patch(deployment string, values map[string]string, subresources ...string) error {
-	changes := map[string]any{}
-	for key, value := range values {
-		changes["grayscale.dev/"+key] = value
-		if value == "" {
-			changes["grayscale.dev/"+key] = nil
-		}
-	}
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": changes}})
-	if err != nil {
-		return err
-	}
-	_, err = harness.Kube().AppsV1().Deployments(s.ns).Patch(ctx, deployment, types.MergePatchType, body,
-		metav1.PatchOptions{FieldManager: "kubectl-annotate"}, subresources...)
-	return err
-}
-
 // weigh annotates web-v2 with a weight.
 func (s story) weigh(weight int) {
-	s.t.Helper()
-	s.must(s.annotate("web-v2", map[string]string{"weight": fmt.Sprint(weight)}))
+	s.T.Helper()
+	s.Annotate("web-v2", fmt.Sprintf("weight=%d", weight))
 }
 
 // programmed waits until a canary's condition says that Istio has its routes.
 func (s story) programmed(deployment string, weight int) {
-	s.t.Helper()
+	s.T.Helper()
 	want := fmt.Sprintf("canary %d%% of web", weight)
-	harness.WaitDeployment(s.t, s.ns, deployment, "Programmed is True with "+want, func(d *appsv1.Deployment) bool {
+	harness.WaitDeployment(s.T, s.NS, deployment, "Programmed is True with "+want, func(d *appsv1.Deployment) bool {
 		c := condition(d, "grayscale.dev/Programmed")
 		return c.Status == "True" && c.Message == want
 	})
@@ -172,31 +147,18 @@ func condition(d *appsv1.Deployment, kind string) appsv1.DeploymentCondition {
 	return appsv1.DeploymentCondition{}
 }
 
-// served looks at what Envoy does, in percent by version.
-func (s story) served(want map[string]float64) {
-	s.t.Helper()
-	harness.AssertSplit(s.t, s.url, want)
-}
-
-func (s story) routes() *networkingv1.VirtualService {
-	s.t.Helper()
-	vs, err := harness.Istio().NetworkingV1().VirtualServices(s.ns).Get(ctx, derived, metav1.GetOptions{})
-	s.must(err)
-	return vs
-}
-
 func (s story) patchRoutes(change string) {
-	s.t.Helper()
-	_, err := harness.Istio().NetworkingV1().VirtualServices(s.ns).Patch(ctx, derived, types.MergePatchType, []byte(change),
+	s.T.Helper()
+	_, err := harness.Istio().NetworkingV1().VirtualServices(s.NS).Patch(ctx, derived, types.MergePatchType, []byte(change),
 		metav1.PatchOptions{FieldManager: "kubectl-edit"})
 	s.must(err)
 }
 
 // written waits for a write to a derived object that comes after those seen before.
 func (s story) written(kind string, before int, wanted func(harness.Write) bool) harness.Write {
-	s.t.Helper()
+	s.T.Helper()
 	var found harness.Write
-	harness.Eventually(s.t, "a write to "+kind+" "+derived, func() error {
+	harness.Eventually(s.T, "a write to "+kind+" "+derived, func() error {
 		all := s.history.Writes(nil)
 		for _, w := range all[before:] {
 			if w.Kind == kind && w.Name == derived && wanted(w) {
@@ -212,21 +174,21 @@ func (s story) written(kind string, before int, wanted func(harness.Write) bool)
 // end is what every story ends with: the last write came soon after the fault was over, and then none, the neighbour was
 // left alone, no subset was ever missing, and no request was lost.
 func (s story) end(fault time.Time) {
-	s.t.Helper()
+	s.T.Helper()
 	s.quiet(fault)
 	s.whole()
 	s.neighbourUntouched()
 	if s.load != nil {
-		r := s.load.AssertNoneLost(s.t)
-		s.t.Logf("%d requests sent, %d lost", r.Sent, r.Lost)
+		r := s.load.AssertNoneLost(s.T)
+		s.T.Logf("%d requests sent, %d lost", r.Sent, r.Lost)
 	}
 }
 
 // quiet waits until nothing has been written for a while.
 func (s story) quiet(fault time.Time) {
-	s.t.Helper()
+	s.T.Helper()
 	last := harness.Write{At: fault}
-	harness.Eventually(s.t, "nothing is written any more", func() error {
+	harness.Eventually(s.T, "nothing is written any more", func() error {
 		if all := s.history.Writes(nil); len(all) > 0 && all[len(all)-1].At.After(fault) {
 			last = all[len(all)-1]
 		}
@@ -236,25 +198,25 @@ func (s story) quiet(fault time.Time) {
 		return nil
 	})
 	took := last.At.Sub(fault)
-	s.t.Logf("the last write came %s after the fault was over", took.Round(10*time.Millisecond))
+	s.T.Logf("the last write came %s after the fault was over", took.Round(10*time.Millisecond))
 	if took > convergence {
-		s.t.Errorf("%s %s was written %s after the fault was over, want the last write within %s", last.Kind, last.Name, took, convergence)
+		s.T.Errorf("%s %s was written %s after the fault was over, want the last write within %s", last.Kind, last.Name, took, convergence)
 	}
 }
 
 // whole fails the test where a subset was ever missing.
 func (s story) whole() {
-	s.t.Helper()
+	s.T.Helper()
 	for _, b := range s.history.Breaches() {
-		s.t.Errorf("from revision %d on, subset %s was routed to and missing in the DestinationRule (for %s, still: %t)", b.Revision, b.Subset, b.Until.Sub(b.Since), b.Open)
+		s.T.Errorf("from revision %d on, subset %s was routed to and missing in the DestinationRule (for %s, still: %t)", b.Revision, b.Subset, b.Until.Sub(b.Since), b.Open)
 	}
 }
 
 func (s story) neighbourUntouched() {
-	s.t.Helper()
+	s.T.Helper()
 	for _, w := range s.history.Writes(nil)[s.before:] {
 		if strings.HasPrefix(w.Name, "other") {
-			s.t.Errorf("%s %s, which has nothing to do with the release, was written", w.Kind, w.Name)
+			s.T.Errorf("%s %s, which has nothing to do with the release, was written", w.Kind, w.Name)
 		}
 	}
 }

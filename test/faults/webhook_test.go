@@ -23,30 +23,30 @@ func TestWebhookDownMeanwhile(t *testing.T) {
 	s.atOnce("a candidate", func() { s.apply("web-v3", 20) })
 	s.atOnce("a plain Deployment", func() { s.deploy("plain", "plain", 1, nil) })
 	s.atOnce("a new image of stable", func() {
-		_, err := harness.Kube().AppsV1().Deployments(s.ns).Patch(ctx, "web-v1", types.StrategicMergePatchType,
+		_, err := harness.Kube().AppsV1().Deployments(s.NS).Patch(ctx, "web-v1", types.StrategicMergePatchType,
 			[]byte(`{"spec":{"template":{"spec":{"containers":[{"name":"app","image":"example/app:1.1"}]}}}}`), metav1.PatchOptions{FieldManager: "kubectl-set"})
 		s.must(err)
 	})
 	for _, name := range []string{"web-v1", "web-v3", "plain"} {
-		harness.WaitReady(t, s.ns, name)
+		harness.WaitReady(t, s.NS, name)
 	}
-	s.served(map[string]float64{"v1": 90, "v2": 10})
+	s.Served(map[string]float64{"v1": 90, "v2": 10})
 
 	scaleGrayscale(t, 2)
 	fault := time.Now()
 	s.programmed("web-v3", 20)
-	s.served(map[string]float64{"v1": 70, "v2": 10, "v3": 20})
+	s.Served(map[string]float64{"v1": 70, "v2": 10, "v3": 20})
 	s.end(fault)
 }
 
 // atOnce fails the test where the API server takes long over what a user does.
 func (s story) atOnce(what string, act func()) {
-	s.t.Helper()
+	s.T.Helper()
 	const limit = 3 * time.Second // the webhook's own time limit: a call that is waited for takes at least that
 	began := time.Now()
 	act()
 	if took := time.Since(began); took > limit {
-		s.t.Errorf("%s took %s without the webhook", what, took)
+		s.T.Errorf("%s took %s without the webhook", what, took)
 	}
 }
 

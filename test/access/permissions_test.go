@@ -89,7 +89,7 @@ func TestRequests(t *testing.T) {
 {"verb":"get","user":{"username":"me"},"annotations":{"authorization.k8s.io/decision":"allow"}}
 {"verb":"get","user":{"username":"you"},"objectRef":{"resource":"pods","namespace":"shop"}}
 {"verb":"list","user":{"username":"me"},"objectRef":{"resource":"secrets","namespace":"shop"},"annotations":{"authorization.k8s.io/decision":"forbid"}}
-`
+{"verb":"update","user":{"userna` // it is being written
 	got, err := Requests(strings.NewReader(log), "me")
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%v, %v", got, err)

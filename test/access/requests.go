@@ -3,6 +3,7 @@ package access
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -42,15 +43,21 @@ type audited struct {
 	Annotations map[string]string `json:"annotations"`
 }
 
-// Requests are those of one user in an audit log (audit.k8s.io/v1, a JSON object per line), each kind of them once.
+// Requests are those of one user in an audit log (audit.k8s.io/v1, a JSON object per line), each kind of them once. A last line without
+// its end is still being written, and left out.
 func Requests(log io.Reader, user string) ([]Request, error) {
 	seen := map[Request]bool{}
-	lines := bufio.NewScanner(log)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
+	for lines := bufio.NewReader(log); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("audit log: %w", err)
+		}
 		var a audited
-		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
-			return nil, fmt.Errorf("audit log: %q: %w", lines.Text(), err)
+		if err := json.Unmarshal(line, &a); err != nil {
+			return nil, fmt.Errorf("audit log: %q: %w", line, err)
 		}
 		if a.ObjectRef == nil || a.User.Username != user {
 			continue
@@ -59,5 +66,5 @@ func Requests(log io.Reader, user string) ([]Request, error) {
 			Resource: strings.TrimSuffix(a.ObjectRef.Resource+"/"+a.ObjectRef.Subresource, "/"),
 			Refused:  a.Annotations["authorization.k8s.io/decision"] == "forbid", Because: a.Annotations["authorization.k8s.io/reason"]}] = true
 	}
-	return slices.SortedFunc(maps.Keys(seen), func(a, b Request) int { return strings.Compare(a.String(), b.String()) }), lines.Err()
+	return slices.SortedFunc(maps.Keys(seen), func(a, b Request) int { return strings.Compare(a.String(), b.String()) }), nil
 }

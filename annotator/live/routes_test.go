@@ -37,8 +37,8 @@ func (s shop) within(limit time.Duration, what string, done func() bool) time.Du
 }
 
 // Whatever a user edits in our spec is put back within a second, and told; what is not ours stays.
+// The test is not parallel: beside others a second is short.
 func TestEditedRoutesArePutBack(t *testing.T) {
-	t.Parallel()
 	s := open(t)
 	s.canary()
 	c := start(t, s.namespace, unlimited, nil)
@@ -59,7 +59,7 @@ func TestEditedRoutesArePutBack(t *testing.T) {
 	}
 	harness.WaitEvent(t, s.namespace, "web", "RoutesRestored", "edited")
 	s.must(harness.Istio().NetworkingV1().VirtualServices(s.namespace).Delete(context.Background(), "web-grayscale", metav1.DeleteOptions{}))
-	s.within(10*time.Second, "a removed VirtualService is back", func() bool { return weights(s.routes())["v2"] == 10 })
+	s.within(harness.Patience, "a removed VirtualService is back", func() bool { return weights(s.routes())["v2"] == 10 })
 	s.quiet(c)
 }
 
@@ -108,7 +108,7 @@ func TestRoutesFollowThePorts(t *testing.T) {
 	_, err := harness.Kube().CoreV1().Services(s.namespace).Patch(context.Background(), "web", types.MergePatchType,
 		[]byte(`{"spec":{"ports":[{"name":"tcp-data","port":6379,"targetPort":8080}]}}`), metav1.PatchOptions{})
 	s.must(err)
-	s.within(10*time.Second, "routes for TCP alone", func() bool {
+	s.within(harness.Patience, "routes for TCP alone", func() bool {
 		vs := s.routes()
 		return len(vs.Spec.Http) == 0 && len(vs.Spec.Tcp) == 1
 	})
@@ -130,7 +130,7 @@ func TestNoTraceStays(t *testing.T) {
 		t.Errorf("Programmed stayed True, yet its lastTransitionTime went from %s to %s", since, now)
 	}
 	s.patch("web-v2", `{"metadata":{"annotations":{"grayscale.dev/weight":null,"grayscale.dev/strategy":null}},"spec":{"replicas":0}}`)
-	s.within(20*time.Second, "the routes are gone", func() bool {
+	s.within(harness.Patience, "the routes are gone", func() bool {
 		rules, err := harness.Istio().NetworkingV1().DestinationRules(s.namespace).List(context.Background(), metav1.ListOptions{})
 		s.must(err)
 		return s.routes() == nil && len(rules.Items) == 0

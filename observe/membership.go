@@ -12,6 +12,7 @@ import (
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/cluster"
+	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
@@ -121,6 +122,38 @@ func selecting(r Reader, namespace string, labels map[string]string) []*corev1.S
 	return out
 }
 
+// ServicesFor are the Services that matter to a Deployment before it is stored: those that its annotation names, and those
+// that select its pods, whatever version label admission gives these.
+func ServicesFor(r Reader, namespace string, d release.Deployment) []release.Service {
+	var out []release.Service
+	for _, name := range intent.Services(d.Annotations) {
+		if s := r.GetService(namespace, name); s != nil {
+			out = append(out, cluster.Service(s))
+		}
+	}
+	labels := maps.Clone(d.TemplateLabels)
+	delete(labels, release.VersionLabel)
+	for _, key := range append(labelKeys(namespace, labels), anyVersion(namespace)) {
+		for _, s := range r.ListServices(ServicesBySelector, key) {
+			known := func(x release.Service) bool { return x.Name == s.Name }
+			if selectsSomeVersion(s.Spec.Selector, labels) && !slices.ContainsFunc(out, known) {
+				out = append(out, cluster.Service(s))
+			}
+		}
+	}
+	return out
+}
+
+// selectsSomeVersion reports whether the selector matches the labels once these have some version label.
+func selectsSomeVersion(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if got, ok := labels[k]; k != release.VersionLabel && (!ok || got != v) {
+			return false
+		}
+	}
+	return len(selector) > 0
+}
+
 // selected are the Deployments of an index by labels whose pods a Service selects. One without a selector has none.
 func selected(r Reader, by DeploymentIndex, namespace string, selector map[string]string) []*appsv1.Deployment {
 	if len(selector) == 0 {
@@ -136,10 +169,10 @@ func selected(r Reader, by DeploymentIndex, namespace string, selector map[strin
 }
 
 // podsOf are the pods of a Deployment.
-func podsOf(r Reader, d *appsv1.Deployment) []*corev1.Pod {
-	var out []*corev1.Pod
-	for _, p := range r.ListPods(PodsByOwner, d.Namespace+"/"+cutName(d.Name)) {
-		if owns(d, p) {
+func podsOf(list podLister, d *appsv1.Deployment) []PodGroup {
+	var out []PodGroup
+	for _, p := range list(PodsByOwner, d.Namespace+"/"+cutName(d.Name)) {
+		if owns(d, p.Pod) {
 			out = append(out, p)
 		}
 	}
@@ -147,14 +180,14 @@ func podsOf(r Reader, d *appsv1.Deployment) []*corev1.Pod {
 }
 
 // strays are the pods that the Service selects and that none of the Deployments has.
-func strays(r Reader, s release.Service, deployments []*appsv1.Deployment) []*corev1.Pod {
+func strays(list podLister, s release.Service, deployments []*appsv1.Deployment) []PodGroup {
 	if len(s.Selector) == 0 {
 		return nil
 	}
-	var out []*corev1.Pod
-	for _, p := range r.ListPods(PodsByLabel, selectorKey(s.Namespace, s.Selector)) {
-		owned := slices.ContainsFunc(deployments, func(d *appsv1.Deployment) bool { return owns(d, p) })
-		if !owned && matches(s.Selector, p.Labels) {
+	var out []PodGroup
+	for _, p := range list(PodsByLabel, selectorKey(s.Namespace, s.Selector)) {
+		owned := slices.ContainsFunc(deployments, func(d *appsv1.Deployment) bool { return owns(d, p.Pod) })
+		if !owned && matches(s.Selector, p.Pod.Labels) {
 			out = append(out, p)
 		}
 	}
@@ -186,9 +219,10 @@ func ownerOf(p *corev1.Pod) string {
 }
 
 // workloads are the owners of pods that no Deployment has or had, sorted.
-func workloads(pods []*corev1.Pod) []routing.Workload {
+func workloads(pods []PodGroup) []routing.Workload {
 	var out []routing.Workload
-	for _, p := range pods {
+	for _, g := range pods {
+		p := g.Pod
 		if ended(p) || p.DeletionTimestamp != nil || ownerOf(p) != "" {
 			continue
 		}

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -12,22 +13,84 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
+// PodGroup is a number of pods that are alike in all that facts are made from, but for the times.
+type PodGroup struct {
+	Pod   *corev1.Pod // one of them
+	Count int
+}
+
+// PodGrouper is a Reader that has pods in groups, without a look at each. Facts without times are made from these.
+type PodGrouper interface {
+	// GroupPods are the pods that an index has under a key, in any order.
+	GroupPods(by Index[*corev1.Pod], key string) []PodGroup
+}
+
+// GroupPods puts pods that are alike into groups.
+func GroupPods(pods []*corev1.Pod) []PodGroup {
+	var out []PodGroup
+	places := map[string]int{}
+	for _, p := range pods {
+		alike := likeness(p)
+		i, known := places[alike]
+		if !known {
+			i = len(out)
+			places[alike] = i
+			out = append(out, PodGroup{Pod: p})
+		}
+		out[i].Count++
+	}
+	return out
+}
+
+// likeness is a text that is the same for pods that are alike.
+func likeness(p *corev1.Pod) string {
+	var out strings.Builder
+	fmt.Fprint(&out, p.Namespace, ended(p), ready(p), p.DeletionTimestamp != nil)
+	if len(p.OwnerReferences) == 0 {
+		fmt.Fprintf(&out, "%q", p.Name)
+	} else {
+		fmt.Fprintf(&out, "%q%q", p.OwnerReferences[0].Kind, p.OwnerReferences[0].Name)
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
+		fmt.Fprintf(&out, "%q%q", key, p.Labels[key])
+	}
+	return out.String()
+}
+
+// podLister lists the pods that an index has under a key.
+type podLister func(by Index[*corev1.Pod], key string) []PodGroup
+
+// podsFrom lists groups where nobody asks for times, and else each pod.
+func podsFrom(r Reader, at Moment) podLister {
+	if grouper, ok := r.(PodGrouper); ok && at.FirstSeen == nil {
+		return grouper.GroupPods
+	}
+	return func(by Index[*corev1.Pod], key string) []PodGroup {
+		var out []PodGroup
+		for _, p := range r.ListPods(by, key) {
+			out = append(out, PodGroup{p, 1})
+		}
+		return out
+	}
+}
+
 // count sums pods up by version label, sorted by version. Pods that have ended do not count. watched is since when each
 // has been seen ready; long ago where it is not in it.
-func count(pods []*corev1.Pod, selector map[string]string, watched map[types.UID]time.Time) []release.Pods {
+func count(pods []PodGroup, selector map[string]string, watched map[types.UID]time.Time) []release.Pods {
 	sums := map[string]release.Pods{}
-	for _, p := range pods {
+	for _, g := range pods {
+		p := g.Pod
 		if ended(p) {
 			continue
 		}
 		sum := sums[p.Labels[release.VersionLabel]]
 		sum.Version = p.Labels[release.VersionLabel]
-		sum.Total++
+		sum.Total += g.Count
 		if ready(p) && matches(selector, p.Labels) {
-			sum.Ready++
-			if since := watched[p.UID]; sum.Ready == 1 || since.Before(sum.Since) {
+			if since := watched[p.UID]; sum.Ready == 0 || since.Before(sum.Since) {
 				sum.Since = since
 			}
+			sum.Ready += g.Count
 		}
 		sums[sum.Version] = sum
 	}

@@ -89,7 +89,7 @@ func (a admitter) decide(ctx context.Context, req admission.Request, by func(rou
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var err error
-	if asked.Services, err = a.known.Services(ctx, req.Namespace); err != nil {
+	if asked.Services, err = a.known.Services(ctx, req.Namespace, o.Deployment); err != nil {
 		return o, fmt.Errorf("Services of namespace %s: %w", req.Namespace, err)
 	}
 	asked.Around = func(service string) routing.Facts {

@@ -25,7 +25,7 @@ type memory struct {
 	factsErr     error // of reading what is around a Service
 }
 
-func (m memory) Services(context.Context, string) ([]release.Service, error) {
+func (m memory) Services(context.Context, string, release.Deployment) ([]release.Service, error) {
 	out := make([]release.Service, len(m.services))
 	for i := range m.services {
 		out[i] = cluster.Service(&m.services[i])

@@ -87,7 +87,9 @@ func bundles(t *testing.T) [][]byte {
 // idle does nothing and knows nothing: these replicas serve a certificate, and have neither controller nor caches.
 type idle struct{}
 
-func (idle) Services(context.Context, string) ([]release.Service, error) { return nil, nil }
+func (idle) Services(context.Context, string, release.Deployment) ([]release.Service, error) {
+	return nil, nil
+}
 func (idle) Facts(context.Context, string, string) (routing.Facts, error) {
 	return routing.Facts{}, nil
 }

@@ -76,11 +76,11 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/helm $(TOOLS)/actionlint ## Check style, i
 	@hack/lint.sh
 
 .PHONY: bench
-bench: lab build $(TOOLS)/benchstat ## Measure the engine, the webhook, and annotation to Envoy on the lab
+bench: lab build $(TOOLS)/benchstat ## Measure the engine, the webhook, and annotation to Envoy on the lab, as ratios to what the machine takes
 	@hack/bench.sh
 
 .PHONY: bench-scale
-bench-scale: lab build ## Measure 100, 1,000 and 10,000 annotated Deployments on the lab's API server; SIZES=100,1000 chooses
+bench-scale: lab build ## Measure 100, 1,000 and 10,000 annotated Deployments, half of them candidates, on the lab's API server; SIZES=100,1000 chooses
 	@GRAYSCALE_SCALE='$(SIZES)' go test -count 1 -timeout 2h -run '^$$' -bench Scale -benchtime 1x ./test/scale
 
 .PHONY: docs

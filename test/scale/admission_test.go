@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -94,6 +96,7 @@ func must(b *testing.B, err error) {
 // admissionHandlers are grayscale's, in this process, once the release of every namespace is programmed.
 func admissionHandlers(b *testing.B) map[string]admission.Handler {
 	b.Helper()
+	ctrl.SetLogger(logr.Discard())
 	scheme, config := runtime.NewScheme(), harness.Config()
 	config.QPS = -1
 	must(b, clientgoscheme.AddToScheme(scheme))

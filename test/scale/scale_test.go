@@ -1,8 +1,9 @@
 // Package scale measures what grayscale costs with many releases, on the lab's API server. Run it with make bench-scale.
 //
 // The releases are canaries at 10 %, two Deployments and a Service each, with one pod for each Deployment that nobody runs. Sizes
-// count annotated Deployments, and both are: the candidate by its owner, the stable version by grayscale. The
-// controllers and istiod stand still meanwhile: what is measured is grayscale's own. The webhook is not installed.
+// count annotated Deployments. Of each release both are annotated: the candidate by its owner, the stable version by grayscale.
+// So there are half as many candidates, and the figures name both counts. The controllers and istiod stand still meanwhile:
+// what is measured is grayscale's own. The webhook is not installed.
 package scale
 
 import (
@@ -33,6 +34,7 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m, harness.Options{})) }
 // figures are what was measured at one size.
 type figures struct {
 	deployments    int     // annotated ones
+	candidates     int     // those of them that their owners annotated
 	settled        float64 // s from the start, with nothing programmed yet, to the last release that is
 	requests       float64 // for each release, on that way
 	cold, list     float64 // s from the start to converged, with everything programmed; for one client to list the same
@@ -84,8 +86,8 @@ func freezeOthers(b *testing.B) {
 
 func measure(b *testing.B, size int) figures {
 	b.Helper()
-	f := figures{deployments: size}
 	releases := size / 2
+	f := figures{deployments: size, candidates: releases}
 	added := fill(b, releases)
 
 	g := start(b)
@@ -113,6 +115,7 @@ func measure(b *testing.B, size int) figures {
 func (f figures) report(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 	for unit, value := range map[string]float64{
+		"annotated": float64(f.deployments), "candidates": float64(f.candidates),
 		"settled-s": f.settled, "requests/release": f.requests, "cold-s": f.cold, "list-s": f.list, "rss-MiB": f.memory,
 		"requests/hour": f.hourly, "cpu-s/hour": f.cpu, "p50-ms": f.median, "p99-ms": f.slowly,
 	} {

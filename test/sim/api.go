@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -115,12 +114,23 @@ func (a *api) stamp(o object) {
 	a.version++
 	o.id().version = a.version
 	switch o := o.(type) {
+	case *deployment:
+		o.forget() // somebody has looked at it before it is stored
+	case *replicaSet:
+		o.memo = nil
+	case *pod:
+		o.memo = nil
 	case *virtualService:
-		o.spec.ResourceVersion = strconv.FormatInt(a.version, 10)
+		o.stamp(&o.spec.ObjectMeta)
 	case *destinationRule:
-		o.spec.ResourceVersion = strconv.FormatInt(a.version, 10)
-		o.spec.CreationTimestamp = metav1.NewTime(begin.Add(o.created.Truncate(time.Second)))
+		o.stamp(&o.spec.ObjectMeta)
 	}
+}
+
+// stamp has one of Istio's objects carry what the API server knows of it.
+func (i *identity) stamp(o *metav1.ObjectMeta) {
+	is := i.meta(o.Namespace)
+	o.UID, o.ResourceVersion, o.CreationTimestamp = is.UID, is.ResourceVersion, is.CreationTimestamp
 }
 
 func (a *api) tellAll(by string, before object, c change) {

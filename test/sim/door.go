@@ -3,6 +3,9 @@ package sim
 import (
 	"maps"
 
+	"k8s.io/apimachinery/pkg/types"
+
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
@@ -16,7 +19,7 @@ func (w *world) door(next, old *deployment) bool {
 		return true
 	}
 	a := routing.Admission{Namespace: namespace, New: next.seen()}
-	next.facts = nil // it may still change
+	next.forget() // it may still change
 	if old != nil {
 		was := old.seen()
 		a.Old, a.TemplateChanged = &was, old.template.image != next.template.image
@@ -25,11 +28,7 @@ func (w *world) door(next, old *deployment) bool {
 	}
 	a.Services = servicesIn(r.cache)
 	a.Around = func(name string) routing.Facts {
-		if k := r.key(name); k != nil {
-			f, _ := k.gather()
-			return f
-		}
-		return routing.Facts{Service: release.Service{Namespace: namespace, Name: name, Missing: true}}
+		return observe.GatherAlone(r.reader, types.NamespacedName{Namespace: namespace, Name: name}, observe.Moment{}).Facts
 	}
 	v := routing.Admit(a, w.mutation.set(settings))
 	if len(v.Denied) > 0 {

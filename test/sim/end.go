@@ -81,7 +81,7 @@ func (j *book) finalDeployment(d *deployment, state release.State, routed bool) 
 	w, seen := j.w, d.seen()
 	accepted := conditionOf(d, intent.ConditionAccepted)
 	blocked := release.IsCandidate(seen) && accepted.Status == "False"
-	if release.IsHeld(seen) && !blocked && d.replicas > 0 && (routed || !j.waitsForNamed()) || d.annotations[intent.KeyHeld] == adopting {
+	if release.IsHeld(seen) && !blocked && d.replicas > 0 && (routed || !j.waitsForNamed()) || d.annotations[intent.KeyHeld] == release.Adopting {
 		w.fail("d", "%s is left held: %v", d.name, d.annotations)
 	}
 	if d.paused && d.annotations[intent.KeyHeld] == "" {

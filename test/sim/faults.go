@@ -6,6 +6,7 @@ import (
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing/istio"
 )
 
@@ -168,12 +169,10 @@ func (w *world) loseIstio(d time.Duration) {
 func (w *world) wakeAll() {
 	for _, r := range w.replicas {
 		if r.alive {
+			r.reader.IstioServed = w.api.served
 			r.cache.watches[virtualServices].relist()
 			r.cache.watches[destinationRules].relist()
-			for _, k := range r.keys {
-				k.look(w.between(10*time.Millisecond, 300*time.Millisecond))
-				k.again = true
-			}
+			r.enqueue(observe.All(r.reader), func() time.Duration { return w.between(10*time.Millisecond, 300*time.Millisecond) })
 		}
 	}
 }

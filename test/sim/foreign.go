@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/istio"
 )
 
@@ -59,74 +57,18 @@ func (w *world) foreign(a Act) {
 		}
 		w.judge.book(service).foreign(asked)
 	}
-	r := w.answering()
-	if r == nil {
-		store(false)
-		return
-	}
-	w.precede(r, a.Key, next, w.now+drainPatience, store)
+	w.precedes(specOf(old), specOf(next), store)
 }
 
-// precede is the annotator's Precede.
-func (w *world) precede(r *replica, name string, next *destinationRule, until time.Duration, then func(asked bool)) {
-	if w.mutation.noPrecede {
-		then(true)
-		return
+func specOf(dr *destinationRule) *networkingv1.DestinationRule {
+	if dr == nil {
+		return nil
 	}
-	if w.now >= until || !r.alive {
-		then(false) // the API server waits no longer, or is cut off
-		return
-	}
-	again := func(wait time.Duration) {
-		w.at(min(w.now+wait, until), func() { w.precede(r, name, next, until, then) })
-	}
-	k := r.key(service)
-	facts, view := k.observe()
-	facts.ComingDestinationRules = k.rules(name)
-	if next != nil {
-		facts.ComingDestinationRules = append(facts.ComingDestinationRules, next.spec)
-	}
-	d := w.mutation.decide(facts, routing.Decide(facts, settings))
-	routes := facts.VirtualService
-	if d.ApplyVirtualService != nil && routes != nil {
-		routes = d.ApplyVirtualService
-		h := newHands(k, facts, d, view)
-		for _, step := range d.Routes().Steps() {
-			switch err := step(h); {
-			case errors.Is(err, errConflict), errors.Is(err, errNotYet):
-				again(shortest)
-				return
-			case err != nil:
-				then(false)
-				return
-			}
-		}
-	}
-	wait, led := facts.Bypassed(routes, settings)
-	switch {
-	case d.ApplyVirtualService == nil && newHands(k, facts, d, view).Confirm(routing.Derived{VirtualService: true, DestinationRule: true}) != nil:
-		again(shortest)
-	case d.DeleteVirtualService:
-		again(shortest)
-	case (facts.VirtualService == nil && facts.DestinationRule != nil || !led) && d.After > 0:
-		again(min(d.After, settings.Settle))
-	case wait > 0:
-		again(wait)
-	default:
-		then(led && facts.VirtualService != nil)
-	}
+	return dr.spec
 }
 
-// rules are the users' rules in the replica's cache, but for one. They are all about the first Service.
-func (r *key) rules(but string) []*networkingv1.DestinationRule {
-	out := []*networkingv1.DestinationRule{}
-	for _, o := range r.cache.tables[destinationRules] {
-		if dr := o.(*destinationRule); dr.name != but && !derived(dr.name) && r.service == service {
-			out = append(out, dr.spec)
-		}
-	}
-	return out
-}
+// derived tells grayscale's objects by their names.
+func derived(name string) bool { return strings.HasSuffix(name, "-grayscale") }
 
 // seesOurs is istiod's lookup, told without the engine: whether clients of a namespace are shown our subsets. The rules of the
 // client's own namespace come first; of the Service's, those with one exportTo are one rule, and the youngest counts.
@@ -230,7 +172,7 @@ func (j *book) surprise(client string) {
 // pinnedBeside: the first routes are written by who did not know of a rule yet.
 func (j *book) pinnedBeside(old *virtualService) {
 	for _, e := range j.w.envoys {
-		if old == nil && !seesOurs(j.w.api.list(destinationRules), j.service, e.namespace) && seesOurs(j.deciding.r.cache.tables[destinationRules], j.service, e.namespace) {
+		if old == nil && !seesOurs(j.w.api.list(destinationRules), j.service, e.namespace) && seesOurs(j.deciding.replica.cache.tables[destinationRules], j.service, e.namespace) {
 			j.surprise(e.namespace)
 		}
 	}
@@ -257,9 +199,6 @@ func (j *book) exemptSurprise(client string) bool {
 func (j *judge) hidden() bool {
 	return slices.ContainsFunc(j.w.api.list(destinationRules), func(o object) bool { return !derived(o.id().name) })
 }
-
-// derived tells grayscale's objects by their names.
-func derived(name string) bool { return strings.HasSuffix(name, "-grayscale") }
 
 // blindAnywhere: some clients are not shown our subsets.
 func (j *book) blindAnywhere() bool {

@@ -18,7 +18,7 @@ import (
 // Envoy whenever it changes; it knows the truth, which nobody that it judges does.
 type judge struct {
 	w        *world
-	deciding *hands // who of grayscale is writing
+	deciding *sight // what whoever of grayscale is writing has decided from
 
 	ours, others time.Duration // when grayscale, and when anybody else, wrote last
 	writes       int           // of grayscale
@@ -276,7 +276,7 @@ func (j *book) neverBack(vs *networkingv1.VirtualService, old *virtualService) {
 	if old != nil {
 		was, _ = istio.ReadTraffic(old.spec)
 	}
-	for _, d := range j.deciding.view.deployments {
+	for _, d := range j.deciding.deployments {
 		v, _ := release.VersionOf(namespace, j.service, d.seen())
 		last := j.served[d.name]
 		if last.uid == d.uid && d.asked < last.asked && share(now, v) != share(was, v) {
@@ -312,7 +312,7 @@ func (j *book) reference(vs *networkingv1.VirtualService) {
 		if was := j.routed[r.subset]; was.now {
 			next[r.subset] = was
 		} else {
-			next[r.subset] = routed{began: j.deciding.view.pods, choice: choice, now: true}
+			next[r.subset] = routed{began: j.deciding.pods, choice: choice, now: true}
 		}
 	}
 	j.routed = next

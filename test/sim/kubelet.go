@@ -20,7 +20,7 @@ func (k *kubelet) start(s *replicaSet) {
 		return
 	}
 	p := &pod{identity: identity{kind: pods, name: fmt.Sprintf("%s-%d", s.deployment, k.serial)},
-		owner: s.uid, deployment: s.deployment, app: d.app, label: s.template.version}
+		owner: s.uid, set: s.name, deployment: s.deployment, app: d.app, label: s.template.version}
 	if k.w.api.create(kubernetes, p) == nil {
 		k.readyAfter(p.name, k.w.between(300*time.Millisecond, 4*time.Second))
 	}

@@ -1,11 +1,15 @@
 package sim
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/utils/ptr"
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/istio"
@@ -21,13 +25,13 @@ type mutation struct {
 	settings func(*routing.Settings)
 	facts    func(*routing.Facts)
 	decision func(routing.Facts, *routing.Decision)
-	reverse  bool // the steps are made in the opposite order
 
-	unlocked    bool // writes do not rest on a resourceVersion
-	adoption    func(*release.Adoption)
-	unconfirmed bool // nothing is read past the cache
-	late        bool // what was confirmed is taken to hold for ever
-	noPrecede   bool // nobody waits with a rule of somebody else's
+	unlocked    bool                     // writes do not rest on a resourceVersion
+	adoption    func(*appsv1.Deployment) // an adoption reads Deployments so
+	sets        func(*appsv1.ReplicaSet) // an adoption reads ReplicaSets so
+	unconfirmed bool                     // nothing is read past the cache
+	late        bool                     // what was confirmed is taken to hold for ever
+	noPrecede   bool                     // nobody waits with a rule of somebody else's
 	noHold      bool
 	noDrain     bool // an end does not wait for its traffic to go
 	oneLook     bool // nor does it look again, once it has waited, whether the traffic has come back
@@ -56,31 +60,55 @@ func (m mutation) decide(f routing.Facts, d routing.Decision) routing.Decision {
 	return d
 }
 
-func (m mutation) order(steps []routing.Step) []routing.Step {
-	if m.reverse {
-		slices.Reverse(steps)
-	}
-	return steps
-}
-
-func (m mutation) adopt(a release.Adoption) release.Adoption {
-	if m.adoption != nil {
-		m.adoption(&a)
-	}
-	return a
-}
-
-func (m mutation) lifting(d *deployment) {
-	if m.scaling {
-		d.replicas++
-	}
-}
-
-func (m mutation) wait(d time.Duration) time.Duration {
-	if m.noDrain {
+// lock is the version that a write is bound to; 0 for none.
+func (m mutation) lock(version int64) int64 {
+	if m.unlocked {
 		return 0
 	}
-	return d
+	return version
+}
+
+func (m mutation) readDeployment(d *appsv1.Deployment) {
+	if m.adoption != nil {
+		m.adoption(d)
+	}
+}
+
+func (m mutation) readSet(s *appsv1.ReplicaSet) {
+	if m.sets != nil {
+		m.sets(s)
+	}
+}
+
+func (m mutation) patch(k kind, p *mergePatch) {
+	if m.scaling && k == deployments && string(p.Spec.Paused) == "null" {
+		p.Spec.Replicas = ptr.To(int32(9))
+	}
+}
+
+// errImpatient ends a question of the API server's early.
+var errImpatient = errors.New("a mutation waits no longer")
+
+// waits is before and after a sleep of the product.
+func (m mutation) waits(c *call, after bool) error {
+	if s := c.sight; s == nil || len(s.facts.Leaving) == 0 || s.left(s.facts.Leaving[0]) == "" {
+		return nil // the traffic has not been moved
+	}
+	if m.noDrain || m.oneLook && after {
+		return errImpatient
+	}
+	return nil
+}
+
+type withTimeout func(context.Context, time.Duration) (context.Context, context.CancelFunc)
+
+func (m mutation) timeout(with withTimeout) withTimeout {
+	if m.late {
+		return func(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+			return ctx, func() {}
+		}
+	}
+	return with
 }
 
 const longAgo = time.Hour
@@ -89,7 +117,12 @@ const longAgo = time.Hour
 var mutations = []mutation{
 	{name: "no-settle", rule: "a write is given time to reach every Envoy before the next depends on it",
 		settings: func(s *routing.Settings) { s.Settle = 0 }},
-	{name: "vs-before-dr", rule: "the steps of a decision are made in their order", reverse: true},
+	{name: "vs-before-dr", rule: "the steps of a decision are made in their order",
+		decision: func(_ routing.Facts, d *routing.Decision) {
+			if d.ApplyVirtualService != nil {
+				d.ApplyDestinationRule = nil
+			}
+		}},
 	{name: "route-at-once", rule: "a subset settles before routes refer to it",
 		facts: ageSubsets},
 	{name: "shrink-early", rule: "a subset goes only after its routes have been gone for long enough",
@@ -120,8 +153,10 @@ var mutations = []mutation{
 	{name: "no-hold", rule: "a candidate is created without pods where its Service is not pinned", noHold: true},
 	{name: "never-lift", rule: "every hold ends", decision: func(_ routing.Facts, d *routing.Decision) { d.Lift = nil }},
 	{name: "no-label", rule: "pods that lack the version label get it", decision: func(_ routing.Facts, d *routing.Decision) { d.Label = nil }},
-	{name: "unpaused-adoption", rule: "an adoption pauses the Deployment before it labels the ReplicaSet", adoption: func(a *release.Adoption) { a.Paused, a.PauseSeen = true, true }},
-	{name: "unseen-sets", rule: "an adoption labels the template once the ReplicaSet's label has been seen", adoption: func(a *release.Adoption) { a.SetsSeen = true }},
+	{name: "unpaused-adoption", rule: "an adoption pauses the Deployment before it labels the ReplicaSet",
+		adoption: func(d *appsv1.Deployment) { d.Spec.Paused, d.Status.ObservedGeneration = true, d.Generation }},
+	{name: "unseen-sets", rule: "an adoption labels the template once the ReplicaSet's label has been seen",
+		sets: func(s *appsv1.ReplicaSet) { s.Status.ObservedGeneration = s.Generation }},
 	{name: "ignore-resource-version", rule: "what was decided from a stale copy is refused", unlocked: true},
 	{name: "unconfirmed", rule: "what rests on the other derived object is not written from a stale copy of that", unconfirmed: true},
 	{name: "late", rule: "what was confirmed does not hold for long", late: true},

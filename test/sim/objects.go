@@ -5,7 +5,10 @@ import (
 	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 
+	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -60,54 +63,56 @@ type deployment struct {
 	conditions  []release.Condition
 	asked       int64 // how often the routes that the annotations ask for have changed
 
-	facts *release.Deployment // made once per stored version
+	memo  *appsv1.Deployment
+	facts *release.Deployment
 }
 
 func (d *deployment) copy() *deployment {
 	out := *d
-	out.annotations, out.setBy, out.facts = maps.Clone(d.annotations), maps.Clone(d.setBy), nil
+	out.annotations, out.setBy = maps.Clone(d.annotations), maps.Clone(d.setBy)
+	out.forget()
 	return &out
-}
-
-// seen is the Deployment as package cluster would tell it, without its pods.
-func (d *deployment) seen() release.Deployment {
-	if d.facts == nil {
-		labels := map[string]string{"app": d.app}
-		if d.template.version != "" {
-			labels[release.VersionLabel] = d.template.version
-		}
-		d.facts = &release.Deployment{Name: d.name, UID: uidText(d.uid), CreatedAt: begin.Add(d.created.Truncate(time.Second)),
-			Annotations: d.annotations, SetBy: d.setBy, TemplateLabels: labels, Selector: map[string]string{"app": d.app, "name": d.name},
-			Replicas: d.replicas, SpecPaused: d.paused, Deleting: d.deleting, Conditions: d.conditions}
-	}
-	return *d.facts
 }
 
 type replicaSet struct {
 	identity
 	owner      int64 // the Deployment's uid
 	deployment string
+	app        string
 	template   template
 	replicas   int32
 	generation int64
 	observed   int64
 	deleting   bool
+
+	memo *appsv1.ReplicaSet
 }
 
-func (s *replicaSet) copy() *replicaSet { out := *s; return &out }
+func (s *replicaSet) copy() *replicaSet {
+	out := *s
+	out.memo = nil
+	return &out
+}
 
 type pod struct {
 	identity
 	owner       int64 // the ReplicaSet's uid
+	set         string
 	deployment  string
 	app         string
 	label       string // the version label
 	ready       bool
 	since       time.Duration
 	terminating bool
+
+	memo *corev1.Pod
 }
 
-func (p *pod) copy() *pod { out := *p; return &out }
+func (p *pod) copy() *pod {
+	out := *p
+	out.memo = nil
+	return &out
+}
 
 // serves: it is in its Service's endpoints, once everybody knows.
 func (p *pod) serves() bool { return p.ready && !p.terminating }
@@ -115,11 +120,8 @@ func (p *pod) serves() bool { return p.ready && !p.terminating }
 type kubeService struct {
 	identity
 	app string
-}
 
-func (s *kubeService) seen() release.Service {
-	return release.Service{Namespace: namespace, Name: s.name, UID: uidText(s.uid), Selector: map[string]string{"app": s.app},
-		Ports: []release.Port{{Name: "http", Number: 80}, {Name: "tcp-admin", Number: 9000}}}
+	memo *corev1.Service
 }
 
 // endpointSlice lists the pods of a Service that serve.
@@ -133,7 +135,46 @@ type virtualService struct {
 	spec *networkingv1.VirtualService
 }
 
+func (v *virtualService) kube() *networkingv1.VirtualService { return v.spec }
+
 type destinationRule struct {
 	identity
 	spec *networkingv1.DestinationRule
+}
+
+func (d *destinationRule) kube() *networkingv1.DestinationRule { return d.spec }
+
+// annotate sets or removes an annotation; it counts as a change of the generation, as it does for Deployments.
+func (d *deployment) annotate(key string, value *string, by string) {
+	old, had := d.annotations[key]
+	before, problems := intent.Parse("", d.annotations)
+	if value == nil && !had || value != nil && had && old == *value && d.setBy[key] == by {
+		return
+	}
+	if d.annotations == nil {
+		d.annotations = map[string]string{}
+	}
+	if d.setBy == nil {
+		d.setBy = map[string]string{}
+	}
+	if value == nil {
+		delete(d.annotations, key)
+		delete(d.setBy, key)
+	} else {
+		d.annotations[key], d.setBy[key] = *value, by
+	}
+	if value == nil || !had || old != *value {
+		d.generation++
+		after, now := intent.Parse("", d.annotations)
+		if after.Routes() != before.Routes() || intent.Usable(problems) != intent.Usable(now) {
+			d.asked++
+		}
+	}
+}
+
+func (d *deployment) pause(paused bool) {
+	if d.paused != paused {
+		d.paused = paused
+		d.generation++
+	}
 }

@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"grayscale.dev/grayscale/routing/intent"
@@ -113,6 +115,7 @@ func Draw(seed uint64) Plan {
 	}
 	p.Acts = append(p.Acts, foreignActs(seed, at)...)
 	p.drawSecond(at)
+	slices.SortStableFunc(p.Acts, func(a, b Act) int { return cmp.Compare(a.At, b.At) })
 	return p
 }
 

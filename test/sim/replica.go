@@ -1,23 +1,34 @@
 package sim
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"grayscale.dev/grayscale/annotator"
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 )
 
-// replica is one process of grayscale: it answers at the door, watches, and, while it leads, decides and acts.
+// replica is one process of grayscale: it answers at the door, watches, and, while it leads, decides and acts. Whatever it
+// does is the product's; only the queue of Services that waits for it is the simulator's, as controller-runtime's is.
 type replica struct {
-	w     *world
-	name  string
-	born  int // how many processes this replica has been
-	cache *cache
-	clock time.Duration // how far its clock is ahead; one process keeps one clock, which never jumps
-	seen  map[string]time.Duration
-	keys  []*key // one for each Service
+	w       *world
+	name    string
+	born    int // how many processes this replica has been
+	cache   *cache
+	reader  reader
+	clock   time.Duration // how far its clock is ahead; one process keeps one clock, which never jumps
+	product *annotator.Controller
+	keys    map[string]*key // Services in the queue, by name
+	calls   []*call         // of the product that last
+	bound   [kinds]bool     // a patch of this kind was seen to be bound to a version
 
 	alive, leading bool
 	stopped        time.Duration // until when it stands still (SIGSTOP)
@@ -26,21 +37,13 @@ type replica struct {
 	refused        time.Duration // until when the API server answers it with errors
 }
 
-// key is what a process knows and does about one Service: a reconcile key.
+// key is one Service in the queue of a process.
 type key struct {
 	*replica
 	service string
-	since   [kinds]time.Duration // when the process saw the derived objects as they are; see routing.Facts.RoutesSince
-	// others are the versions of the users' rules, othersSince when the process saw them so.
-	others      string
-	othersSince time.Duration
-	vouched     [kinds]int64 // the versions of those that it wrote itself, in time, or has reckoned with
-	echoes      map[echo]expected
-
-	busy, again bool
-	due         time.Duration // of the next look that is planned; 0 for none
-	waiting     bool          // for something that it tries again
-	waits       time.Duration // since when
+	busy    bool
+	again   bool
+	due     time.Duration // of the next look that is planned; 0 for none
 }
 
 // crash says that the process dies at one of its next writes.
@@ -55,20 +58,7 @@ type halt struct {
 	how time.Duration
 }
 
-const (
-	grayscaleLag = 40 * time.Millisecond
-	shortest     = 10 * time.Millisecond // pauses, as the annotator has them
-	longest      = 30 * time.Second
-	echoLimit    = 2 * time.Second
-)
-
-// errMore: one of several writes of a step is done.
-var errMore = errors.New("there is more to write")
-
-// errNotYet: somebody else has to see what was written first.
-var errNotYet = errors.New("not yet")
-
-var errDead = errors.New("the process has died")
+const grayscaleLag = 40 * time.Millisecond
 
 func newReplica(w *world, i int) *replica {
 	r := &replica{w: w, name: fmt.Sprintf("grayscale-%d", i), clock: clocks[w.rng.IntN(len(clocks))]}
@@ -87,20 +77,15 @@ func (r *replica) start() {
 	r.born++
 	r.alive, r.leading = true, false
 	r.crash, r.halt, r.stopped = crash{}, halt{}, 0
-	r.seen, r.keys = map[string]time.Duration{}, nil
-	names := r.w.services
-	if len(names) > 1 {
-		names = append(slices.Clone(names), gone)
-	}
-	for _, name := range names {
-		k := &key{replica: r, service: name, othersSince: r.w.now, echoes: map[echo]expected{}}
-		k.since[virtualServices], k.since[destinationRules] = r.w.now, r.w.now
-		r.keys = append(r.keys, k)
-	}
+	r.keys, r.calls, r.bound = map[string]*key{}, nil, [kinds]bool{}
 	r.cache = r.w.subscribe(grayscaleLag, r.changed, deployments, pods, services, virtualServices, destinationRules)
-	for _, o := range r.cache.tables[pods] {
-		r.seen[o.id().name] = r.w.now
-	}
+	r.reader = newReader(r.cache)
+	r.reader.IstioServed = r.w.api.served
+	r.product = annotator.New(annotator.Parts{
+		Reader: r.reader, Client: apiClient{r: r}, Live: apiClient{r: r}, Events: recorder{r}, Settings: settings,
+		Clock:  annotator.Clock{Now: r.now, Sleep: r.w.sleep, WithTimeout: r.w.mutation.timeout(r.w.withTimeout)},
+		Decide: r.decide, AtOnce: 1,
+	})
 }
 
 func (r *replica) die() {
@@ -110,6 +95,12 @@ func (r *replica) die() {
 		r.alive, r.leading = false, false
 		r.born++
 		r.cache.stop(r.w.api)
+		for _, c := range r.calls {
+			c.over = errDead
+			if c != r.w.running {
+				r.w.dead = append(r.w.dead, c)
+			}
+		}
 		r.w.died(r, led)
 	}
 }
@@ -121,58 +112,119 @@ func (r *replica) lead() {
 		r.leading = true
 		for _, k := range r.keys {
 			k.again, k.due = false, 0
-			k.look(time.Millisecond)
 		}
+		r.lookAll(time.Millisecond)
 	}
 }
 
 func (r *replica) now() time.Time { return begin.Add(r.w.now + r.clock) }
 
-// changed is every watch's handler: it notes when a pod was first seen ready as its version, by the process's own clock.
-func (r *replica) changed(before, after object) {
-	if p, ok := after.(*pod); ok {
-		if was, known := before.(*pod); !p.serves() || !known || was.label != p.label || !was.serves() {
-			r.seen[p.name] = r.w.now
+// decide is the product's decision, as the judge and a mutation see it.
+func (r *replica) decide(f routing.Facts, s routing.Settings) routing.Decision {
+	m := r.w.mutation
+	d := m.decide(f, routing.Decide(m.see(f), m.set(s)))
+	seen := &sight{replica: r, service: f.Service.Name, facts: f, decision: d, pods: r.cache.watches[pods].upTo()}
+	for _, x := range f.Deployments {
+		if d, ok := get[*deployment](r.cache.tables[deployments], x.Name); ok {
+			seen.deployments = append(seen.deployments, d)
 		}
-	} else if p, ok := before.(*pod); ok && after == nil {
-		delete(r.seen, p.name)
 	}
-	for _, k := range r.keys {
-		if k.busy {
-			k.again = true
-		}
-		k.look(r.w.between(time.Millisecond, 3*time.Millisecond))
-	}
+	c := r.w.running
+	c.sight, c.sights[seen.service] = seen, seen
+	return d
 }
 
-// key is that of a Service.
-func (r *replica) key(service string) *key {
-	for _, k := range r.keys {
-		if k.service == service {
-			return k
+// changed is every watch's handler: it has the Services looked at that the change may matter to.
+func (r *replica) changed(before, after object) {
+	for _, o := range []object{before, after} {
+		if o != nil {
+			r.reader.take(o.id().kind)
 		}
+	}
+	var keys []types.NamespacedName
+	for _, o := range []object{before, after} {
+		if o != nil && !same(before, after) {
+			keys = append(keys, affected(r.reader, o)...)
+		}
+	}
+	r.enqueue(keys, func() time.Duration { return r.w.between(time.Millisecond, 3*time.Millisecond) })
+}
+
+// same reports that the product reads nothing of what has changed.
+func same(before, after object) bool {
+	if before == nil || after == nil {
+		return false
+	}
+	switch before := before.(type) {
+	case *deployment:
+		return observe.SameDeployment(before.kube(), after.(*deployment).kube())
+	case *pod:
+		return observe.SamePod(before.kube(), after.(*pod).kube())
+	case *kubeService:
+		return observe.SameService(before.kube(), after.(*kubeService).kube())
+	}
+	return false
+}
+
+// affected are the Services that a change of the object may matter to.
+func affected(r reader, o object) []types.NamespacedName {
+	switch o := o.(type) {
+	case *deployment:
+		return observe.AffectedByDeployment(r, o.kube())
+	case *pod:
+		return observe.AffectedByPod(r, o.kube())
+	case *kubeService:
+		return observe.AffectedByService(r, o.kube())
+	case *virtualService:
+		return observe.AffectedByIstio(r, o.spec)
+	case *destinationRule:
+		return observe.AffectedByIstio(r, o.spec)
 	}
 	return nil
 }
 
-// lookAll has every Service looked at.
-func (r *replica) lookAll(wait time.Duration) {
-	for _, k := range r.keys {
-		k.look(wait)
+// enqueue has Services looked at, each once.
+func (r *replica) enqueue(services []types.NamespacedName, wait func() time.Duration) {
+	if len(services) == 0 {
+		return
+	}
+	var names []string
+	for _, s := range services {
+		if s.Namespace != namespace {
+			r.w.fail("e", "Service %s is looked at", s)
+		}
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		k := r.keys[name]
+		if k == nil {
+			k = &key{replica: r, service: name}
+			r.keys[name] = k
+		}
+		if k.busy {
+			k.again = true
+		}
+		k.look(wait())
 	}
 }
 
+// lookAll has every Service looked at.
+func (r *replica) lookAll(wait time.Duration) {
+	r.enqueue(observe.All(r.reader), func() time.Duration { return wait })
+}
+
 // look plans a look, unless an earlier one is planned.
-func (r *key) look(wait time.Duration) {
-	at := r.w.now + wait
-	if !r.alive || !r.leading || r.busy || r.due != 0 && r.due <= at {
+func (k *key) look(wait time.Duration) {
+	at := k.w.now + wait
+	if !k.alive || !k.leading || k.busy || k.due != 0 && k.due <= at {
 		return
 	}
-	r.due = at
-	r.then(wait, func() {
-		if r.due == at {
-			r.due = 0
-			r.reconcile()
+	k.due = at
+	k.then(wait, func() {
+		if k.due == at {
+			k.due = 0
+			k.reconcile()
 		}
 	})
 }
@@ -191,53 +243,31 @@ func (r *replica) then(wait time.Duration, do func()) {
 	})
 }
 
-// reconcile is observe, decide, act.
-func (r *key) reconcile() {
-	if !r.leading || r.busy {
+// reconcile is the product's, and what controller-runtime makes of its result.
+func (k *key) reconcile() {
+	if !k.leading || k.busy {
 		return
 	}
-	if r.missesEchoes() {
-		r.retry()
-		return
-	}
-	r.busy, r.again = true, false
-	facts, view := r.observe()
-	d := routing.Decide(r.w.mutation.see(facts), r.w.mutation.set(settings))
-	d = r.w.mutation.decide(facts, d)
-	r.act(newHands(r, facts, d, view), r.w.mutation.order(d.Steps()), d)
-}
-
-// act takes one step after the other, each a moment after the one before, and stops at the first error.
-func (r *key) act(h *hands, steps []routing.Step, d routing.Decision) {
-	if len(steps) == 0 {
-		r.waiting, r.busy = false, false
-		if d.After > 0 {
-			r.look(d.After)
-		}
-		if r.again {
-			r.look(time.Millisecond)
-		}
-		return
-	}
-	r.then(r.w.between(time.Millisecond, 12*time.Millisecond), func() {
-		if r.halts() {
-			r.act(h, steps, d)
+	k.busy, k.again = true, false
+	born, request := k.born, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: k.service}}
+	var result reconcile.Result
+	k.call(0, func(ctx context.Context) (err error) {
+		result, err = k.product.Reconcile(ctx, request)
+		return err
+	}, func(err error) {
+		if k.born != born {
 			return
 		}
-		err := steps[0](h)
-		switch {
-		case errors.Is(err, errDead):
-		case errors.Is(err, errMore):
-			r.act(h, steps, d)
-		case err != nil:
-			r.w.note("%s: %v", r.name, err)
-			r.busy = false
-			r.retry()
-			if r.again {
-				r.look(time.Millisecond)
-			}
-		default:
-			r.act(h, steps[1:], d)
+		k.busy = false
+		limiter := k.product.RateLimiter()
+		if err != nil {
+			k.w.note("%s: %v", k.name, err)
+			k.look(limiter.When(request))
+		} else if limiter.Forget(request); result.RequeueAfter > 0 {
+			k.look(result.RequeueAfter)
+		}
+		if k.again {
+			k.look(time.Millisecond)
 		}
 	})
 }
@@ -256,32 +286,12 @@ func (r *replica) halts() bool {
 	return true
 }
 
-// retry comes back after a pause that grows with the wait; an event comes before it.
-func (r *key) retry() {
-	if !r.waiting {
-		r.waiting, r.waits = true, r.w.now
+// recorder has Events in the story.
+type recorder struct{ r *replica }
+
+// Eventf is called for each Event.
+func (x recorder) Eventf(_, _ runtime.Object, kind, reason, _, note string, args ...any) {
+	if x.r.w.tell {
+		x.r.w.note("%s tells %s %s: %s", x.r.name, strings.ToLower(kind), reason, fmt.Sprintf(note, args...))
 	}
-	r.look(min(max(shortest, r.w.now-r.waits), longest))
-}
-
-// echo and expected are annotator's: what was written is waited for in the cache, for a while.
-type echo struct {
-	kind kind
-	name string
-}
-
-type expected struct {
-	version, removed int64
-	until            time.Duration
-}
-
-func (r *key) missesEchoes() bool {
-	for what, x := range r.echoes {
-		o := find(r.cache.tables[what.kind], what.name)
-		gone := x.removed != 0 && (o == nil || o.id().uid != x.removed)
-		if gone || x.removed == 0 && o != nil && o.id().version >= x.version || r.w.now > x.until {
-			delete(r.echoes, what)
-		}
-	}
-	return len(r.echoes) > 0
 }

@@ -56,6 +56,11 @@ type world struct {
 	users    *users
 	judge    *judge
 
+	running *call // of the product, if it is one that goes on
+	workers []*worker
+	idle    []*worker
+	dead    []*call // of processes that have died: they are to end
+
 	foreignWrites int // of other people's DestinationRules
 
 	webhookOff bool
@@ -113,7 +118,20 @@ func play(p Plan, m mutation, tell bool) *world {
 	if w.failure == nil {
 		w.rest()
 	}
+	w.stop()
 	return w
+}
+
+// stop ends the coroutines.
+func (w *world) stop() {
+	for _, r := range w.replicas {
+		for _, c := range r.calls {
+			c.over = errDead
+		}
+	}
+	for _, k := range w.workers {
+		k.stop()
+	}
 }
 
 // at runs something at a virtual time, which is never in the past.
@@ -136,6 +154,7 @@ func (w *world) step() {
 	w.now = e.at
 	w.steps++
 	e.do()
+	w.unwind()
 }
 
 // rest ends every fault and waits until nothing is left to do; then it looks at what is left.

@@ -2,10 +2,17 @@ package sim
 
 import (
 	"flag"
+	"maps"
+	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 var (
@@ -15,24 +22,51 @@ var (
 
 const enough = 2_000_000
 
-// TestSim plays one seed after the other, and tells the shortest story of the first that breaks a promise.
+// TestSim plays many seeds, and tells the shortest story of the first that breaks a promise.
 func TestSim(t *testing.T) {
-	begun, steps, runs := time.Now(), 0, 0
-	more := func() bool {
+	begun, next, steps, runs := time.Now(), *seed, 0, 0
+	failures := map[uint64]*Failure{}
+	var lock sync.Mutex
+	take := func() (uint64, bool) {
+		lock.Lock()
+		defer lock.Unlock()
+		next++
+		more := steps < enough
 		if *lasts > 0 {
-			return time.Since(begun) < *lasts
+			more = time.Since(begun) < *lasts
 		}
-		return steps < enough
+		return next - 1, more && len(failures) == 0
 	}
-	for s := *seed; more(); s++ {
-		p := Draw(s)
-		n, failure := Run(p)
-		if failure != nil {
-			t.Fatalf("seed %d: %v\n%s", s, failure, Story(Shrink(p, *failure)))
+	inParallel(runtime.GOMAXPROCS(0), func(int) {
+		for s, more := take(); more; s, more = take() {
+			n, failure := Run(Draw(s))
+			lock.Lock()
+			if steps, runs = steps+n, runs+1; failure != nil {
+				failures[s] = failure
+			}
+			lock.Unlock()
 		}
-		steps, runs = steps+n, runs+1
+	})
+	for _, s := range slices.Sorted(maps.Keys(failures)) {
+		t.Fatalf("seed %d: %v\n%s", s, failures[s], Story(Shrink(Draw(s), *failures[s])))
 	}
 	t.Logf("%d steps of %d runs, %.0f steps/s", steps, runs, float64(steps)/time.Since(begun).Seconds())
+}
+
+// inParallel does so many things, as many at once as there are processors.
+func inParallel(n int, do func(int)) {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		group.Go(func() error { do(i); return nil })
+	}
+	_ = group.Wait()
+}
+
+// TestMain has the garbage of many short runs collected seldom: nothing of it lasts.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
 }
 
 // TestReplay plays the seed of -sim.seed; with -v it tells what happens.
@@ -89,4 +123,11 @@ func named(name string) mutation {
 		}
 	}
 	panic("no mutation " + name)
+}
+
+// BenchmarkRun plays one seed after the other.
+func BenchmarkRun(b *testing.B) {
+	for i := range b.N {
+		Run(Draw(uint64(i)))
+	}
 }

@@ -48,13 +48,13 @@ func (u *users) bystanders() {
 		}
 		_ = w.api.create(kubectl, d)
 		u.manifests[d.name] = manifest{template: d.template, replicas: 2}
-		s := &replicaSet{identity: identity{kind: replicaSets, name: d.name + "-a-" + d.template.version}, owner: d.uid, deployment: d.name,
+		s := &replicaSet{identity: identity{kind: replicaSets, name: d.name + "-a-" + d.template.version}, owner: d.uid, deployment: d.name, app: x.app,
 			template: d.template, replicas: 2, generation: 1, observed: 1}
 		_ = w.api.create(kubernetes, s)
 		for range 2 {
 			w.kubelet.serial++
 			_ = w.api.create(kubernetes, &pod{identity: identity{kind: pods, name: fmt.Sprintf("%s-%d", d.name, w.kubelet.serial)},
-				owner: s.uid, deployment: d.name, app: x.app, label: d.template.version, ready: true})
+				owner: s.uid, set: s.name, deployment: d.name, app: x.app, label: d.template.version, ready: true})
 		}
 	}
 }

@@ -143,7 +143,7 @@ func (c *workload) newSet(d *deployment, sets []*replicaSet) {
 		}
 		name += "x"
 	}
-	s := &replicaSet{identity: identity{kind: replicaSets, name: name}, owner: d.uid, deployment: d.name, template: d.template, generation: 1}
+	s := &replicaSet{identity: identity{kind: replicaSets, name: name}, owner: d.uid, deployment: d.name, app: d.app, template: d.template, generation: 1}
 	if live, ok := get[*deployment](c.w.api.list(deployments), d.name); !ok || live.uid != d.uid {
 		return // the garbage collector would take it away at once
 	}

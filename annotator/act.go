@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,7 @@ func waits(err error) bool {
 		apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
-// acting is one decision being acted on; its exported methods are routing.Hands.
+// acting is one decision being acted on.
 type acting struct {
 	*Controller
 	ctx  context.Context
@@ -48,7 +49,7 @@ type acting struct {
 	wrote map[string]client.Object
 	// routed: the routes of this decision are written. What it says about them happened, whatever fails after it.
 	routed bool
-	// confirmed is until when Confirm holds; zero where it was not asked for.
+	// confirmed is until when what was confirmed holds; zero where it was not asked for.
 	confirmed time.Time
 	// adopter writes to the Deployments.
 	adopter *adopt.Adopter
@@ -82,20 +83,70 @@ func (c *Controller) actOn(ctx context.Context, key types.NamespacedName, seen o
 	return err
 }
 
-// act does what was decided, step by step, and stops at the first error.
+// act makes the writes of a decision in their order, and stops at the first error. What there is to tell follows them.
 func (a *acting) act(d routing.Decision) error {
 	begin := a.Clock.Now()
-	var err error
-	for _, step := range d.Steps() {
-		if err = step(a); err != nil {
-			break
-		}
+	err := a.writeAll(d.Plan)
+	if err == nil {
+		err = a.report(d.Report)
 	}
 	a.log(d, a.Clock.Now().Sub(begin), err)
 	if err == nil || a.routed {
 		a.publish(d.Events)
 	}
 	return err
+}
+
+func (a *acting) writeAll(p routing.Plan) error {
+	if rests := p.RestsOn(); !rests.IsZero() {
+		if err := a.confirm(rests); err != nil {
+			return err
+		}
+	}
+	for _, w := range p.Writes {
+		if err := a.writeOne(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *acting) writeOne(w routing.Write) error {
+	switch w.Verb {
+	case routing.Apply:
+		return a.apply(w)
+	case routing.Delete:
+		return a.remove(w)
+	case routing.LabelPods:
+		return a.labelling(w.Member, a.adopter.Relabel(a.ctx, w.Member))
+	case routing.Label:
+		return a.labelling(w.Member, a.adopter.Label(a.ctx, w.Member))
+	case routing.Lift:
+		return a.lift(w.Member.Deployment)
+	}
+	return fmt.Errorf("a write with the unknown verb %q", w.Verb)
+}
+
+// report writes annotations and conditions of ours to Deployments.
+func (a *acting) report(r routing.Report) error {
+	changes := map[string]map[string]*string{}
+	for _, x := range r.Annotate {
+		if changes[x.Deployment] == nil {
+			changes[x.Deployment] = map[string]*string{}
+		}
+		changes[x.Deployment][x.Key] = x.Value
+	}
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
+		if err := a.annotate(name, changes[name]); err != nil {
+			return err
+		}
+	}
+	for _, s := range r.Status {
+		if err := a.status(a.ctx, s); err != nil {
+			return fmt.Errorf("status of Deployment %s/%s: %w", a.key.Namespace, s.Deployment, err)
+		}
+	}
+	return nil
 }
 
 // log writes the line of one decision: what was done, why, and how the weights changed. A decision that changed nothing
@@ -114,18 +165,10 @@ func (a *acting) log(d routing.Decision, took time.Duration, err error) {
 		if vs, ok := is.(*networkingv1.VirtualService); ok {
 			after = weights(vs)
 		}
-		log = log.WithValues("before", weights(a.seen.Facts.VirtualService), "after", after)
+		log = log.WithValues("before", weights(observe.IstioIn(a.seen.Facts).VirtualService), "after", after)
 	}
 	log.Info("decided", "did", a.did, "why", a.why())
 }
-
-// LabelPods gives the pods of a Deployment the label back.
-func (a *acting) LabelPods(m release.Member) error {
-	return a.labelling(m, a.adopter.Relabel(a.ctx, m))
-}
-
-// Label adopts a Deployment, or repairs its labels.
-func (a *acting) Label(m release.Member) error { return a.labelling(m, a.adopter.Label(a.ctx, m)) }
 
 func (a *acting) labelling(m release.Member, err error) error {
 	if err != nil {
@@ -135,8 +178,8 @@ func (a *acting) labelling(m release.Member, err error) error {
 	return nil
 }
 
-// Lift ends a Deployment's hold.
-func (a *acting) Lift(name string) error {
+// lift ends a Deployment's hold.
+func (a *acting) lift(name string) error {
 	seen := a.seen.Deployments[name]
 	if seen == nil {
 		return nil
@@ -151,20 +194,12 @@ func (a *acting) Lift(name string) error {
 	return nil
 }
 
-// Annotate changes annotations of ours on a Deployment in one write; nil removes.
-func (a *acting) Annotate(name string, changes map[string]*string) error {
+// annotate changes annotations of ours on a Deployment in one write; nil removes.
+func (a *acting) annotate(name string, changes map[string]*string) error {
 	if err := a.adopter.Patch(a.ctx, name, adopt.Patch{"metadata": adopt.Patch{"annotations": changes}}); err != nil {
 		return fmt.Errorf("annotating Deployment %s/%s: %w", a.key.Namespace, name, err)
 	}
 	a.note("annotated %s", name)
-	return nil
-}
-
-// Status applies the conditions of ours.
-func (a *acting) Status(s routing.Status) error {
-	if err := a.status(a.ctx, s); err != nil {
-		return fmt.Errorf("status of Deployment %s/%s: %w", a.key.Namespace, s.Deployment, err)
-	}
 	return nil
 }
 

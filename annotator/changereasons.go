@@ -104,7 +104,7 @@ func weights(vs *networkingv1.VirtualService) string {
 	if vs == nil {
 		return "none"
 	}
-	traffic, ok := istio.ReadTraffic(vs)
+	traffic, ok := istio.Mesh{}.ReadTraffic(vs)
 	if !ok {
 		return "unreadable"
 	}

@@ -15,29 +15,30 @@ import (
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// Confirm reads derived objects past the caches: they have to be those that were decided from.
-func (a *acting) Confirm(which routing.Derived) error {
+// confirm reads objects past the caches: they have to be those that were decided from.
+func (a *acting) confirm(which routing.Basis) error {
 	a.confirmed = a.Clock.Now().Add(a.Settings.Settle / 2)
-	f := a.seen.Facts
+	m := observe.IstioIn(a.seen.Facts)
 	var reads []func(context.Context) error
 	read := func(service, kind, version string) {
-		key := types.NamespacedName{Namespace: a.key.Namespace, Name: istio.Name(service)}
+		key := types.NamespacedName{Namespace: a.key.Namespace, Name: mesh.Name(service)}
 		reads = append(reads, func(ctx context.Context) error { return a.same(ctx, key, kind, version) })
 	}
-	if which.VirtualService {
-		read(a.key.Name, kindVirtualService, observe.VersionOf(f.VirtualService))
+	if which.Routes {
+		read(a.key.Name, kindVirtualService, observe.VersionOf(m.VirtualService))
 	}
-	if which.DestinationRule {
-		read(a.key.Name, kindDestinationRule, observe.VersionOf(f.DestinationRule))
+	if which.Subsets {
+		read(a.key.Name, kindDestinationRule, observe.VersionOf(m.DestinationRule))
 	}
 	if which.OtherRules {
 		reads = append(reads, a.sameRules)
 	}
-	for _, b := range f.Beside {
+	for _, b := range a.seen.Facts.Beside {
 		if slices.Contains(which.Beside, b.Service.Name) {
-			read(b.Service.Name, kindVirtualService, observe.VersionOf(b.VirtualService))
+			read(b.Service.Name, kindVirtualService, observe.VersionOf(observe.IstioIn(b).VirtualService))
 		}
 	}
 	return a.send(a.ctx, reads)
@@ -62,7 +63,7 @@ func (a *acting) same(ctx context.Context, key types.NamespacedName, kind, seen 
 func (a *acting) sameRules(ctx context.Context) error {
 	namespaces := a.bypassed()
 	seen, live := map[string]string{}, map[string]string{}
-	for _, o := range a.seen.Facts.OtherDestinationRules {
+	for _, o := range observe.IstioIn(a.seen.Facts).OtherDestinationRules {
 		if slices.Contains(namespaces, o.Namespace) {
 			seen[o.Namespace+"/"+o.Name] = o.ResourceVersion
 		}
@@ -91,8 +92,8 @@ func (a *acting) sameRules(ctx context.Context) error {
 // of the bypasses that the routes have, sorted.
 func (a *acting) bypassed() []string {
 	namespaces := map[string]bool{a.key.Namespace: true, a.Settings.RootNamespace: true}
-	if vs := a.seen.Facts.VirtualService; vs != nil {
-		st, _ := istio.ReadState(vs)
+	if vs := observe.IstioIn(a.seen.Facts).VirtualService; vs != nil {
+		st, _ := mesh.ReadState(vs)
 		for _, b := range st.Bypasses {
 			namespaces[b.Namespace] = true
 		}

@@ -3,7 +3,7 @@ package annotator
 import (
 	"k8s.io/apimachinery/pkg/types"
 
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 )
 
 // byKind is something about each of a Service's derived objects.
@@ -18,5 +18,5 @@ func (b *byKind[T]) of(kind string) *T {
 
 // derivedKey is the key under which caches hold a Service's derived objects.
 func derivedKey(service types.NamespacedName) string {
-	return service.Namespace + "/" + istio.Name(service.Name)
+	return service.Namespace + "/" + mesh.Name(service.Name)
 }

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/mesh"
 )
 
 // Drain moves the traffic away from a Deployment before its pods go: it has the routes of its Services lead elsewhere,
@@ -28,13 +28,13 @@ func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, e
 		ask: func(f *routing.Facts) { f.Leaving = []string{name} },
 		why: leavingWhy,
 		retry: func(f routing.Facts, d routing.Decision) time.Duration {
-			if d.After <= c.Settings.Settle && routing.Served(f.VirtualService, name) {
+			if d.After <= c.Settings.Settle && routing.Served(routesIn(f), name) {
 				return d.After // the version that could take the traffic has not settled yet
 			}
 			return 0
 		},
-		wait: func(f routing.Facts, vs *networkingv1.VirtualService) time.Duration {
-			return f.Drained(vs, name, c.Settings)
+		wait: func(f routing.Facts, routes mesh.Object) time.Duration {
+			return f.Drained(routes, name, c.Settings)
 		},
 	}
 	return c.settle(ctx, func() (bool, time.Duration, error) {

@@ -11,9 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -134,14 +135,15 @@ func (h *history) answer(f routing.Facts, d routing.Decision, routed bool, now t
 // answered: the routes follow the Deployment's annotations, or grayscale has done all that it can for now.
 func answered(x release.Deployment, d routing.Decision) (followed, over bool) {
 	if x.Annotations[intent.KeyStrategy] == "" {
-		return true, d.ApplyVirtualService != nil || d.After == 0
+		_, moves := d.Find(routing.Apply, routing.Routes)
+		return true, moves || d.After == 0
 	}
-	for _, c := range conditionsOf(x, d) {
+	for _, c := range conditionsOf(x, d.Report) {
 		if c.Type != intent.ConditionProgrammed {
 			continue
 		}
 		switch c.Reason {
-		case istio.ReasonRuleConflict, istio.ReasonHostConflict:
+		case mesh.ReasonRuleConflict, mesh.ReasonHostConflict:
 			return true, true // for all clients but those that somebody else leads elsewhere
 		case routing.ReasonNotAccepted, routing.ReasonNoReadyPods, routing.ReasonPaused, routing.ReasonLeaving:
 			return c.Status == "True", true
@@ -195,9 +197,9 @@ func (h *history) edited(kind string, is client.Object) bool {
 // derivedObject is a derived object of the facts by its kind; nil where there is none.
 func derivedObject(f routing.Facts, kind string) client.Object {
 	if kind == kindVirtualService {
-		return orNil(f.VirtualService)
+		return orNil(observe.IstioIn(f).VirtualService)
 	}
-	return orNil(f.DestinationRule)
+	return orNil(observe.IstioIn(f).DestinationRule)
 }
 
 // fingerprint tells whether a derived object is still as it was.

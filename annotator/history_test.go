@@ -13,6 +13,7 @@ import (
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -30,6 +31,9 @@ func says(programmed, reason string) release.Condition {
 func facts(seconds int64, list ...release.Deployment) routing.Facts {
 	return routing.Facts{Now: at(seconds), Deployments: list}
 }
+
+// lookAgain is a decision that writes nothing yet.
+var lookAgain = routing.Decision{Plan: routing.Plan{After: time.Second}}
 
 // routesOf is a VirtualService of ours with a weight for v2 that remembers what it was written with.
 func routesOf(weight int32, remembers string) *networkingv1.VirtualService {
@@ -103,7 +107,7 @@ func TestWhyAtTheFirstLook(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("a new release: %q, want %q", got, want)
 	}
-	h.settle(facts(1, asked("10")), routing.Decision{After: time.Second}, nil)
+	h.settle(facts(1, asked("10")), lookAgain, nil)
 	if got := look(h, facts(2, asked("10", says("False", "Pinning")))); !slices.Equal(got, want) {
 		t.Errorf("a new release, after a first step: %q, want %q", got, want)
 	}
@@ -114,11 +118,11 @@ func TestWhyLastsUntilTheRoutesAreWritten(t *testing.T) {
 	h := newHistories().of(webService)
 	h.settle(facts(100, asked("10", says("True", "Programmed"))), routing.Decision{}, nil)
 	next := facts(101, asked("50", says("True", "Programmed")))
-	h.settle(next, routing.Decision{After: time.Second}, map[string]client.Object{kindDestinationRule: &networkingv1.DestinationRule{}})
+	h.settle(next, lookAgain, map[string]client.Object{kindDestinationRule: &networkingv1.DestinationRule{}})
 	if got := h.changeReasons(next); len(got) != 1 || !strings.Contains(got[0], `is "50"`) {
 		t.Errorf("after a first step: %q", got)
 	}
-	h.settle(next, routing.Decision{After: time.Second}, map[string]client.Object{kindVirtualService: routesOf(50, "x")})
+	h.settle(next, lookAgain, map[string]client.Object{kindVirtualService: routesOf(50, "x")})
 	if got := h.changeReasons(next); !slices.Equal(got, []string{whyTime}) {
 		t.Errorf("after the routes are written: %q", got)
 	}
@@ -144,14 +148,14 @@ func TestEditsBySomebodyElse(t *testing.T) {
 	} {
 		h := newHistories().of(webService)
 		h.wrote(map[string]client.Object{kindVirtualService: c.left})
-		f := routing.Facts{VirtualService: c.is}
+		f := routing.Facts{Mesh: istio.Mesh{VirtualService: c.is}}
 		if got := h.edited(kindVirtualService, derivedObject(f, kindVirtualService)); got != c.want {
 			t.Errorf("%s: edited is %t, want %t", c.what, got, c.want)
 		}
 	}
 	h := newHistories().of(webService)
 	h.wrote(map[string]client.Object{kindVirtualService: ours})
-	h.settle(routing.Facts{VirtualService: routesOf(90, "ten")}, routing.Decision{}, nil)
+	h.settle(routing.Facts{Mesh: istio.Mesh{VirtualService: routesOf(90, "ten")}}, routing.Decision{}, nil)
 	if h.edited(kindVirtualService, routesOf(90, "ten")) {
 		t.Error("an edit that was found right is one for ever")
 	}
@@ -161,7 +165,8 @@ func TestEditsBySomebodyElse(t *testing.T) {
 // counted.
 func TestTimeFromAnnotationToRoutes(t *testing.T) {
 	programmed, begun := says("True", "Programmed"), asked("10", says("True", "Programmed"))
-	write := routing.Decision{ApplyVirtualService: routesOf(50, "x"), After: time.Second}
+	write := lookAgain
+	write.Writes = []routing.Write{{Verb: routing.Apply, Part: routing.Routes, Object: routesOf(50, "x")}}
 	type look struct {
 		at     int64
 		is     release.Deployment
@@ -179,7 +184,7 @@ func TestTimeFromAnnotationToRoutes(t *testing.T) {
 		want  []time.Duration
 	}{
 		{"at once", []look{{1, begun, routing.Decision{}, false}, {5, asked("50", programmed), write, true}}, []time.Duration{0}},
-		{"a write that had to be tried again", []look{{1, begun, routing.Decision{}, false}, {5, asked("50", programmed), decided(routing.Decision{After: time.Second}, says("False", "Settling")), false},
+		{"a write that had to be tried again", []look{{1, begun, routing.Decision{}, false}, {5, asked("50", programmed), decided(lookAgain, says("False", "Settling")), false},
 			{8, asked("50", programmed), write, true}}, []time.Duration{3 * time.Second}},
 		{"no pods", []look{{1, begun, routing.Decision{}, false}, {5, asked("50", programmed), decided(routing.Decision{}, says("False", "NoReadyPods")), false},
 			{60, asked("50", says("False", "NoReadyPods")), decided(write, programmed), true}}, nil},

@@ -16,6 +16,7 @@ import (
 
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/istio"
 )
 
 // logged acts on a decision without any writes, as if what the acting says it did had been done, and gives the log's
@@ -25,14 +26,14 @@ func logged(level zapcore.Level, a *acting, err error) []observer.LoggedEntry {
 	a.ctx = ctrl.LoggerInto(context.Background(), zapr.NewLogger(zap.New(core)))
 	a.key = webService
 	a.why = func() []string { return []string{"a reason"} }
-	a.log(routing.Decision{After: time.Second}, 1500*time.Microsecond, err)
+	a.log(lookAgain, 1500*time.Microsecond, err)
 	return lines.All()
 }
 
 // A decision that changed something is one line, which says what, why, and what the weights were and are.
 func TestOneLinePerDecision(t *testing.T) {
 	a := &acting{did: []string{"moved VirtualService web-grayscale", "annotated web-v2"},
-		seen:  observe.Observation{Facts: routing.Facts{VirtualService: routesOf(10, `{"traffic":{}}`)}},
+		seen:  observe.Observation{Facts: routing.Facts{Mesh: istio.Mesh{VirtualService: routesOf(10, `{"traffic":{}}`)}}},
 		wrote: map[string]client.Object{kindVirtualService: routesOf(50, `{"traffic":{}}`)}}
 	lines := logged(zapcore.InfoLevel, a, nil)
 	if len(lines) != 1 {
@@ -55,7 +56,7 @@ func TestLineOfADecisionThatWasStopped(t *testing.T) {
 // The end of a release: routes that are removed lead nowhere.
 func TestLineOfTheEnd(t *testing.T) {
 	a := &acting{did: []string{"removed VirtualService web-grayscale"}, wrote: map[string]client.Object{kindVirtualService: nil},
-		seen: observe.Observation{Facts: routing.Facts{VirtualService: routesOf(100, `{"traffic":{}}`)}}}
+		seen: observe.Observation{Facts: routing.Facts{Mesh: istio.Mesh{VirtualService: routesOf(100, `{"traffic":{}}`)}}}}
 	lines := logged(zapcore.InfoLevel, a, nil)
 	if len(lines) != 1 || lines[0].ContextMap()["after"] != "none" {
 		t.Errorf("lines %v", lines)

@@ -10,7 +10,7 @@ import (
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -185,20 +185,20 @@ func outcomeOf(moved bool, err error) string {
 }
 
 // note replaces what the Service added to the gauges. One without a release adds nothing and is forgotten.
-func (t *tally) note(key types.NamespacedName, f routing.Facts, d routing.Decision) {
+func (t *tally) note(key types.NamespacedName, f routing.Facts, r routing.Report) {
 	var is share
 	for _, x := range f.Deployments {
 		if !f.Tells(x) {
 			continue // another of its Services counts it
 		}
-		if k, ok := stateOf(x, d); ok {
+		if k, ok := stateOf(x, r); ok {
 			is.releases = append(is.releases, k)
 		}
-		if release.IsHeld(x) {
+		if x.IsHeld() {
 			is.held++
 		}
 	}
-	for _, list := range d.Problems {
+	for _, list := range r.Problems {
 		for _, p := range list {
 			is.problems = append(is.problems, p.Reason)
 		}
@@ -223,8 +223,8 @@ func (s share) add(sign float64) {
 }
 
 // stateOf tells what has become of a Deployment's strategy; false where it has none, or nothing is known of it yet.
-func stateOf(x release.Deployment, d routing.Decision) (kindOfRelease, bool) {
-	conditions := conditionsOf(x, d)
+func stateOf(x release.Deployment, r routing.Report) (kindOfRelease, bool) {
+	conditions := conditionsOf(x, r)
 	if x.Annotations[intent.KeyStrategy] == "" || len(conditions) == 0 {
 		return kindOfRelease{}, false
 	}
@@ -245,7 +245,7 @@ func stateIn(conditions []release.Condition) string {
 		case c.Type == intent.ConditionAccepted && c.Status == "False":
 			return stateRefused
 		case c.Type != intent.ConditionProgrammed:
-		case c.Status == "True", c.Reason == istio.ReasonRuleConflict, c.Reason == istio.ReasonHostConflict:
+		case c.Status == "True", c.Reason == mesh.ReasonRuleConflict, c.Reason == mesh.ReasonHostConflict:
 			// Some clients get something else than the routes say; grayscale_problems counts that.
 			state = stateProgrammed
 		case c.Reason == routing.ReasonPaused:
@@ -256,8 +256,8 @@ func stateIn(conditions []release.Condition) string {
 }
 
 // conditionsOf are those that a Deployment has once the decision is acted on.
-func conditionsOf(x release.Deployment, d routing.Decision) []release.Condition {
-	for _, s := range d.Status {
+func conditionsOf(x release.Deployment, r routing.Report) []release.Condition {
+	for _, s := range r.Status {
 		if s.Deployment == x.Name {
 			return s.Conditions
 		}

@@ -70,7 +70,7 @@ func TestReleasesAreCountedByState(t *testing.T) {
 		{"inert", candidate("a", "canary", "True", "True", "Stable"), "canary", stateStable},
 	} {
 		tally := fresh(t)
-		tally.note(webService, routing.Facts{Deployments: []release.Deployment{c.deployment}}, routing.Decision{})
+		tally.note(webService, routing.Facts{Deployments: []release.Deployment{c.deployment}}, routing.Report{})
 		if got := testutil.ToFloat64(releases.WithLabelValues(c.wantStrategy, c.wantState)); got != 1 {
 			t.Errorf("%s: grayscale_releases{strategy=%q,state=%q} is %v, want 1", c.what, c.wantStrategy, c.wantState, got)
 		}
@@ -96,18 +96,18 @@ func TestGaugesFollowWhatIsThere(t *testing.T) {
 			}
 		}
 	}
-	refused := routing.Decision{Problems: map[string][]intent.Problem{"served": {{Reason: intent.ReasonUnusedKey}, {Reason: intent.ReasonUnknownKey}}}}
+	refused := routing.Report{Problems: map[string][]intent.Problem{"served": {{Reason: intent.ReasonUnusedKey}, {Reason: intent.ReasonUnknownKey}}}}
 	served := candidate("served", "canary", "True", "True", "Programmed")
 	tally.note(webService, routing.Facts{Deployments: []release.Deployment{served, held}}, refused)
-	tally.note(other, routing.Facts{Deployments: []release.Deployment{candidate("x", "mirror", "True", "True", "Programmed")}}, routing.Decision{})
+	tally.note(other, routing.Facts{Deployments: []release.Deployment{candidate("x", "mirror", "True", "True", "Programmed")}}, routing.Report{})
 	want("two Services", 3, 2, 1)
-	tally.note(webService, routing.Facts{Deployments: []release.Deployment{served}}, routing.Decision{Status: []routing.Status{{Deployment: "served",
+	tally.note(webService, routing.Facts{Deployments: []release.Deployment{served}}, routing.Report{Status: []routing.Status{{Deployment: "served",
 		Conditions: candidate("served", "canary", "True", "False", "NoReadyPods").Conditions}}})
 	want("a Deployment is gone", 2, 0, 0)
 	if got := testutil.ToFloat64(releases.WithLabelValues("canary", stateWaiting)); got != 1 {
 		t.Errorf("what is about to be written does not count: %v are waiting", got)
 	}
-	tally.note(webService, routing.Facts{}, routing.Decision{})
+	tally.note(webService, routing.Facts{}, routing.Report{})
 	want("a Service is gone", 1, 0, 0)
 	if len(tally.shares) != 1 {
 		t.Errorf("%d Services are remembered, want the one with a release", len(tally.shares))
@@ -122,7 +122,7 @@ func TestAReleaseOfSeveralServicesIsCountedOnce(t *testing.T) {
 	web, internal := release.Service{Namespace: shop, Name: "web"}, release.Service{Namespace: shop, Name: "web-internal"}
 	for _, f := range []routing.Facts{{Service: web, Services: []release.Service{internal}}, {Service: internal, Services: []release.Service{web}}} {
 		f.Deployments = []release.Deployment{x}
-		tally.note(types.NamespacedName{Namespace: shop, Name: f.Service.Name}, f, routing.Decision{})
+		tally.note(types.NamespacedName{Namespace: shop, Name: f.Service.Name}, f, routing.Report{})
 	}
 	if got := sum(t, releases); got != 1 {
 		t.Errorf("%v releases are counted, want 1", got)
@@ -144,7 +144,7 @@ func TestUsersMakeNoSeries(t *testing.T) {
 		x := candidate(fmt.Sprintf("web-%d", n), fmt.Sprintf("strategy-%d", n), "False", "False", "NotAccepted")
 		_, found := intent.Parse(x.Name, x.Annotations)
 		tally.note(types.NamespacedName{Namespace: fmt.Sprint(n)}, routing.Facts{Deployments: []release.Deployment{x}},
-			routing.Decision{Problems: map[string][]intent.Problem{x.Name: found}})
+			routing.Report{Problems: map[string][]intent.Problem{x.Name: found}})
 	}
 	if after := count(); after != before {
 		t.Errorf("%d series have become %d", before, after)

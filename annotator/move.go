@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/mesh"
 )
 
 // question is what the API server asks about before it acts, as far as one Service is concerned.
@@ -21,9 +22,9 @@ type question struct {
 	// waited for.
 	retry func(routing.Facts, routing.Decision) time.Duration
 	// confirm is what the answer rests on where nothing is written: it has to be read past the caches.
-	confirm routing.Derived
+	confirm routing.Basis
 	// wait is how long it takes until the routes have reached every Envoy.
-	wait func(routing.Facts, *networkingv1.VirtualService) time.Duration
+	wait func(routing.Facts, mesh.Object) time.Duration
 }
 
 // mover moves traffic, and returns the time until every Envoy has been told; zero where there is nothing to wait for.
@@ -65,17 +66,17 @@ func (c *Controller) move(ctx context.Context, key types.NamespacedName, q quest
 		seen := c.observe(key)
 		q.ask(&seen.Facts)
 		decision := c.Decide(seen.Facts, c.Settings)
-		left, retry := seen.Facts.VirtualService, time.Duration(0)
-		if decision.ApplyVirtualService != nil && left != nil {
-			left = decision.ApplyVirtualService
+		left, retry := routesIn(seen.Facts), time.Duration(0)
+		if w, moves := decision.Find(routing.Apply, routing.Routes); moves && left != nil {
+			left = w.Object
 			a := c.acting(ctx, key, seen)
 			a.why = func() []string { return q.why(seen.Facts) }
-			err = a.act(decision.Routes())
+			err = a.act(decision.OnlyRoutes())
 			moved = moved || err == nil
 		} else {
 			retry = q.retry(seen.Facts, decision)
 			if !q.confirm.IsZero() { // else the answer rests on what the caches alone say
-				err = c.acting(ctx, key, seen).Confirm(q.confirm)
+				err = c.acting(ctx, key, seen).confirm(q.confirm)
 			}
 		}
 		switch {
@@ -91,4 +92,12 @@ func (c *Controller) move(ctx context.Context, key types.NamespacedName, q quest
 			return moved, 0, err
 		}
 	}
+}
+
+// routesIn is the object with the routes of facts; nil where there is none.
+func routesIn(f routing.Facts) mesh.Object {
+	if vs := observe.IstioIn(f).VirtualService; vs != nil {
+		return vs
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/mesh"
 )
 
 // Precede has the routes lead clients past the subsets that a DestinationRule will take from them: before it is created
@@ -32,14 +33,18 @@ func (c *Controller) precede(ctx context.Context, before, after *networkingv1.De
 		return false, nil // what comes there is never seen
 	}
 	q := question{
-		ask: func(f *routing.Facts) { f.ComingDestinationRules = coming(f.OtherDestinationRules, name, after) },
+		ask: func(f *routing.Facts) {
+			m := observe.IstioIn(*f)
+			m.ComingDestinationRules = coming(m.OtherDestinationRules, name, after)
+			f.Mesh = m
+		},
 		why: func(routing.Facts) []string {
 			return []string{fmt.Sprintf("DestinationRule %s is about to take the subsets from some clients", name)}
 		},
 		retry:   c.untilBypassed,
-		confirm: routing.Derived{VirtualService: true, DestinationRule: true},
-		wait: func(f routing.Facts, vs *networkingv1.VirtualService) time.Duration {
-			wait, _ := f.Bypassed(vs, c.Settings)
+		confirm: routing.Basis{Routes: true, Subsets: true},
+		wait: func(f routing.Facts, routes mesh.Object) time.Duration {
+			wait, _ := f.Bypassed(routes, c.Settings)
 			return max(0, wait)
 		},
 	}
@@ -51,10 +56,12 @@ func (c *Controller) precede(ctx context.Context, before, after *networkingv1.De
 // untilBypassed is how long it takes until the routes of a release that begins or ends are there, or the caches show
 // them.
 func (c *Controller) untilBypassed(f routing.Facts, d routing.Decision) time.Duration {
-	switch _, led := f.Bypassed(f.VirtualService, c.Settings); {
-	case d.DeleteVirtualService:
+	m := observe.IstioIn(f)
+	_, ends := d.Find(routing.Delete, routing.Routes)
+	switch _, led := f.Bypassed(routesIn(f), c.Settings); {
+	case ends:
 		return shortestBackoff
-	case f.VirtualService == nil && f.DestinationRule != nil, !led:
+	case m.VirtualService == nil && m.DestinationRule != nil, !led:
 		return min(d.After, c.Settings.Settle)
 	}
 	return 0

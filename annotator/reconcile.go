@@ -47,7 +47,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	seen := c.observe(key)
 	decision := c.Decide(seen.Facts, c.Settings)
-	c.metrics.note(key, seen.Facts, decision)
+	c.metrics.note(key, seen.Facts, decision.Report)
 	if err := c.actOn(ctx, key, seen, decision); err != nil {
 		if waits(err) {
 			ctrl.LoggerFrom(ctx).V(1).Info("looking again soon", "reason", err.Error())

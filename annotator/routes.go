@@ -9,56 +9,39 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 )
 
 // promptly is the part of Settings.Settle within which a write has to follow its decision for the times in it to count.
 const promptly = 10
 
-// ApplyDestinationRule creates the rule, or moves what is there.
-func (a *acting) ApplyDestinationRule(want *networkingv1.DestinationRule) error {
-	var next client.Object
-	current := a.seen.Facts.DestinationRule
-	if current != nil {
-		moved := current.DeepCopy()
-		overlay(&moved.ObjectMeta, &want.ObjectMeta)
-		want.Spec.DeepCopyInto(&moved.Spec)
-		next = moved
+// apply creates a derived object, or moves what is there.
+func (a *acting) apply(w routing.Write) error {
+	m := observe.IstioIn(a.seen.Facts)
+	switch want := w.Object.(type) {
+	case *networkingv1.VirtualService:
+		var next *networkingv1.VirtualService
+		if m.VirtualService != nil {
+			next = m.VirtualService.DeepCopy()
+			overlay(&next.ObjectMeta, &want.ObjectMeta)
+			want.Spec.DeepCopyInto(&next.Spec)
+		}
+		if err := a.write(kindVirtualService, want.DeepCopy(), orNil(m.VirtualService), orNil(next)); err != nil {
+			return err
+		}
+		a.routed = true
+		return nil
+	case *networkingv1.DestinationRule:
+		var next *networkingv1.DestinationRule
+		if m.DestinationRule != nil {
+			next = m.DestinationRule.DeepCopy()
+			overlay(&next.ObjectMeta, &want.ObjectMeta)
+			want.Spec.DeepCopyInto(&next.Spec)
+		}
+		return a.write(kindDestinationRule, want.DeepCopy(), orNil(m.DestinationRule), orNil(next))
 	}
-	return a.write(kindDestinationRule, want.DeepCopy(), current, next)
-}
-
-// ApplyVirtualService creates the routes, or moves what is there.
-func (a *acting) ApplyVirtualService(want *networkingv1.VirtualService) error {
-	var next client.Object
-	current := a.seen.Facts.VirtualService
-	if current != nil {
-		moved := current.DeepCopy()
-		overlay(&moved.ObjectMeta, &want.ObjectMeta)
-		want.Spec.DeepCopyInto(&moved.Spec)
-		next = moved
-	}
-	if err := a.write(kindVirtualService, want.DeepCopy(), current, next); err != nil {
-		return err
-	}
-	a.routed = true
-	return nil
-}
-
-// DeleteVirtualService removes the routes that were decided from.
-func (a *acting) DeleteVirtualService() error {
-	if vs := a.seen.Facts.VirtualService; vs != nil {
-		return a.remove(kindVirtualService, vs.DeepCopy())
-	}
-	return nil
-}
-
-// DeleteDestinationRule removes the rule that was decided from.
-func (a *acting) DeleteDestinationRule() error {
-	if dr := a.seen.Facts.DestinationRule; dr != nil {
-		return a.remove(kindDestinationRule, dr.DeepCopy())
-	}
-	return nil
+	return fmt.Errorf("a derived object of the unknown type %T", w.Object)
 }
 
 // overlay puts our labels, annotations and owner over what is there; those of others stay.
@@ -110,7 +93,16 @@ func (a *acting) write(kind string, want, current, next client.Object) error {
 	return nil
 }
 
-func (a *acting) remove(kind string, o client.Object) error {
+// remove deletes the derived object that was decided from.
+func (a *acting) remove(w routing.Write) error {
+	o, ok := w.Object.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("a derived object of the unknown type %T", w.Object)
+	}
+	kind := kindDestinationRule
+	if w.Part == routing.Routes {
+		kind = kindVirtualService
+	}
 	ctx, cancel := a.inTime()
 	defer cancel()
 	uid, version := o.GetUID(), o.GetResourceVersion()

@@ -209,10 +209,10 @@ func TestStoreKeepsOurRoutesWhole(t *testing.T) {
 		return &networkingv1.VirtualService{ObjectMeta: meta(name), Spec: v1alpha3.VirtualService{Hosts: []string{"web"}, Http: []*v1alpha3.HTTPRoute{{}}}}
 	}
 	f := seenBy(t, world(t, service("web", app), routes("web-grayscale"), routes("theirs")), "web")
-	if f.VirtualService == nil || len(f.VirtualService.Spec.Http) != 1 {
-		t.Errorf("ours is %v, want it whole", f.VirtualService)
+	if observe.IstioIn(f).VirtualService == nil || len(observe.IstioIn(f).VirtualService.Spec.Http) != 1 {
+		t.Errorf("ours is %v, want it whole", observe.IstioIn(f).VirtualService)
 	}
-	if len(f.OtherVirtualServices) != 1 || len(f.OtherVirtualServices[0].Spec.Http) != 0 || strings.Join(f.OtherVirtualServices[0].Spec.Hosts, "") != "web" {
-		t.Errorf("others are %v, want the one without its routes, which nobody reads", f.OtherVirtualServices)
+	if len(observe.IstioIn(f).OtherVirtualServices) != 1 || len(observe.IstioIn(f).OtherVirtualServices[0].Spec.Http) != 0 || strings.Join(observe.IstioIn(f).OtherVirtualServices[0].Spec.Hosts, "") != "web" {
+		t.Errorf("others are %v, want the one without its routes, which nobody reads", observe.IstioIn(f).OtherVirtualServices)
 	}
 }

@@ -66,7 +66,7 @@ func (c *Controller) liftForUninstall(ctx context.Context, d *appsv1.Deployment)
 	key := types.NamespacedName{Namespace: d.Namespace}
 	a := c.acting(ctx, key, observe.Observation{Deployments: map[string]*appsv1.Deployment{d.Name: d}})
 	for {
-		err := a.Lift(d.Name)
+		err := a.lift(d.Name)
 		if err == nil {
 			ctrl.LoggerFrom(ctx).Info("lifted a hold, because grayscale is being uninstalled",
 				"deployment", d.Namespace+"/"+d.Name)

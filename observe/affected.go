@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"grayscale.dev/grayscale/routing/cluster"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 )
 
 // Same* report that nothing has changed of which anything is read.
@@ -130,7 +130,7 @@ func All(r Reader) []types.NamespacedName {
 
 // Derived is the Service that a derived object of this name is of; false where no derived object has such a name.
 func Derived(name string) (string, bool) {
-	service, ok := strings.CutSuffix(name, istio.Name(""))
+	service, ok := strings.CutSuffix(name, mesh.Name(""))
 	return service, ok && service != ""
 }
 

@@ -7,8 +7,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
+	"grayscale.dev/grayscale/routing/settle"
 )
 
 // Kinds of the derived objects.
@@ -82,18 +83,20 @@ func (s *FirstSeen) of(service types.NamespacedName) *serviceSeen {
 	return known
 }
 
-// routes fills in since when Istio's objects have been as they are.
-func (s *FirstSeen) routes(service types.NamespacedName, f *routing.Facts, at Moment) {
+// objects is since when Istio's objects have been as they are.
+func (s *FirstSeen) objects(service types.NamespacedName, m istio.Mesh, at Moment) settle.FirstSeen {
 	if s == nil {
-		return
+		return settle.FirstSeen{}
 	}
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	known := s.of(service)
 	// The mesh learned of the derived objects later than this process did where it was cut off.
-	f.RoutesSince = latest(known.virtualService.asOf(VersionOf(f.VirtualService), at.Now), at.Back)
-	f.RuleSince = latest(known.destinationRule.asOf(VersionOf(f.DestinationRule), at.Now), at.Back)
-	f.OtherRulesSince = known.others.asOf(versionsOf(f.OtherDestinationRules), at.Now)
+	return settle.FirstSeen{
+		RoutesSince:     settle.Latest(known.virtualService.asOf(VersionOf(m.VirtualService), at.Now), at.Back),
+		RuleSince:       settle.Latest(known.destinationRule.asOf(VersionOf(m.DestinationRule), at.Now), at.Back),
+		OtherRulesSince: known.others.asOf(versionsOf(m.OtherDestinationRules), at.Now),
+	}
 }
 
 func (v *versionSeen) asOf(version string, now time.Time) time.Time {
@@ -101,13 +104,6 @@ func (v *versionSeen) asOf(version string, now time.Time) time.Time {
 		*v = versionSeen{version, now}
 	}
 	return v.since
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
 }
 
 // readyPods is since when each of the pods has been seen ready under its version label; others are forgotten.

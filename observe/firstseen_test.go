@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"grayscale.dev/grayscale/routing"
+	"grayscale.dev/grayscale/routing/istio"
 )
 
 var webService = types.NamespacedName{Namespace: shop, Name: "web"}
@@ -49,14 +49,14 @@ func TestReadinessIsByOurOwnClock(t *testing.T) {
 func TestTimesOfOthersCountFromNow(t *testing.T) {
 	m := NewFirstSeen()
 	see := func(now int64, routes, rule string) (int64, int64) {
-		f := routing.Facts{}
+		var in istio.Mesh
 		if routes != "" {
-			f.VirtualService = &networkingv1.VirtualService{ObjectMeta: metav1.ObjectMeta{ResourceVersion: routes}}
+			in.VirtualService = &networkingv1.VirtualService{ObjectMeta: metav1.ObjectMeta{ResourceVersion: routes}}
 		}
 		if rule != "" {
-			f.DestinationRule = &networkingv1.DestinationRule{ObjectMeta: metav1.ObjectMeta{ResourceVersion: rule}}
+			in.DestinationRule = &networkingv1.DestinationRule{ObjectMeta: metav1.ObjectMeta{ResourceVersion: rule}}
 		}
-		m.routes(webService, &f, Moment{Now: at(now)})
+		f := m.objects(webService, in, Moment{Now: at(now)})
 		return f.RoutesSince.Unix(), f.RuleSince.Unix()
 	}
 	for _, step := range []struct {
@@ -88,11 +88,11 @@ func TestTimesOfOthersCountFromNow(t *testing.T) {
 // After an outage the mesh learns of everything later than this process does.
 func TestTimesCountFromTheEndOfAnOutage(t *testing.T) {
 	version := metav1.ObjectMeta{ResourceVersion: "1"}
-	m, f := NewFirstSeen(), routing.Facts{VirtualService: &networkingv1.VirtualService{ObjectMeta: version},
+	m, in := NewFirstSeen(), istio.Mesh{VirtualService: &networkingv1.VirtualService{ObjectMeta: version},
 		DestinationRule: &networkingv1.DestinationRule{ObjectMeta: version}, OtherDestinationRules: []*networkingv1.DestinationRule{{ObjectMeta: version}}}
-	m.routes(webService, &f, Moment{Now: at(100)})
+	m.objects(webService, in, Moment{Now: at(100)})
 	for _, c := range []struct{ back, want int64 }{{90, 100}, {105, 105}, {150, 150}} {
-		m.routes(webService, &f, Moment{Now: at(110), Back: at(c.back)})
+		f := m.objects(webService, in, Moment{Now: at(110), Back: at(c.back)})
 		if !f.RoutesSince.Equal(at(c.want)) || !f.RuleSince.Equal(at(c.want)) || !f.OtherRulesSince.Equal(at(100)) {
 			t.Errorf("back at %d: routes since %d, rule since %d, others since %d; want %d and others since 100",
 				c.back, f.RoutesSince.Unix(), f.RuleSince.Unix(), f.OtherRulesSince.Unix(), c.want)

@@ -18,6 +18,7 @@ import (
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -71,12 +72,13 @@ func GatherAlone(r Reader, key types.NamespacedName, at Moment) Observation {
 	strays := strays(pods, f.Service, deployments)
 	f.Strays, f.Workloads = count(strays, f.Service.Selector, nil), workloads(strays)
 	is := r.Istio()
-	f.IstioMissing = is == nil
+	m := istio.Mesh{Missing: is == nil}
 	if is != nil && !f.Service.Missing {
-		gatherRoutes(is, f, r.Domain())
-		f.MeshRoutes = r.MeshRoutes(key.Namespace, key.Name)
-		at.FirstSeen.routes(key, f, at)
+		m = gatherIstio(is, key, istio.Host(f.Service, r.Domain()))
+		m.MeshRoutes = r.MeshRoutes(key.Namespace, key.Name)
+		f.FirstSeen = at.FirstSeen.objects(key, m, at)
 	}
+	f.Mesh = m
 	return o
 }
 
@@ -100,19 +102,25 @@ func withPods(from podLister, s release.Service, list []*appsv1.Deployment, at M
 	return out
 }
 
-// gatherRoutes adds the derived objects, and others that name the Service's host, itself or with a wildcard.
-func gatherRoutes(is IstioReader, f *routing.Facts, domain string) {
-	namespace, name, host := f.Service.Namespace, istio.Name(f.Service.Name), istio.Host(f.Service, domain)
-	derived, others := apart(naming(is.ListVirtualServices, host), namespace, name)
-	if f.OtherVirtualServices = others; derived == nil {
-		derived = is.GetVirtualService(namespace, name) // for another host, by somebody's edit
+// gatherIstio are the derived objects of a Service, and others that name its host, itself or with a wildcard.
+func gatherIstio(is IstioReader, service types.NamespacedName, host string) istio.Mesh {
+	var m istio.Mesh
+	name := mesh.Name(service.Name)
+	m.VirtualService, m.OtherVirtualServices = apart(naming(is.ListVirtualServices, host), service.Namespace, name)
+	if m.VirtualService == nil {
+		m.VirtualService = is.GetVirtualService(service.Namespace, name) // for another host, by somebody's edit
 	}
-	f.VirtualService = derived
-	rule, otherRules := apart(naming(is.ListDestinationRules, host), namespace, name)
-	if f.OtherDestinationRules = otherRules; rule == nil {
-		rule = is.GetDestinationRule(namespace, name)
+	m.DestinationRule, m.OtherDestinationRules = apart(naming(is.ListDestinationRules, host), service.Namespace, name)
+	if m.DestinationRule == nil {
+		m.DestinationRule = is.GetDestinationRule(service.Namespace, name)
 	}
-	f.DestinationRule = rule
+	return m
+}
+
+// IstioIn are the objects of Istio that facts are made of.
+func IstioIn(f routing.Facts) istio.Mesh {
+	m, _ := f.Mesh.(istio.Mesh)
+	return m
 }
 
 // naming are the objects for a host or for any wildcard, each once, sorted.

@@ -66,8 +66,8 @@ func TestObserveGathersWhatIsBeside(t *testing.T) {
 		}
 		for _, b := range f.Beside {
 			beside = append(beside, b.Service.Name)
-			if b.Service.Name == "web-internal" && (b.VirtualService == nil || deploymentNames(b) != "web web-v2") {
-				t.Errorf("Service %q knows of %s: VirtualService %v, Deployments %q", name, b.Service.Name, b.VirtualService, deploymentNames(b))
+			if b.Service.Name == "web-internal" && (IstioIn(b).VirtualService == nil || deploymentNames(b) != "web web-v2") {
+				t.Errorf("Service %q knows of %s: VirtualService %v, Deployments %q", name, b.Service.Name, IstioIn(b).VirtualService, deploymentNames(b))
 			}
 		}
 		if got := [2]string{strings.Join(others, " "), strings.Join(beside, " ")}; got != want {
@@ -125,11 +125,11 @@ func TestObserveFindsWhoNamesTheHost(t *testing.T) {
 	s := world(t, service("web", app), virtualService("web-grayscale", "web.shop.svc.cluster.local"), virtualService("short", "web"),
 		virtualService("wide", "*.shop.svc.cluster.local"), virtualService("both", "web", "*"), virtualService("elsewhere", "cart"))
 	f := seenBy(t, s, "web")
-	if f.VirtualService == nil || len(f.VirtualService.Spec.Http) != 1 {
-		t.Errorf("ours is %v, want it whole", f.VirtualService)
+	if IstioIn(f).VirtualService == nil || len(IstioIn(f).VirtualService.Spec.Http) != 1 {
+		t.Errorf("ours is %v, want it whole", IstioIn(f).VirtualService)
 	}
 	var others []string
-	for _, vs := range f.OtherVirtualServices {
+	for _, vs := range IstioIn(f).OtherVirtualServices {
 		others = append(others, vs.Name)
 	}
 	if got := strings.Join(others, " "); got != "both short wide" {
@@ -140,7 +140,7 @@ func TestObserveFindsWhoNamesTheHost(t *testing.T) {
 func TestObserveWithoutIstio(t *testing.T) {
 	s := world(t, service("web", app), deployment("web", canary))
 	s.IstioServed = false
-	if f := seenBy(t, s, "web"); !f.IstioMissing {
+	if f := seenBy(t, s, "web"); !IstioIn(f).Missing {
 		t.Error("IstioMissing is false while the kinds are not served")
 	}
 }

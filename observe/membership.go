@@ -13,7 +13,7 @@ import (
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -68,7 +68,7 @@ func Active(r Reader, key types.NamespacedName) bool {
 // HasRoutes reports whether one of the Service's derived objects is there.
 func HasRoutes(r Reader, service types.NamespacedName) bool {
 	is := r.Istio()
-	return is != nil && is.Has(service.Namespace, istio.Name(service.Name))
+	return is != nil && is.Has(service.Namespace, mesh.Name(service.Name))
 }
 
 // behind are the Deployments that name the Service and those whose pods it selects, sorted by name. Behind the Service

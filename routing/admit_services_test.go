@@ -21,17 +21,15 @@ func twoServices() *town {
 		return release.Service{Namespace: "shop", Name: name, Selector: map[string]string{"app": "api"}, Ports: []release.Port{{Name: "http", Number: 80}}}
 	}
 	stable := release.Deployment{Name: "api-v1", Replicas: 1, TemplateLabels: map[string]string{"app": "api"}}
-	return newTown(routing.Facts{Service: service("api"), Deployments: []release.Deployment{stable},
-		Beside: []routing.Facts{{Service: service("api-internal")}}}, twoSeconds)
+	return newTown(routing.Facts{Mesh: &istio.Mesh{}, Service: service("api"), Deployments: []release.Deployment{stable},
+		Beside: []routing.Facts{{Mesh: &istio.Mesh{}, Service: service("api-internal")}}}, twoSeconds)
 }
 
 // pin gives Services routes to stable.
 func (w *town) pin(services ...string) *town {
 	for n := range w.facts {
-		if s := w.facts[n].Service; slices.Contains(services, s.Name) {
-			vs := istio.VirtualService(s, "cluster.local", release.Traffic{}, release.State{}, nil)
-			istio.Remember(vs, release.State{Stable: release.Member{Deployment: "api-v1", Version: "v1"}})
-			w.facts[n].VirtualService = vs
+		if slices.Contains(services, w.facts[n].Service.Name) {
+			pin(&w.facts[n], release.State{Stable: release.Member{Deployment: "api-v1", Version: "v1"}})
 		}
 	}
 	return w
@@ -84,7 +82,7 @@ func TestAdmitHoldsForEveryService(t *testing.T) {
 		{"the other one selects it alone", "api", second(twoServices().pin("api"), func(f *routing.Facts) { f.Service.Selector["version"] = "v2" }), false, ""},
 		{"the other one has a TLS port", "api", second(twoServices().pin("api"), func(f *routing.Facts) { f.Service.Ports[0].Name = "https" }), true,
 			"Service api-internal, which grayscale.dev/service does not name, cannot be pinned to stable: Service shop/api-internal declares port 80 (https) as TLS"},
-		{"somebody routes the other one", "api", second(twoServices().pin("api"), func(f *routing.Facts) { f.OtherVirtualServices = []*networkingv1.VirtualService{theirs} }), true,
+		{"somebody routes the other one", "api", second(twoServices().pin("api"), func(f *routing.Facts) { is(f).OtherVirtualServices = []*networkingv1.VirtualService{theirs} }), true,
 			"Service api-internal, which grayscale.dev/service does not name, cannot be pinned to stable: VirtualService shop/theirs routes host api-internal.shop.svc.cluster.local in the mesh already, by its host \"api-internal\"; remove host"},
 	} {
 		v := c.town.admit(c.named)

@@ -40,14 +40,12 @@ func (v visit) admit() routing.Verdict {
 // door is an admission of a Deployment behind Service reviews with stable reviews-v1.
 func door(d release.Deployment) visit {
 	return visit{routing.Admission{Namespace: "shop", New: d, Services: []release.Service{reviews()}},
-		routing.Facts{Service: reviews(), Deployments: []release.Deployment{plain("reviews-v1", nil, nil)}}}
+		routing.Facts{Mesh: &istio.Mesh{}, Service: reviews(), Deployments: []release.Deployment{plain("reviews-v1", nil, nil)}}}
 }
 
 // pinned has routes that remember reviews-v1 as stable.
 func pinned(v visit) visit {
-	vs := istio.VirtualService(reviews(), "cluster.local", release.Traffic{}, release.State{}, nil)
-	istio.Remember(vs, release.State{Stable: release.Member{Deployment: "reviews-v1", Version: "v1"}})
-	v.Facts.VirtualService = vs
+	pin(&v.Facts, release.State{Stable: release.Member{Deployment: "reviews-v1", Version: "v1"}})
 	return v
 }
 
@@ -170,12 +168,12 @@ func TestAdmitProblems(t *testing.T) {
 		}, false, ""},
 		{"another's DestinationRule, which may be mended a moment later", func() visit {
 			a := door(plain("reviews-v2", v2, canary("5")))
-			a.Facts.OtherDestinationRules = destinationRules()[2:3]
+			is(&a.Facts).OtherDestinationRules = destinationRules()[2:3]
 			return a
 		}, false, "DestinationRule bank/theirs"},
 		{"without Istio", func() visit {
 			a := door(plain("reviews-v2", v2, canary("5")))
-			a.Facts.IstioMissing = true
+			is(&a.Facts).Missing = true
 			return a
 		}, false, "install Istio's custom resource definitions"},
 		{"a long name may be shorter once its Service is known", func() visit {
@@ -212,8 +210,7 @@ func TestAdmitProblems(t *testing.T) {
 		}, false, `names "reviews-spot" in grayscale.dev/stable, which is no other Deployment behind Service reviews`},
 		{"the version of a stable beside the first", func() visit {
 			a := updating(plain("reviews-spot", nil, nil), plain("reviews-spot", nil, map[string]string{intent.KeyVersion: "v7"}), true)
-			a = pinned(a)
-			istio.Remember(a.Facts.VirtualService, release.State{Stable: release.Member{Deployment: "reviews-v1", Version: "v1"}, Also: []string{"reviews-spot"}})
+			pin(&a.Facts, release.State{Stable: release.Member{Deployment: "reviews-v1", Version: "v1"}, Also: []string{"reviews-spot"}})
 			return a
 		}, true, `stable as version "v1" in a release that lasts`},
 		{"another Deployment and a StatefulSet are left out", func() visit {

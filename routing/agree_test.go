@@ -15,6 +15,7 @@ import (
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -88,7 +89,8 @@ func decided(f routing.Facts, a routing.Admission, v routing.Verdict) (release.D
 func about(f routing.Facts, service string) routing.Facts {
 	all := append([]routing.Facts{f}, f.Beside...)
 	i := slices.IndexFunc(all, func(f routing.Facts) bool { return f.Service.Name == service })
-	out := routing.Facts{Now: f.Now, Service: release.Service{Namespace: "shop", Name: service, Missing: true}, IstioMissing: f.IstioMissing}
+	out := routing.Facts{Now: f.Now, Service: release.Service{Namespace: "shop", Name: service, Missing: true}}
+	is(&out).Missing = is(&f).Missing
 	if i >= 0 {
 		out = all[i]
 	}
@@ -123,10 +125,10 @@ func isStable(d decision, x release.Deployment) bool {
 // serves: a release remembers the Deployment as its stable.
 func serves(f routing.Facts, name string) bool {
 	return slices.ContainsFunc(append([]routing.Facts{f}, f.Beside...), func(f routing.Facts) bool {
-		if f.VirtualService == nil {
+		if is(&f).VirtualService == nil {
 			return false
 		}
-		st, _ := istio.ReadState(f.VirtualService)
+		st, _ := mesh.ReadState(is(&f).VirtualService)
 		return st.Stable.Deployment == name
 	})
 }
@@ -167,20 +169,20 @@ func factsIn(rt *rapid.T) routing.Facts {
 	if rapid.Bool().Draw(rt, "a third") {
 		f.Deployments = append(f.Deployments, deploymentIn(rt, "reviews-v3", 3))
 	}
-	f.OtherVirtualServices = rapid.SliceOfNDistinct(rapid.SampledFrom(virtualServices()), 0, 2, (*networkingv1.VirtualService).GetName).Draw(rt, "VirtualServices")
-	f.OtherDestinationRules = rapid.SliceOfNDistinct(rapid.SampledFrom(destinationRules()), 0, 2, (*networkingv1.DestinationRule).GetName).Draw(rt, "DestinationRules")
+	is(&f).OtherVirtualServices = rapid.SliceOfNDistinct(rapid.SampledFrom(virtualServices()), 0, 2, (*networkingv1.VirtualService).GetName).Draw(rt, "VirtualServices")
+	is(&f).OtherDestinationRules = rapid.SliceOfNDistinct(rapid.SampledFrom(destinationRules()), 0, 2, (*networkingv1.DestinationRule).GetName).Draw(rt, "DestinationRules")
 	if rare(rt, 2, "a second Service") {
 		f.Beside = []routing.Facts{secondIn(rt, f)}
 	}
 	switch {
 	case rare(rt, 10, "no Istio"):
-		f.IstioMissing = true
+		is(&f).Missing = true
 	case rare(rt, 10, "no Service"):
 		f.Service = release.Service{Namespace: "shop", Name: "reviews", Missing: true}
 	default:
 		return f
 	}
-	f.VirtualService, f.DestinationRule, f.OtherVirtualServices, f.OtherDestinationRules = nil, nil, nil, nil
+	f.Mesh = &istio.Mesh{Missing: is(&f).Missing}
 	return f
 }
 
@@ -191,9 +193,9 @@ func secondIn(rt *rapid.T, f routing.Facts) routing.Facts {
 	if rapid.Bool().Draw(rt, "TLS in the second") {
 		f.Service.Ports = []release.Port{{Name: "https", Number: 443}}
 	}
-	f.VirtualService, f.DestinationRule, f.OtherDestinationRules, f.OtherVirtualServices = nil, nil, nil, nil
+	f.Mesh = &istio.Mesh{}
 	if rare(rt, 3, "somebody routes the second") {
-		f.OtherVirtualServices = []*networkingv1.VirtualService{{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "second"},
+		is(&f).OtherVirtualServices = []*networkingv1.VirtualService{{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "second"},
 			Spec: v1alpha3.VirtualService{Hosts: []string{"reviews-internal"}}}}
 	}
 	return f

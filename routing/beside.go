@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -16,7 +16,7 @@ func (x *situation) exposes() bool {
 	plain := func(v *release.Version) bool { return x.behind(v) && v.IsPlain() }
 	released := func(c *release.Candidate) bool { return !c.Beside }
 	ready := func(p release.Pods) bool { return p.Ready > 0 }
-	return istio.Routable(x.facts.Service) && (x.roles.Stable.Deployment != "" || slices.ContainsFunc(x.versions, plain) ||
+	return x.mesh.Routable() && (x.roles.Stable.Deployment != "" || slices.ContainsFunc(x.versions, plain) ||
 		slices.ContainsFunc(x.roles.Candidates, released) || slices.ContainsFunc(x.facts.Strays, ready))
 }
 
@@ -84,7 +84,7 @@ func (x *situation) said(c *release.Candidate, problem intent.Problem) []intent.
 	case x.exposes():
 		problem.Message = fmt.Sprintf("%s cannot be pinned to stable: %s", unnamed(x.facts.Service), problem.Message)
 		return []intent.Problem{problem}
-	case problem.Reason == istio.ReasonUnroutableService:
+	case problem.Reason == mesh.ReasonUnroutableService:
 		return []intent.Problem{{Kind: intent.Unused, Reason: problem.Reason,
 			Message: fmt.Sprintf("%s cannot be pinned to stable, so that its clients reach the candidate's pods: %s", unnamed(x.facts.Service), problem.Message),
 			Fix:     "have its selector leave them out, if they are not to"}}

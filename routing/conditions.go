@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -228,7 +228,7 @@ func (p *routePlan) disturbed(c *release.Candidate) (reason, but string) {
 		return reason, strings.Join(sentences, ". ")
 	}
 	if past := p.pastSubsets(); past != "" {
-		return istio.ReasonRuleConflict, past
+		return mesh.ReasonRuleConflict, past
 	}
 	return "", ""
 }

@@ -10,6 +10,8 @@ import (
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -37,7 +39,7 @@ type confirmed struct {
 func decide(f routing.Facts, s routing.Settings) decision {
 	p := routing.MakePlan(f, s)
 	rests := p.RestsOn()
-	d := decision{plan: p, After: p.After, Report: p.Report(),
+	d := decision{plan: p, After: p.After, Report: p.MakeReport(),
 		Confirm: confirmed{rests.Routes, rests.Subsets, rests.OtherRules, rests.Beside}}
 	for _, w := range p.Writes {
 		switch o := w.Object.(type) {
@@ -81,12 +83,12 @@ func obey(f *routing.Facts, d decision) {
 func write(f *routing.Facts, w routing.Write) {
 	switch o := w.Object.(type) {
 	case *networkingv1.VirtualService:
-		f.VirtualService = applied(f, w.Verb, o)
+		is(f).VirtualService = applied(f, w.Verb, o)
 		return
 	case *networkingv1.DestinationRule:
-		f.DestinationRule = nil
+		is(f).DestinationRule = nil
 		if w.Verb == routing.Apply {
-			f.DestinationRule = o.DeepCopy()
+			is(f).DestinationRule = o.DeepCopy()
 		}
 		return
 	}
@@ -106,8 +108,8 @@ func applied(f *routing.Facts, verb routing.Verb, vs *networkingv1.VirtualServic
 		return nil
 	}
 	created := metav1.NewTime(f.Now)
-	if f.VirtualService != nil {
-		created = f.VirtualService.CreationTimestamp
+	if is(f).VirtualService != nil {
+		created = is(f).VirtualService.CreationTimestamp
 	}
 	vs = vs.DeepCopy()
 	vs.CreationTimestamp = created
@@ -132,4 +134,51 @@ func label(d *release.Deployment, version string) {
 		}
 		return 1
 	})
+}
+
+// istioOf is Istio in some facts, which are its own: copies of the facts get another one when they are changed.
+type istioOf struct {
+	istio.Mesh
+	facts *routing.Facts
+}
+
+// is is Istio in the facts, to be read and changed.
+func is(f *routing.Facts) *istio.Mesh {
+	next := &istioOf{facts: f}
+	switch m := f.Mesh.(type) {
+	case *istioOf:
+		if m.facts == f {
+			return &m.Mesh
+		}
+		next.Mesh = m.Mesh
+	case *istio.Mesh:
+		next.Mesh = *m
+	}
+	f.Mesh = next
+	return &next.Mesh
+}
+
+// pin has routes of ours there that remember a state.
+func pin(f *routing.Facts, st release.State) {
+	c := mesh.Config{ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
+	is(f).VirtualService = is(f).For(f.Service, c).RenderRoutes(mesh.Rules(st.Traffic, nil), st).Object.(*networkingv1.VirtualService)
+}
+
+// yamlFacts are facts as golden files tell them: with Istio's objects among them.
+type yamlFacts struct {
+	routing.Facts
+	yamlIstio
+	Beside []yamlFacts `json:"beside,omitempty"`
+}
+
+// yamlIstio is Istio in facts.
+type yamlIstio istio.Mesh
+
+func (y yamlFacts) facts() routing.Facts {
+	f, m := y.Facts, istio.Mesh(y.yamlIstio)
+	f.Mesh = &m
+	for _, b := range y.Beside {
+		f.Beside = append(f.Beside, b.facts())
+	}
+	return f
 }

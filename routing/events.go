@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -58,12 +57,18 @@ func (r reporting) stableEvent() []Event {
 	case r.roles.Promoted || stable.Version != before.Stable.Version && before.Stable.Deployment != "":
 		return r.event(stable.Deployment, eventNormal, "Promoted",
 			fmt.Sprintf("version %s is stable behind Service %s now", stable.Version, service))
-	case istio.NamesPorts(r.facts.VirtualService, r.routesWrite):
+	case r.routesWrite.Upgrades:
 	case sameRelease(r.next, before):
-		return r.event(stable.Deployment, eventWarning, "RoutesRestored", fmt.Sprintf("the VirtualService of Service %s"+
-			" was edited by somebody else and says again what the annotations ask for", service))
+		return r.event(stable.Deployment, eventWarning, "RoutesRestored", fmt.Sprintf("the %s of Service %s"+
+			" was edited by somebody else and says again what the annotations ask for", r.routesKind(), service))
 	}
 	return nil
+}
+
+// routesKind is the kind of the object that holds the routes.
+func (r reporting) routesKind() string {
+	routes, _ := r.mesh.Kinds()
+	return routes.Kind
 }
 
 // sameRelease: both remember the same of what users see of a release.

@@ -3,9 +3,7 @@ package routing
 import (
 	"time"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 	"grayscale.dev/grayscale/routing/settle"
 )
@@ -32,17 +30,8 @@ type Facts struct {
 	// empty where they are not known.
 	Seen   string `json:"seen,omitempty"`
 	Newest string `json:"newest,omitempty"`
-	// VirtualService and DestinationRule are ours as they are in the cluster; nil where they do not exist.
-	VirtualService  *networkingv1.VirtualService  `json:"virtualService,omitempty"`
-	DestinationRule *networkingv1.DestinationRule `json:"destinationRule,omitempty"`
-	// OtherVirtualServices and OtherDestinationRules name the Service's host too (or a wildcard over it) and are not ours.
-	OtherVirtualServices  []*networkingv1.VirtualService  `json:"otherVirtualServices,omitempty"`
-	OtherDestinationRules []*networkingv1.DestinationRule `json:"otherDestinationRules,omitempty"`
-	// ComingDestinationRules are OtherDestinationRules as they will be once the API server has done what it asks about, and
-	// waits with; nil where it asks about none.
-	ComingDestinationRules []*networkingv1.DestinationRule `json:"comingDestinationRules,omitempty"`
-	// MeshRoutes are the routes of the Gateway API with the Service as a parent.
-	MeshRoutes []istio.MeshRoute `json:"meshRoutes,omitempty"`
+	// Mesh is what there is of the mesh about the Service; nil where that is not known.
+	Mesh mesh.Objects `json:"-"`
 	// Leaving names the Deployments that the API server is asked to delete or to scale to zero, and waits with until their
 	// traffic has gone.
 	Leaving []string `json:"leaving,omitempty"`
@@ -56,8 +45,6 @@ type Facts struct {
 	// Beside are the facts about those of Services that select pods of one of Deployments that carries anything of ours, or that
 	// it names: what becomes of it there. They have none of their own.
 	Beside []Facts `json:"beside,omitempty"`
-	// IstioMissing is true while the API server does not serve networking.istio.io/v1.
-	IstioMissing bool `json:"istioMissing,omitempty"`
 }
 
 // Workload is an owner of pods that is no Deployment, or a pod that has none.

@@ -4,9 +4,7 @@ import (
 	"slices"
 	"time"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -52,13 +50,13 @@ func (x *situation) leaving() map[string]time.Time {
 	return out
 }
 
-// Drained tells how long it takes until every Envoy has stopped sending to the Deployment, as its Service's VirtualService
-// stands: zero where all have, or where it gets traffic still, because nobody else can take it.
-func (f Facts) Drained(vs *networkingv1.VirtualService, deployment string, s Settings) time.Duration {
-	if vs == nil || !istio.Ours(vs) {
+// Drained tells how long it takes until every Envoy has stopped sending to the Deployment, as the routes are, which may
+// have just been written: zero where all have, or where it gets traffic still, because nobody else can take it.
+func (f Facts) Drained(routes mesh.Object, deployment string, s Settings) time.Duration {
+	if !isOurs(routes) {
 		return 0
 	}
-	st, _ := istio.ReadState(vs)
+	st, _ := mesh.ReadState(routes)
 	version := st.VersionOf(deployment)
 	if left, ok := st.Left[version]; ok && version != "" {
 		now := f.settlement(s)
@@ -68,10 +66,10 @@ func (f Facts) Drained(vs *networkingv1.VirtualService, deployment string, s Set
 }
 
 // Served reports whether the routes send requests or connections to the Deployment.
-func Served(vs *networkingv1.VirtualService, deployment string) bool {
-	if vs == nil || !istio.Ours(vs) {
+func Served(routes mesh.Object, deployment string) bool {
+	if !isOurs(routes) {
 		return false
 	}
-	st, _ := istio.ReadState(vs)
+	st, _ := mesh.ReadState(routes)
 	return release.ShareOf(st.Traffic.Weights, st.VersionOf(deployment)) > 0
 }

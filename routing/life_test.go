@@ -11,6 +11,7 @@ import (
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 	"grayscale.dev/grayscale/test/yardstick"
 )
@@ -41,7 +42,7 @@ type world struct {
 func newWorld(rt *rapid.T) *world {
 	w := &world{settings: routing.Settings{Settle: 2 * time.Second, ClusterDomain: "cluster.local", RootNamespace: "istio-system"},
 		added: map[string]time.Time{}, left: map[string]time.Time{}}
-	w.facts.Now = begin
+	w.facts.Now, w.facts.Mesh = begin, &istio.Mesh{}
 	w.facts.Service = release.Service{Namespace: "shop", Name: "reviews", UID: "0a", Selector: map[string]string{"app": "reviews"},
 		Ports: []release.Port{{Name: "http", Number: 80}, {Name: "tcp-x", Number: 9000}}}
 	w.facts.Deployments = []release.Deployment{w.newDeployment(nil, false)}
@@ -130,7 +131,7 @@ func (w *world) time(rt *rapid.T) {
 
 func (w *world) unroute(rt *rapid.T) {
 	w.leave(nil)
-	w.facts.VirtualService = nil
+	is(&w.facts).VirtualService = nil
 	w.settle(rt)
 }
 
@@ -204,10 +205,10 @@ func (w *world) readySince(subset string) time.Time {
 }
 
 func (w *world) routed() []string {
-	if w.facts.VirtualService == nil {
+	if is(&w.facts).VirtualService == nil {
 		return nil
 	}
-	return istio.ReferencedSubsets(w.facts.VirtualService)
+	return istio.ReferencedSubsets(is(&w.facts).VirtualService)
 }
 
 func (w *world) leave(kept []string) {
@@ -220,11 +221,11 @@ func (w *world) leave(kept []string) {
 
 // check is run after every action.
 func (w *world) check(rt *rapid.T) {
-	vs := w.facts.VirtualService
+	vs := is(&w.facts).VirtualService
 	if vs == nil {
 		return
 	}
-	st, ok := istio.ReadState(vs)
+	st, ok := mesh.ReadState(vs)
 	if !ok {
 		rt.Fatalf("state cannot be read")
 	}
@@ -255,7 +256,7 @@ func (w *world) quiesce(rt *rapid.T) {
 
 func BenchmarkDecide(b *testing.B) {
 	w := &world{settings: routing.Settings{Settle: 2 * time.Second, ClusterDomain: "cluster.local", RootNamespace: "istio-system"}}
-	w.facts.Now = begin
+	w.facts.Now, w.facts.Mesh = begin, &istio.Mesh{}
 	w.facts.Service = release.Service{Namespace: "shop", Name: "reviews", UID: "0a", Selector: map[string]string{"app": "reviews"}, Ports: []release.Port{{Name: "http", Number: 80}}}
 	stable, candidate := w.newDeployment(nil, false), w.newDeployment(map[string]string{intent.KeyStrategy: "canary", intent.KeyWeight: "10"}, false)
 	stable.Pods = []release.Pods{{Ready: 2, Total: 2}}
@@ -267,7 +268,7 @@ func BenchmarkDecide(b *testing.B) {
 	}
 	decide := func() {
 		p := routing.MakePlan(w.facts, w.settings)
-		p.Report()
+		p.MakeReport()
 	}
 	b.Run("nothing to do", func(b *testing.B) { yardstick.Compare(b, decide) })
 	weight := "50"

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -26,11 +26,22 @@ const (
 	Lift Verb = "Lift"
 )
 
+// Part says which of the derived objects one is.
+type Part string
+
+const (
+	// Routes is the object that holds our routes.
+	Routes Part = "Routes"
+	// Subsets is the object that holds our subsets.
+	Subsets Part = "Subsets"
+)
+
 // Write is one write of a Plan.
 type Write struct {
 	Verb Verb `json:"verb"`
-	// Object is what Apply and Delete are about.
-	Object Object `json:"object,omitempty"`
+	// Part and Object are what Apply and Delete are about.
+	Part   Part        `json:"part,omitempty"`
+	Object mesh.Object `json:"object,omitempty"`
 	// Member is the Deployment that the other verbs are about; its Version is the label to give.
 	Member release.Member `json:"member,omitzero"`
 	// RestsOn is what the write relies on beside the object that it changes.
@@ -42,7 +53,8 @@ type Basis struct {
 	// Routes and Subsets are the derived objects that hold our routes and our subsets.
 	Routes  bool `json:"routes,omitempty"`
 	Subsets bool `json:"subsets,omitempty"`
-	// OtherRules are those of Facts.OtherDestinationRules in the namespaces of the Service, of the bypasses, and in the root.
+	// OtherRules are the objects of others that hold subsets, in the namespaces of the Service, of the bypasses, and in the
+	// root.
 	OtherRules bool `json:"otherRules,omitempty"`
 	// Beside are those of Facts.Beside, by their Services' names, whose routes are meant as well.
 	Beside []string `json:"beside,omitempty"`
@@ -97,37 +109,34 @@ func (p Plan) RestsOn() Basis {
 	return out
 }
 
-// Routes is the part of the plan that moves traffic, for callers that cannot wait for the rest.
-func (p Plan) Routes() Plan {
-	routes := p
-	routes.Writes = slices.DeleteFunc(slices.Clone(p.Writes), func(w Write) bool {
-		return w.Verb != Apply || p.own == nil || w.Object != Object(p.own.routesWrite)
-	})
-	return routes
-}
-
-// Moves is the object that holds the routes as the plan writes it; false where it does not write them.
-func (p Plan) Moves() (Object, bool) {
-	if p.own == nil || p.own.routesWrite == nil {
-		return nil, false
+// Find is the write of a derived object; false where the plan does nothing of that kind to it.
+func (p Plan) Find(verb Verb, part Part) (Write, bool) {
+	for _, w := range p.Writes {
+		if w.Verb == verb && w.Part == part {
+			return w, true
+		}
 	}
-	return p.own.routesWrite, true
+	return Write{}, false
 }
 
-// writes are those of the routes, and the labels.
+// writes are those of the derived objects, and the labels. The mesh says what an object rests on. A bypass ends where the
+// users' rules let it; and subsets that are all marked as going because there are no routes rest on that: by the time they
+// go, there may be some again.
 func (p *routePlan) writes() []Write {
 	var out []Write
-	if p.subsetsWrite != nil {
-		out = append(out, Write{Verb: Apply, Object: p.subsetsWrite, RestsOn: p.subsetsRestOn()})
+	if w := p.subsetsWrite; w != nil {
+		rests := Basis{Routes: w.RestsOnDerived || !p.pinned && p.over(), OtherRules: w.RestsOnOthers}
+		out = append(out, Write{Verb: Apply, Part: Subsets, Object: w.Object, RestsOn: rests})
 	}
-	if p.routesWrite != nil {
-		out = append(out, Write{Verb: Apply, Object: p.routesWrite, RestsOn: p.routesRestOn()})
+	if w := p.routesWrite; w != nil {
+		rests := Basis{Subsets: w.RestsOnDerived, OtherRules: w.RestsOnOthers || p.bypassEnds}
+		out = append(out, Write{Verb: Apply, Part: Routes, Object: w.Object, RestsOn: rests})
 	}
 	if p.deleteRoutes {
-		out = append(out, Write{Verb: Delete, Object: p.facts.VirtualService})
+		out = append(out, Write{Verb: Delete, Part: Routes, Object: p.routes.Object})
 	}
 	if p.deleteSubsets {
-		out = append(out, Write{Verb: Delete, Object: p.facts.DestinationRule, RestsOn: Basis{Routes: true}})
+		out = append(out, Write{Verb: Delete, Part: Subsets, Object: p.rule.Object, RestsOn: Basis{Routes: true}})
 	}
 	for _, m := range p.label {
 		out = append(out, Write{Verb: LabelPods, Member: m})
@@ -136,31 +145,6 @@ func (p *routePlan) writes() []Write {
 		out = append(out, Write{Verb: Label, Member: m})
 	}
 	return out
-}
-
-// routesRestOn: routes that begin to refer to a subset rest on it. A bypass ends where the users' rules let it.
-func (p *routePlan) routesRestOn() Basis {
-	var before []string
-	if p.pinned {
-		before = istio.ReferencedSubsets(p.facts.VirtualService)
-	}
-	begins := func(subset string) bool { return !slices.Contains(before, subset) }
-	return Basis{Subsets: slices.ContainsFunc(istio.ReferencedSubsets(p.routesWrite), begins), OtherRules: p.bypassEnds}
-}
-
-// subsetsRestOn: a rule that goes without a subset, or comes back without those that nothing is known to refer to, rests
-// on the routes. So does one that marks all subsets as going because there are no routes, which by the time they go could
-// be true anew. Where the rule changes what others' it is merged with, it rests on those.
-func (p *routePlan) subsetsRestOn() Basis {
-	dr, before := p.subsetsWrite, p.facts.DestinationRule
-	if before == nil {
-		return Basis{Routes: true}
-	}
-	goes := func(subset string) bool { return !slices.Contains(istio.Subsets(dr), subset) }
-	return Basis{
-		Routes:     slices.ContainsFunc(istio.Subsets(before), goes) || !p.pinned && p.over(),
-		OtherRules: !slices.Equal(dr.Spec.ExportTo, before.Spec.ExportTo),
-	}
 }
 
 // lifts end the holds of candidates whose pods are shielded, those that the owner gave up with the strategy, and adoptions

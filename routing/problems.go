@@ -5,19 +5,17 @@ import (
 	"slices"
 
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 	"grayscale.dev/grayscale/routing/settle"
 )
 
-// roles tells who plays which role behind the Service, and what is wrong with each candidate. Decide and Admit both ask
-// here, so that the webhook and the controller say the same wherever both know the same.
-func (f Facts) roles(versions []*release.Version, st release.State, s Settings) release.Roles {
-	behind := slices.DeleteFunc(slices.Clone(versions), func(v *release.Version) bool {
-		return !f.Service.Selects(&v.Deployment)
-	})
-	r := release.Assign(f.Service, behind, st, f.around(st, s))
-	if left := f.leftOut(r, behind); left != nil {
+// findRoles tells who plays which role behind the Service, and what is wrong with each candidate. Decide and Admit both
+// ask here, so that the webhook and the controller say the same wherever both know the same.
+func (x *situation) findRoles(st release.State) release.Roles {
+	behind := slices.DeleteFunc(slices.Clone(x.versions), func(v *release.Version) bool { return !x.behind(v) })
+	r := release.Assign(x.facts.Service, behind, st, x.around(st))
+	if left := x.facts.leftOut(r, behind); left != nil {
 		for _, c := range r.Candidates {
 			c.Wrong = append(c.Wrong, *left)
 		}
@@ -75,49 +73,45 @@ func (f Facts) settlement(s Settings) settle.Settlement {
 	return settle.Settlement{Now: f.Now, Settle: s.Settle, FirstSeen: f.FirstSeen}
 }
 
-// pinned: a VirtualService of ours is there, also one whose memory is damaged.
-func (f Facts) pinned() bool { return f.VirtualService != nil && istio.Ours(f.VirtualService) }
-
-// state is what that VirtualService remembers; nothing where there is none.
-func (f Facts) state() release.State {
-	if !f.pinned() {
-		return release.State{}
+// backend is the mesh about the Service.
+func (f Facts) backend(s Settings) mesh.Backend {
+	c := mesh.Config{ClusterDomain: s.ClusterDomain, RootNamespace: s.RootNamespace}
+	if f.Mesh == nil {
+		return mesh.None{}
 	}
-	st, _ := istio.ReadState(f.VirtualService)
-	return st
+	return f.Mesh.For(f.Service, c)
 }
 
-// around gives each candidate the problems that it has with its Service, with Istio, and with other people's Istio objects:
-// those that its own strategy and its own version have, and no other candidate's. Objects that turn up for the host of a release
-// that lasts disturb it, and keep only those out that are not in it yet or have no pods yet: the owner of another namespace must not
-// be able to stop an abort.
-func (f Facts) around(st release.State, s Settings) release.Around {
-	if f.IstioMissing {
-		return func(*release.Version, release.Member) []intent.Problem { return []intent.Problem{istioMissing()} }
+// around gives each candidate the problems that it has with its Service, with the mesh, and with other people's objects in
+// it: those that its own strategy and its own version have, and no other candidate's. Objects that turn up for the host of
+// a release that lasts disturb it, and keep only those out that are not in it yet or have no pods yet: the owner of
+// another namespace must not be able to stop an abort.
+func (x *situation) around(st release.State) release.Around {
+	if missing := x.mesh.InstallProblems(); len(missing) > 0 {
+		return func(*release.Version, release.Member) []intent.Problem { return missing }
 	}
-	hosts := istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.MeshRoutes, f.VirtualService)
 	return func(v *release.Version, stable release.Member) []intent.Problem {
-		others := slices.Concat(hosts, istio.RuleProblems(f.Service, s.ClusterDomain, f.OtherDestinationRules,
-			s.RootNamespace, v.Label, stable.Version))
+		others := slices.Concat(x.hostProblems, x.mesh.SubsetProblems(v.Label, stable.Version))
 		if st.Follows(v.Name, v.Label) && !v.IsHeld() {
-			others = slices.DeleteFunc(others, func(p intent.Problem) bool { return p.Reason != istio.ReasonNameTaken })
+			others = slices.DeleteFunc(others, func(p intent.Problem) bool { return p.Reason != mesh.ReasonNameTaken })
 		}
-		copies := v.In(f.Service.Name) && v.Intent.Strategy.CopiesRequests()
-		return append(istio.PortProblems(f.Service, copies), others...)
+		copies := v.In(x.service()) && v.Intent.Strategy.CopiesRequests()
+		return slices.Concat(x.mesh.PortProblems(copies), others)
 	}
 }
 
-// hostTaken are the VirtualServices of others that hold the host of a release that lasts.
-func (f Facts) hostTaken(s Settings) []intent.Problem {
-	if !f.pinned() {
-		return nil
+// findDisturbances tells what others' objects do to a release that lasts. They keep no candidate in it from what it asks
+// for: the owner of another namespace must not be able to stop an abort.
+func (x *situation) findDisturbances() []intent.Problem {
+	var out []intent.Problem
+	for _, b := range x.blind {
+		out = append(out, b.Problem)
 	}
-	problems := istio.HostProblems(f.Service, s.ClusterDomain, f.OtherVirtualServices, f.MeshRoutes, f.VirtualService)
-	return slices.DeleteFunc(problems, func(p intent.Problem) bool { return p.Reason != istio.ReasonHostConflict })
-}
-
-func istioMissing() intent.Problem {
-	return intent.Problem{Kind: intent.Pending, Reason: reasonIstioMissing,
-		Message: "the API server does not serve networking.istio.io/v1",
-		Fix:     "install Istio's custom resource definitions; routes follow by themselves"}
+	if !x.pinned {
+		return out
+	}
+	taken := slices.DeleteFunc(slices.Clone(x.hostProblems), func(p intent.Problem) bool {
+		return p.Reason != mesh.ReasonHostConflict
+	})
+	return append(out, taken...)
 }

@@ -41,9 +41,9 @@ type Event struct {
 	Message    string `json:"message"`
 }
 
-// Report tells what has become of the annotations once the plan's writes have been made. It says nothing where the facts
+// MakeReport tells what has become of the annotations once the plan's writes have been made. It says nothing where the facts
 // were too old to decide from.
-func (p Plan) Report() Report {
+func (p Plan) MakeReport() Report {
 	if p.own == nil {
 		return Report{}
 	}

@@ -6,9 +6,7 @@ import (
 	"strings"
 	"time"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 	"grayscale.dev/grayscale/routing/settle"
 )
@@ -18,10 +16,10 @@ type routePlan struct {
 	*situation
 	traffic release.Traffic // what Envoy is asked to do once the plan is done
 	label   []release.Member
-	// subsets and routes are the objects to write; nil where they are right as they are. next is what routes remember.
-	subsetsWrite *networkingv1.DestinationRule
-	routesWrite  *networkingv1.VirtualService
-	next         release.State
+	// subsetsWrite and routesWrite are the objects to write; nil where they are right as they are. next is what routes
+	// remember then.
+	subsetsWrite, routesWrite *mesh.Write
+	next                      release.State
 	// moves: the write gives versions their traffic, and does not only change who is led past the subsets.
 	moves bool
 	// bypassEnds: some clients, who were led past the subsets, get them again.
@@ -53,8 +51,8 @@ func (p *routePlan) lookAfter(wait time.Duration) {
 	}
 }
 
-// route makes the next step of make-before-break: the DestinationRule grows, settles, the VirtualService moves,
-// settles, the DestinationRule shrinks and holds are lifted. Several of these may be due at once; none waits for nothing.
+// route makes the next step of make-before-break: the subsets grow, settle, the routes move, settle, the subsets shrink
+// and holds are lifted. Several of these may be due at once; none waits for nothing.
 func (p *routePlan) route() {
 	for _, m := range p.members() {
 		if v := p.version(m.Deployment); !v.Deleting && unlabelled(v, m.Version) && !p.yields(v) {
@@ -84,7 +82,7 @@ func unlabelled(v *release.Version, version string) bool {
 	return v.TemplateLabels[release.VersionLabel] != version || without
 }
 
-// mayPin: the first VirtualService waits until the users' rules that there are have settled, until no ready pod of stable
+// mayPin: the first routes wait until the users' rules that there are have settled, until no ready pod of stable
 // would be left out of its subset, and until stable serves, where anybody does: plain balancing finds the others.
 func (p *routePlan) mayPin() bool {
 	if p.pinned || len(p.roles.Stables) == 0 {
@@ -118,17 +116,12 @@ func (p *routePlan) growSubsets() {
 			want.Added[v] = t
 		}
 	}
-	if rule := p.renderSubsets(want); p.facts.DestinationRule == nil || !istio.EqualDestinationRule(p.facts.DestinationRule, rule) {
-		p.subsetsWrite = rule
+	if w := p.mesh.RenderSubsets(want); !w.Same {
+		p.subsetsWrite = &w
 	}
 	for _, t := range want.Added {
 		p.wait(p.settle.Subsets(t))
 	}
-}
-
-func (p *routePlan) renderSubsets(want release.Subsets) *networkingv1.DestinationRule {
-	return istio.DestinationRule(p.facts.Service, p.settings.ClusterDomain, want,
-		p.facts.OtherDestinationRules, p.settings.RootNamespace, p.facts.DestinationRule)
 }
 
 // keepSubset keeps a subset for a while that nobody needs any more: it is marked as going, and goes once that, and the
@@ -162,19 +155,18 @@ func (p *routePlan) neededVersions() []string {
 	return versions
 }
 
-// writeRoutes writes the VirtualService where it does not say what it should.
+// writeRoutes writes the routes where they do not say what they should.
 func (p *routePlan) writeRoutes() {
 	next := p.nextState()
-	current := p.facts.VirtualService
-	vs := istio.VirtualService(p.facts.Service, p.settings.ClusterDomain, p.traffic, next, current)
-	if current != nil && istio.EqualVirtualService(current, vs) {
+	w := p.mesh.RenderRoutes(mesh.Rules(p.traffic, next.Bypasses), next)
+	if w.Same {
 		p.wait(p.settle.Routes(next.PinnedAt))
 		return
 	}
 	next.Newest = newerVersion(next.Newest, p.facts.Newest)
 	maps.DeleteFunc(next.Left, func(v string, _ time.Time) bool { return !p.inRule(v) && !p.hasStrays(v) })
-	istio.Remember(vs, next)
-	p.routesWrite, p.next, p.moves = vs, next, true
+	mesh.Remember(w.Object, next)
+	p.routesWrite, p.next, p.moves = &w, next, true
 	p.after = p.settings.Settle // whatever else is waited for is asked again then
 }
 
@@ -221,7 +213,7 @@ func (p *routePlan) noteLeft(next *release.State) {
 	}
 }
 
-// cleanUp removes the derived objects: VirtualService, settle, DestinationRule. No trace stays.
+// cleanUp removes the derived objects: the routes, settle, the subsets. No trace stays.
 func (p *routePlan) cleanUp() {
 	switch {
 	case p.pinned && p.toBeMarkedPromoted():
@@ -232,7 +224,7 @@ func (p *routePlan) cleanUp() {
 		}
 		p.deleteRoutes, p.traffic = true, release.Traffic{}
 		p.after = p.settings.Settle
-	case p.facts.DestinationRule == nil:
+	case !p.hasRule:
 	case !p.allGoing():
 		p.markSubsets(p.facts.Now)
 		p.after = p.settings.Settle
@@ -261,7 +253,8 @@ func (p *routePlan) markSubsets(going time.Time) {
 			marked.Going[v] = going
 		}
 	}
-	p.subsetsWrite = p.renderSubsets(marked)
+	w := p.mesh.RenderSubsets(marked)
+	p.subsetsWrite = &w
 }
 
 // shields reports whether pods of the Deployment get no more requests of the Service than it asks for: routes say so, and

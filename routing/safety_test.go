@@ -21,7 +21,7 @@ var twoSeconds = routing.Settings{Settle: 2 * time.Second, ClusterDomain: "clust
 
 // canaryFacts are stable v1 and candidate v2, both ready for long, before anything was written.
 func canaryFacts() routing.Facts {
-	return routing.Facts{Now: begin, Service: release.Service{Namespace: "shop", Name: "reviews", UID: "0a",
+	return routing.Facts{Now: begin, Mesh: &istio.Mesh{}, Service: release.Service{Namespace: "shop", Name: "reviews", UID: "0a",
 		Selector: map[string]string{"app": "reviews"}, Ports: []release.Port{{Name: "http", Number: 80}}},
 		Deployments: []release.Deployment{
 			{Name: "reviews-v1", TemplateLabels: map[string]string{"app": "reviews", "version": "v1"}, Replicas: 2,
@@ -40,10 +40,10 @@ func follow(t *testing.T, f *routing.Facts) []decision {
 func pass(f *routing.Facts, d time.Duration) { f.Now = f.Now.Add(d) }
 
 func routesOf(f routing.Facts) string {
-	if f.VirtualService == nil {
+	if is(&f).VirtualService == nil {
 		return ""
 	}
-	t, _ := istio.ReadTraffic(f.VirtualService)
+	t, _ := istio.Mesh{}.ReadTraffic(is(&f).VirtualService)
 	var out []string
 	for _, w := range t.Weights {
 		out = append(out, w.Version+"="+w.Share.String())
@@ -102,11 +102,11 @@ func TestAnothersClock(t *testing.T) {
 		f.RoutesSince, f.RuleSince = f.Now, f.Now
 		follow(t, &f)
 		pass(&f, twoSeconds.Settle-time.Millisecond)
-		if follow(t, &f); f.VirtualService != nil {
+		if follow(t, &f); is(&f).VirtualService != nil {
 			t.Errorf("with a clock that is %s ahead, routes refer to subsets after less than settle", skew)
 		}
 		pass(&f, time.Millisecond)
-		if follow(t, &f); f.VirtualService == nil {
+		if follow(t, &f); is(&f).VirtualService == nil {
 			t.Errorf("with a clock that is %s ahead, routes do not come", skew)
 		}
 	}
@@ -117,18 +117,18 @@ func TestAnothersClock(t *testing.T) {
 func TestAnothersClockAndABypass(t *testing.T) {
 	theirs := &networkingv1.DestinationRule{}
 	theirs.Namespace, theirs.Name, theirs.Spec.Host = "bank", "theirs", "reviews.shop.svc.cluster.local"
-	led := func(f routing.Facts) bool { return len(f.VirtualService.Spec.Http) == 2 }
+	led := func(f routing.Facts) bool { return len(is(&f).VirtualService.Spec.Http) == 2 }
 	for _, skew := range []time.Duration{-time.Hour, time.Hour} {
 		for announced, lasts := range map[bool]time.Duration{false: twoSeconds.Settle, true: 15*time.Second + twoSeconds.Settle} {
 			f := canaryServes(t)
 			if announced {
-				f.ComingDestinationRules = []*networkingv1.DestinationRule{theirs}
+				is(&f).ComingDestinationRules = []*networkingv1.DestinationRule{theirs}
 				follow(t, &f)
-				f.ComingDestinationRules = nil
+				is(&f).ComingDestinationRules = nil
 			} else {
-				f.OtherDestinationRules = []*networkingv1.DestinationRule{theirs}
+				is(&f).OtherDestinationRules = []*networkingv1.DestinationRule{theirs}
 				follow(t, &f)
-				f.OtherDestinationRules = nil
+				is(&f).OtherDestinationRules = nil
 				follow(t, &f)
 			}
 			pass(&f, skew)
@@ -156,10 +156,10 @@ func TestBypassWithoutAnybodyToServe(t *testing.T) {
 	follow(t, &f)
 	theirs := &networkingv1.DestinationRule{}
 	theirs.Namespace, theirs.Name, theirs.Spec.Host = "bank", "theirs", "reviews.shop.svc.cluster.local"
-	f.OtherDestinationRules = []*networkingv1.DestinationRule{theirs}
+	is(&f).OtherDestinationRules = []*networkingv1.DestinationRule{theirs}
 	follow(t, &f)
-	if len(f.VirtualService.Spec.Http) != 2 {
-		t.Errorf("nobody is led past the subsets: %v", f.VirtualService.Spec.Http)
+	if len(is(&f).VirtualService.Spec.Http) != 2 {
+		t.Errorf("nobody is led past the subsets: %v", is(&f).VirtualService.Spec.Http)
 	}
 }
 
@@ -172,7 +172,7 @@ func TestAnothersClockAtTheEnd(t *testing.T) {
 	f.RoutesSince, f.RuleSince = f.Now, f.Now
 	follow(t, &f)
 	pass(&f, twoSeconds.Settle)
-	if follow(t, &f); f.DestinationRule != nil {
+	if follow(t, &f); is(&f).DestinationRule != nil {
 		t.Error("the rule stays")
 	}
 }
@@ -186,7 +186,7 @@ func TestAnothersClockAtTheDoor(t *testing.T) {
 		follow(t, &f)
 		pass(&f, skew)
 		f.RoutesSince, f.RuleSince = f.Now, f.Now
-		if wait := f.Drained(f.VirtualService, "reviews-v2", twoSeconds); wait != twoSeconds.Settle {
+		if wait := f.Drained(is(&f).VirtualService, "reviews-v2", twoSeconds); wait != twoSeconds.Settle {
 			t.Errorf("with a clock that is %s ahead, the deletion waits for %s", skew, wait)
 		}
 	}
@@ -203,11 +203,11 @@ func TestAnothersClockAtAnAnnouncedEnd(t *testing.T) {
 		pass(&f, skew)
 		f.RoutesSince = f.Now
 		follow(t, &f)
-		if routing.Served(f.VirtualService, "reviews-v2") {
+		if routing.Served(is(&f).VirtualService, "reviews-v2") {
 			t.Errorf("with a clock that is %s ahead, the traffic comes back to what is being deleted", skew)
 		}
 		pass(&f, time.Minute)
-		if follow(t, &f); !routing.Served(f.VirtualService, "reviews-v2") {
+		if follow(t, &f); !routing.Served(is(&f).VirtualService, "reviews-v2") {
 			t.Errorf("with a clock that is %s ahead, the traffic does not come back to what was not deleted", skew)
 		}
 	}
@@ -240,12 +240,12 @@ func TestRoutesOnceTakenForGone(t *testing.T) {
 	f := canaryServes(t)
 	f.Deployments = f.Deployments[:1]
 	blind := f
-	blind.VirtualService = nil
+	is(&blind).VirtualService = nil
 	obey(&blind, decide(blind, twoSeconds))
-	f.DestinationRule = blind.DestinationRule
+	is(&f).DestinationRule = is(&blind).DestinationRule
 	pass(&f, twoSeconds.Settle)
 	follow(t, &f)
-	if f.VirtualService != nil || f.DestinationRule == nil {
+	if is(&f).VirtualService != nil || is(&f).DestinationRule == nil {
 		t.Error("routes and rule go at once")
 	}
 }
@@ -274,7 +274,7 @@ func TestConfirm(t *testing.T) {
 		t.Error("a hold is lifted without a look whether the routes are there")
 	}
 	f = canaryServes(t)
-	f.Deployments, f.VirtualService = f.Deployments[:1], nil
+	f.Deployments, is(&f).VirtualService = f.Deployments[:1], nil
 	if d := decide(f, twoSeconds); d.ApplyDestinationRule == nil || !reflect.DeepEqual(d.Confirm, confirmed{VirtualService: true}) {
 		t.Error("the rule is marked as without routes, and nobody has looked whether there are none")
 	}

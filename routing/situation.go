@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 	"grayscale.dev/grayscale/routing/settle"
 )
@@ -20,13 +20,20 @@ type situation struct {
 	settings Settings
 	settle   settle.Settlement
 	versions []*release.Version
-	state    release.State   // what the VirtualService remembers
-	subsets  release.Subsets // what the DestinationRule holds
-	pinned   bool            // a VirtualService of ours exists
-	// referenced are the versions whose subsets the VirtualService in the cluster refers to.
+	mesh     mesh.Backend
+	routes   mesh.Routes     // ours in the cluster; of no use unless pinned
+	rule     mesh.Subsets    // ours in the cluster; of no use unless hasRule
+	state    release.State   // what the routes remember
+	subsets  release.Subsets // what the rule remembers
+	pinned   bool            // routes of ours exist
+	hasRule  bool            // subsets of ours exist
+	missing  bool            // the mesh is not installed
+	// referenced are the versions whose subsets the routes in the cluster refer to.
 	referenced []string
 	// blind are the clients that lack our subsets, coming those that will once the API server has done what it asks about.
-	blind, coming []istio.Blind
+	blind, coming []mesh.Blind
+	// hostProblems name the routes of others that clients follow in place of ours.
+	hostProblems []intent.Problem
 	// disturbances are what others' objects do to the release.
 	disturbances []intent.Problem
 	roles        release.Roles
@@ -64,12 +71,17 @@ func followEachOther(all []*situation) {
 func without[T any](list []T, n int) []T { return slices.Delete(slices.Clone(list), n, n+1) }
 
 func readOne(f Facts, versions []*release.Version, s Settings) *situation {
-	x := &situation{facts: f, settings: s, settle: f.settlement(s), versions: versions, pinned: f.pinned(), state: f.state()}
-	x.readState()
+	x := &situation{facts: f, settings: s, settle: f.settlement(s), versions: versions, mesh: f.backend(s)}
+	x.missing = len(x.mesh.InstallProblems()) > 0
+	x.readRoutes()
 	x.readSubsets()
 	x.referenced = x.referencedVersions()
-	x.blind, x.coming = f.blind(f.OtherDestinationRules, s), f.blindTo(s)
-	x.disturbances = f.disturbances(x.blind, s)
+	if x.hasRule {
+		known := slices.Sorted(maps.Keys(x.subsets.Added))
+		x.blind, x.coming = x.mesh.Blind(known), x.mesh.ComingBlind(known)
+	}
+	x.hostProblems = x.mesh.HostProblems()
+	x.disturbances = x.findDisturbances()
 	if x.stale = x.isStale(); !x.stale {
 		x.readLeaving()
 		x.roles = x.assign(x.state)
@@ -82,12 +94,15 @@ func (x *situation) assign(st release.State) release.Roles {
 	if x.facts.Service.Missing {
 		return release.Roles{}
 	}
-	return x.facts.roles(x.versions, st, x.settings)
+	return x.findRoles(st)
 }
 
-// readState brings the times of the state into the past. Those that another clock put into the future count from now on
-// where they are recorded anew; those of the routes are as good as none, because RoutesSince says when these were seen.
-func (x *situation) readState() {
+// readRoutes reads the state, and brings its times into the past. Those that another clock put into the future count from
+// now on where they are recorded anew; those of the routes are as good as none, because RoutesSince says when these were
+// seen.
+func (x *situation) readRoutes() {
+	x.routes, x.pinned = x.mesh.Routes()
+	x.state = x.routes.State
 	now := x.facts.Now
 	if x.state.PinnedAt.After(now) {
 		x.state.PinnedAt = time.Time{}
@@ -104,14 +119,13 @@ func (x *situation) readState() {
 }
 
 func (x *situation) readSubsets() {
-	if dr := x.facts.DestinationRule; dr != nil {
-		x.subsets, _ = istio.ReadSubsets(dr)
-		for v, t := range x.subsets.Added {
-			x.subsets.Added[v] = x.settle.Past(t)
-		}
-		future := func(_ string, t time.Time) bool { return t.After(x.facts.Now) }
-		maps.DeleteFunc(x.subsets.Going, future) // recorded by another clock: recorded anew
+	x.rule, x.hasRule = x.mesh.Subsets()
+	x.subsets = x.rule.State
+	for v, t := range x.subsets.Added {
+		x.subsets.Added[v] = x.settle.Past(t)
 	}
+	future := func(_ string, t time.Time) bool { return t.After(x.facts.Now) }
+	maps.DeleteFunc(x.subsets.Going, future) // recorded by another clock: recorded anew
 	if x.subsets.Added == nil {
 		x.subsets.Added = map[string]time.Time{}
 	}
@@ -122,9 +136,8 @@ func (x *situation) referencedVersions() []string {
 	if !x.pinned {
 		return nil
 	}
-	subsets := istio.ReferencedSubsets(x.facts.VirtualService)
 	known := slices.AppendSeq(x.state.Traffic.Versions(), maps.Keys(x.subsets.Added))
-	known = slices.DeleteFunc(known, func(v string) bool { return !slices.Contains(subsets, istio.SubsetName(v)) })
+	known = slices.DeleteFunc(known, func(v string) bool { return !x.routes.Refers(v) })
 	slices.Sort(known)
 	return slices.Compact(known)
 }
@@ -136,7 +149,7 @@ func (x *situation) isStale() bool {
 		return false
 	}
 	// What is newer than the routes themselves was counted by another cluster, from which they were restored.
-	own := x.facts.VirtualService.ResourceVersion
+	own := x.routes.Object.GetResourceVersion()
 	return !olderVersion(own, x.state.Newest) && olderVersion(x.facts.Seen, x.state.Newest)
 }
 
@@ -197,7 +210,7 @@ func (x *situation) version(deployment string) *release.Version {
 // over: no candidate is left, and nobody who left the release still has pods that plain balancing would reach.
 func (x *situation) over() bool {
 	f := x.facts
-	if f.Service.Missing || f.Service.Deleting || f.IstioMissing {
+	if f.Service.Missing || f.Service.Deleting || x.missing {
 		return false // routes go with their Service; without Istio there is nothing to remove
 	}
 	if slices.ContainsFunc(x.roles.Candidates, func(c *release.Candidate) bool { return c.Present() }) {
@@ -234,7 +247,7 @@ func (x *situation) hasStrays(version string) bool {
 // ready: there is a stable to pin, and an Istio and a Service to pin it with.
 func (x *situation) ready() bool {
 	f := x.facts
-	if f.Service.Missing || f.Service.Deleting || f.IstioMissing || x.roles.Stable.Deployment == "" {
+	if f.Service.Missing || f.Service.Deleting || x.missing || x.roles.Stable.Deployment == "" {
 		return false
 	}
 	if x.pinned {
@@ -321,7 +334,5 @@ func (x *situation) readySince(version string) time.Time {
 	return x.settle.Past(first)
 }
 
-// inRule: the DestinationRule in the cluster really has the subset, whatever its annotation says.
-func (x *situation) inRule(version string) bool {
-	return x.facts.DestinationRule != nil && istio.HasSubset(x.facts.DestinationRule, version)
-}
+// inRule: the rule in the cluster really has the subset, whatever its annotation says.
+func (x *situation) inRule(version string) bool { return x.hasRule && x.rule.Has(version) }

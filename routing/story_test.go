@@ -19,7 +19,7 @@ import (
 type story struct {
 	About    string           `json:"about"`
 	Settings routing.Settings `json:"settings"`
-	Facts    routing.Facts    `json:"facts"`
+	Facts    yamlFacts        `json:"facts"`
 	Steps    []step           `json:"steps"`
 }
 
@@ -61,13 +61,13 @@ const mostDecisions = 12 // a step that takes more goes round in circles
 
 func tell(t *testing.T, s story) []chapter {
 	t.Helper()
-	w := newTown(s.Facts, s.Settings)
+	w := newTown(s.Facts.facts(), s.Settings)
 	var out []chapter
 	for _, st := range s.Steps {
 		st.happen(&w.facts[0])
 		for n := range w.facts {
 			if foreign, ok := st.Foreign[w.facts[n].Service.Name]; ok {
-				w.facts[n].OtherVirtualServices = foreign
+				is(&w.facts[n]).OtherVirtualServices = foreign
 			}
 		}
 		out = append(out, chapter{st.Do, w.decideAll(t, st.Do)})
@@ -92,9 +92,9 @@ func decideAll(t *testing.T, what string, f *routing.Facts, s routing.Settings) 
 
 func (s step) happen(f *routing.Facts) {
 	f.Now, f.Leaving = f.Now.Add(s.Wait.Duration), s.Leaving
-	f.ComingDestinationRules = s.Coming
+	is(f).ComingDestinationRules = s.Coming
 	if s.Rules != nil {
-		f.OtherDestinationRules = *s.Rules
+		is(f).OtherDestinationRules = *s.Rules
 	}
 	f.Deployments = append(f.Deployments, s.Add...)
 	for name, set := range s.Annotate {
@@ -123,26 +123,26 @@ func (s step) happen(f *routing.Facts) {
 		f.Strays = *s.Strays
 	}
 	if s.Unroute {
-		f.VirtualService = nil
+		is(f).VirtualService = nil
 	}
 	if s.MeshRoutes != nil {
-		f.MeshRoutes = *s.MeshRoutes
+		is(f).MeshRoutes = *s.MeshRoutes
 	}
 	if s.Istio != nil {
-		f.IstioMissing = !*s.Istio
+		is(f).Missing = !*s.Istio
 	}
 	if s.Earlier {
-		f.VirtualService = f.VirtualService.DeepCopy()
-		for _, r := range f.VirtualService.Spec.Http {
+		is(f).VirtualService = is(f).VirtualService.DeepCopy()
+		for _, r := range is(f).VirtualService.Spec.Http {
 			r.Match = []*v1alpha3.HTTPMatchRequest{{Port: r.Route[0].Destination.Port.Number}}
 		}
-		for _, r := range f.VirtualService.Spec.Tcp {
+		for _, r := range is(f).VirtualService.Spec.Tcp {
 			r.Match = []*v1alpha3.L4MatchAttributes{{Port: r.Route[0].Destination.Port.Number}}
 		}
 	}
 	for i, w := range s.Edit {
-		f.VirtualService = f.VirtualService.DeepCopy()
-		f.VirtualService.Spec.Http[0].Route[i].Weight = int32(w.Share / 100)
+		is(f).VirtualService = is(f).VirtualService.DeepCopy()
+		is(f).VirtualService.Spec.Http[0].Route[i].Weight = int32(w.Share / 100)
 	}
 }
 

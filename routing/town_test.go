@@ -40,7 +40,8 @@ func (w *town) view(n int) routing.Facts {
 
 func (w *town) one(n int) routing.Facts {
 	f, all := w.facts[n], w.facts[0]
-	f.Now, f.Leaving, f.IstioMissing, f.Strays = all.Now, all.Leaving, all.IstioMissing, all.Strays
+	f.Now, f.Leaving, f.Strays = all.Now, all.Leaving, all.Strays
+	is(&f).Missing = is(&all).Missing
 	if len(w.facts) > 1 {
 		f.Deployments = slices.DeleteFunc(slices.Clone(all.Deployments), func(d release.Deployment) bool {
 			return !f.Service.Selects(&d) && !slices.Contains(intent.Services(d.Annotations), f.Service.Name)
@@ -86,5 +87,5 @@ func (w *town) obey(n int, d decision) {
 	f.Deployments = w.facts[0].Deployments
 	obey(&f, d)
 	w.facts[0].Deployments = f.Deployments
-	w.facts[n].VirtualService, w.facts[n].DestinationRule = f.VirtualService, f.DestinationRule
+	w.facts[n].Mesh = f.Mesh
 }

@@ -18,7 +18,7 @@ import (
 
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -74,7 +74,7 @@ func known() memory {
 // pinned is known with a VirtualService of ours.
 func pinnedToStable() memory {
 	m := known()
-	m.routes = []*networkingv1.VirtualService{{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: istio.Name("web"),
+	m.routes = []*networkingv1.VirtualService{{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: mesh.Name("web"),
 		Annotations: map[string]string{intent.KeyState: `{"stable":{"deployment":"web-v1","version":"v1"}}`}}}}
 	return m
 }

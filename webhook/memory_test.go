@@ -10,6 +10,7 @@ import (
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -34,25 +35,27 @@ func (m memory) Services(context.Context, string, release.Deployment) ([]release
 }
 
 func (m memory) Facts(_ context.Context, namespace, service string) (routing.Facts, error) {
-	f := routing.Facts{Service: release.Service{Namespace: namespace, Name: service, Missing: true}, IstioMissing: m.istioMissing}
+	f := routing.Facts{Service: release.Service{Namespace: namespace, Name: service, Missing: true}}
+	known := istio.Mesh{Missing: m.istioMissing}
 	for i := range m.services {
 		if m.services[i].Name == service {
 			f.Service = cluster.Service(&m.services[i])
 		}
 	}
 	for i := range m.deployments {
-		if d := cluster.Deployment(&m.deployments[i]); release.Behind(f.Service, d) {
+		if d := cluster.Deployment(&m.deployments[i]); f.Service.Selects(&d) {
 			f.Deployments = append(f.Deployments, d)
 		}
 	}
 	for _, vs := range m.routes {
 		switch {
 		case m.istioMissing:
-		case vs.Namespace == namespace && vs.Name == istio.Name(service):
-			f.VirtualService = vs.DeepCopy()
+		case vs.Namespace == namespace && vs.Name == mesh.Name(service):
+			known.VirtualService = vs.DeepCopy()
 		default:
-			f.OtherVirtualServices = append(f.OtherVirtualServices, vs.DeepCopy())
+			known.OtherVirtualServices = append(known.OtherVirtualServices, vs.DeepCopy())
 		}
 	}
+	f.Mesh = known
 	return f, m.factsErr
 }

@@ -34,11 +34,11 @@ func TestPlainClientSeesWhatTheControllerSees(t *testing.T) {
 		read, err := observe.Read(context.Background(), c, settings.ClusterDomain, s.namespace)
 		s.must(err)
 		facts := observe.Gather(read, key, observe.Moment{Now: time.Now()}).Facts
-		if len(facts.Deployments) != 2 || facts.VirtualService == nil || facts.DestinationRule == nil || facts.IstioMissing {
-			t.Fatalf("read %d Deployments, VirtualService %v, DestinationRule %v", len(facts.Deployments), facts.VirtualService, facts.DestinationRule)
+		if len(facts.Deployments) != 2 || observe.IstioIn(facts).VirtualService == nil || observe.IstioIn(facts).DestinationRule == nil || observe.IstioIn(facts).Missing {
+			t.Fatalf("read %d Deployments, VirtualService %v, DestinationRule %v", len(facts.Deployments), observe.IstioIn(facts).VirtualService, observe.IstioIn(facts).DestinationRule)
 		}
 		d := routing.Decide(facts, settings)
-		return d.ApplyVirtualService == nil && d.ApplyDestinationRule == nil && len(d.Status) == 0 && len(d.Label) == 0 && d.After == 0
+		return len(d.Writes) == 0 && len(d.Status) == 0 && d.After == 0
 	})
 	all, err := observe.Read(context.Background(), c, settings.ClusterDomain, "")
 	s.must(err)

@@ -33,7 +33,16 @@ type Mesh struct {
 	Missing bool `json:"istioMissing,omitempty"`
 }
 
-var _ mesh.Backend = Mesh{}
+var (
+	_ mesh.Backend = Mesh{}
+	_ mesh.Objects = Mesh{}
+)
+
+// For is the mesh with these objects, for the Service.
+func (m Mesh) For(s release.Service, c mesh.Config) mesh.Backend {
+	m.Service, m.ClusterDomain, m.RootNamespace = s, c.ClusterDomain, c.RootNamespace
+	return m
+}
 
 // Kinds are VirtualService and DestinationRule.
 func (m Mesh) Kinds() (routes, subsets schema.GroupVersionKind) {
@@ -51,9 +60,9 @@ func (m Mesh) Routes() (mesh.Routes, bool) {
 	return mesh.NewRoutes(m.VirtualService, refers), true
 }
 
-// Subsets are those of the DestinationRule with the name of ours.
+// Subsets are those of our DestinationRule.
 func (m Mesh) Subsets() (mesh.Subsets, bool) {
-	if m.DestinationRule == nil {
+	if m.DestinationRule == nil || !mesh.Ours(m.DestinationRule) {
 		return mesh.Subsets{}, false
 	}
 	state, ok := ReadSubsets(m.DestinationRule)

@@ -15,8 +15,11 @@ import (
 // would take away what they have now.
 func (m Mesh) SubsetProblems(version, stable string) []intent.Problem {
 	var out []intent.Problem
+	if m.DestinationRule != nil && !mesh.Ours(m.DestinationRule) {
+		out = append(out, m.nameTaken(kindDestinationRule))
+	}
 	if len(m.OtherDestinationRules) == 0 {
-		return nil
+		return out
 	}
 	others := m.otherRules()
 	for _, o := range sorted(m.OtherDestinationRules) {

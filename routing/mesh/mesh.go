@@ -48,6 +48,20 @@ func Rules(t release.Traffic, bypasses []release.Bypass) []Rule {
 	return []Rule{past, split}
 }
 
+// Config is what an administrator has told of a mesh.
+type Config struct {
+	// ClusterDomain is the DNS suffix of Services, such as cluster.local.
+	ClusterDomain string
+	// RootNamespace is that of the configuration for the whole mesh, such as istio-system.
+	RootNamespace string
+}
+
+// Objects are the objects of a mesh about one Service, as they are in the cluster.
+type Objects interface {
+	// For is the mesh that they make for the Service.
+	For(s release.Service, c Config) Backend
+}
+
 // Backend is one mesh, as it is configured for one Service: our objects in it, those of others, and how ours are
 // written. It is a value: it changes nothing, and reads its objects at each call.
 type Backend interface {
@@ -55,7 +69,7 @@ type Backend interface {
 	Kinds() (routes, subsets schema.GroupVersionKind)
 	// Routes are our routes in the cluster, as they are, edited or not; false where there are none that grayscale wrote.
 	Routes() (Routes, bool)
-	// Subsets are those of the object with the name of ours; false where there is none.
+	// Subsets are our subsets in the cluster, likewise.
 	Subsets() (Subsets, bool)
 	// RenderRoutes gives the object that says the rules and remembers the state.
 	RenderRoutes(rules []Rule, st release.State) Write

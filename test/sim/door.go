@@ -8,7 +8,7 @@ import (
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -65,10 +65,10 @@ func (w *world) answering() *replica {
 }
 
 func pinned(c *cache, of string) *release.State {
-	vs, ok := get[*virtualService](c.tables[virtualServices], istio.Name(of))
-	if !ok || !istio.Ours(vs.spec) {
+	vs, ok := get[*virtualService](c.tables[virtualServices], mesh.Name(of))
+	if !ok || !mesh.Ours(vs.spec) {
 		return nil
 	}
-	st, _ := istio.ReadState(vs.spec)
+	st, _ := mesh.ReadState(vs.spec)
 	return &st
 }

@@ -9,6 +9,7 @@ import (
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -41,14 +42,14 @@ func (j *judge) end() {
 func (j *book) final() {
 	w := j.w
 	_, exists := get[*kubeService](w.api.list(services), j.service)
-	vs, routed := get[*virtualService](w.api.list(virtualServices), istio.Name(j.service))
-	_, ruled := get[*destinationRule](w.api.list(destinationRules), istio.Name(j.service))
+	vs, routed := get[*virtualService](w.api.list(virtualServices), mesh.Name(j.service))
+	_, ruled := get[*destinationRule](w.api.list(destinationRules), mesh.Name(j.service))
 	if routed && !ruled || ruled && !routed && exists && !j.anyCandidate() {
 		w.fail("d", "in the end there is a VirtualService: %v, a DestinationRule: %v", routed, ruled)
 	}
 	var state release.State
 	if routed {
-		state, _ = istio.ReadState(vs.spec)
+		state, _ = mesh.ReadState(vs.spec)
 	}
 	for _, o := range w.api.list(deployments) {
 		if d := o.(*deployment); d.app == app && exists {
@@ -72,7 +73,7 @@ func (j *judge) anyRoutes() bool {
 func (j *judge) anyCandidate() bool {
 	return slices.ContainsFunc(j.w.api.list(deployments), func(o object) bool {
 		d := o.(*deployment)
-		return d.app == app && release.IsCandidate(d.seen()) && d.replicas > 0
+		return d.app == app && d.candidate() && d.replicas > 0
 	})
 }
 
@@ -80,8 +81,8 @@ func (j *judge) anyCandidate() bool {
 func (j *book) finalDeployment(d *deployment, state release.State, routed bool) {
 	w, seen := j.w, d.seen()
 	accepted := conditionOf(d, intent.ConditionAccepted)
-	blocked := release.IsCandidate(seen) && accepted.Status == "False"
-	if release.IsHeld(seen) && !blocked && d.replicas > 0 && (routed || !j.waitsForNamed()) || d.annotations[intent.KeyHeld] == release.Adopting {
+	blocked := seen.IsCandidate() && accepted.Status == "False"
+	if seen.IsHeld() && !blocked && d.replicas > 0 && (routed || !j.waitsForNamed()) || d.annotations[intent.KeyHeld] == release.Adopting {
 		w.fail("d", "%s is left held: %v", d.name, d.annotations)
 	}
 	if d.paused && d.annotations[intent.KeyHeld] == "" {
@@ -90,7 +91,7 @@ func (j *book) finalDeployment(d *deployment, state release.State, routed bool) 
 	if _, version := d.annotations[intent.KeyVersion]; version && !j.anyRoutes() && !j.anyCandidate() {
 		w.fail("d", "%s keeps the annotation version after the release", d.name)
 	}
-	candidate := release.IsCandidate(seen) && d.name != state.Stable.Deployment
+	candidate := seen.IsCandidate() && d.name != state.Stable.Deployment
 	switch {
 	case d.annotations[intent.KeyStrategy] == "" && len(d.conditions) > 0 && !candidate:
 		w.fail("d", "%s, which asks for nothing, has conditions %v", d.name, d.conditions)
@@ -133,7 +134,7 @@ func (j *book) plainlyRight(d *deployment, state release.State, routed bool) boo
 }
 
 func versionOf(d *deployment) string {
-	v, _ := release.VersionOf(namespace, service, d.seen())
+	v := versionBehind(service, d.seen())
 	return v
 }
 
@@ -167,7 +168,7 @@ func (j *book) finalCandidate(d *deployment, state release.State) {
 			j.w.fail("d", "%s has no ready pod, gets %s, and has condition %v", d.name, got, programmed)
 		}
 	case slices.ContainsFunc(j.books, (*book).blindAnywhere):
-		if programmed.Reason != istio.ReasonRuleConflict || !strings.HasPrefix(programmed.Message, want+", but ") {
+		if programmed.Reason != mesh.ReasonRuleConflict || !strings.HasPrefix(programmed.Message, want+", but ") {
 			j.w.fail("d", "clients lack the subsets of %s, which has condition %v", d.name, programmed)
 		}
 	case programmed.Status != "True" || programmed.Message != want:
@@ -203,7 +204,7 @@ func (j *book) finalRoutes(vs *virtualService, state release.State) {
 		}
 	}
 	stable, there := get[*deployment](w.api.list(deployments), state.Stable.Deployment)
-	standsIn := there && release.IsCandidate(stable.seen()) && !j.isFor(stable.annotations)
+	standsIn := there && stable.candidate() && !j.isFor(stable.annotations)
 	if beside == 0 && !standsIn {
 		w.fail("d", "the routes stay although nobody is beside stable %s", state.Stable.Deployment)
 	}

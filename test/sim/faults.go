@@ -7,7 +7,7 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
 	"grayscale.dev/grayscale/observe"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 )
 
 // do does what an act says.
@@ -178,8 +178,8 @@ func (w *world) wakeAll() {
 }
 
 func (w *world) loseDerived(by, service string) {
-	_ = w.api.remove(by, virtualServices, istio.Name(service), 0)
-	_ = w.api.remove(by, destinationRules, istio.Name(service), 0)
+	_ = w.api.remove(by, virtualServices, mesh.Name(service), 0)
+	_ = w.api.remove(by, destinationRules, mesh.Name(service), 0)
 }
 
 // of is the Service that an act is about.
@@ -188,12 +188,12 @@ func (w *world) of(a Act) string { return w.services[a.N%len(w.services)] }
 // meddle is a user who changes the derived objects by hand.
 func (w *world) meddle(a Act) {
 	service := w.of(a)
-	vs, routed := get[*virtualService](w.api.list(virtualServices), istio.Name(service))
+	vs, routed := get[*virtualService](w.api.list(virtualServices), mesh.Name(service))
 	switch {
 	case a.Do == loseRoutes:
-		_ = w.api.remove(kubectl, virtualServices, istio.Name(service), 0)
+		_ = w.api.remove(kubectl, virtualServices, mesh.Name(service), 0)
 	case a.Do == loseRule:
-		_ = w.api.remove(kubectl, destinationRules, istio.Name(service), 0)
+		_ = w.api.remove(kubectl, destinationRules, mesh.Name(service), 0)
 	case !routed:
 	case a.Do == editRoutes:
 		w.edit(vs, func(o *networkingv1.VirtualService) {

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 )
 
 // clientsNamespaces are those of the Envoys, one after the other.
@@ -76,7 +77,7 @@ func seesOurs(table []object, of, client string) bool {
 	var rules []*networkingv1.DestinationRule
 	for _, o := range table {
 		dr := o.(*destinationRule).spec
-		if derived(o.id().name) && o.id().name != istio.Name(of) || !derived(o.id().name) && of != service {
+		if derived(o.id().name) && o.id().name != mesh.Name(of) || !derived(o.id().name) && of != service {
 			continue
 		}
 		to := dr.Spec.ExportTo
@@ -100,7 +101,7 @@ func seesOurs(table []object, of, client string) bool {
 	}
 	var list []*merged
 	for _, r := range rules {
-		apart, next := true, merged{strings.Join(r.Spec.ExportTo, ","), r.Name == istio.Name(of)}
+		apart, next := true, merged{strings.Join(r.Spec.ExportTo, ","), r.Name == mesh.Name(of)}
 		for _, m := range list {
 			if apart = m.exportTo != next.exportTo; !apart {
 				m.ours = m.ours || next.ours
@@ -149,7 +150,7 @@ func splitOf(vs *networkingv1.VirtualService) []route {
 // foreign notes for which clients somebody else's write took the subsets away before the routes led them past these, because the
 // door was not asked. asked says that it was, and has done its part.
 func (j *book) foreign(asked bool) {
-	vs, routed := get[*virtualService](j.w.api.list(virtualServices), istio.Name(j.service))
+	vs, routed := get[*virtualService](j.w.api.list(virtualServices), mesh.Name(j.service))
 	for _, e := range j.w.envoys {
 		blind := !seesOurs(j.w.api.list(destinationRules), j.service, e.namespace)
 		if blind && (!asked || !routed) {

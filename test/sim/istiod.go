@@ -8,7 +8,7 @@ import (
 	"istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -105,12 +105,12 @@ func (i *istiod) served(service, client string) served {
 	if ok {
 		c.plain = slice.pods
 	}
-	if dr, ok := get[*destinationRule](i.cache.tables[destinationRules], istio.Name(service)); ok && seesOurs(i.cache.tables[destinationRules], service, client) {
+	if dr, ok := get[*destinationRule](i.cache.tables[destinationRules], mesh.Name(service)); ok && seesOurs(i.cache.tables[destinationRules], service, client) {
 		for _, s := range dr.spec.Spec.Subsets {
 			c.clusters = append(c.clusters, cluster{s.GetName(), i.labelled(c.plain, s.GetLabels()[release.VersionLabel])})
 		}
 	}
-	if vs, ok := get[*virtualService](i.cache.tables[virtualServices], istio.Name(service)); ok {
+	if vs, ok := get[*virtualService](i.cache.tables[virtualServices], mesh.Name(service)); ok {
 		c.routes = routesFor(vs.spec, client)
 	}
 	return c

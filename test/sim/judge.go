@@ -11,6 +11,7 @@ import (
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -98,7 +99,7 @@ func (j *judge) wrote(by string, before object, c change) {
 	}
 	switch o := c.object.(type) {
 	case *deployment:
-		if !release.IsCandidate(o.seen()) || c.gone || o.replicas == 0 {
+		if !o.candidate() || c.gone || o.replicas == 0 {
 			j.unheld(o)
 		}
 		if named, ok := get[*deployment](j.w.api.list(deployments), o.annotations[intent.KeyStable]); ok {
@@ -203,12 +204,12 @@ func (j *book) rule(by string, dr *destinationRule, gone bool) {
 
 // subsetsExist is oracle (a): no VirtualService names a subset that is absent from its DestinationRule.
 func (j *book) subsetsExist() {
-	vs, ok := get[*virtualService](j.w.api.list(virtualServices), istio.Name(j.service))
+	vs, ok := get[*virtualService](j.w.api.list(virtualServices), mesh.Name(j.service))
 	if !ok || j.edited || j.tampered {
 		return
 	}
 	var subsets []string
-	if dr, ok := get[*destinationRule](j.w.api.list(destinationRules), istio.Name(j.service)); ok {
+	if dr, ok := get[*destinationRule](j.w.api.list(destinationRules), mesh.Name(j.service)); ok {
 		subsets = istio.Subsets(dr.spec)
 	}
 	for _, s := range istio.ReferencedSubsets(vs.spec) {
@@ -220,8 +221,8 @@ func (j *book) subsetsExist() {
 
 // whole is part of oracle (b): every port says the same, weights add up, and the state next to them says it too.
 func (j *book) whole(vs *networkingv1.VirtualService) {
-	t, ok := istio.ReadTraffic(vs)
-	st, known := istio.ReadState(vs)
+	t, ok := istio.Mesh{}.ReadTraffic(vs)
+	st, known := mesh.ReadState(vs)
 	sum := intent.Percent(0)
 	for _, x := range t.Weights {
 		sum += x.Share
@@ -233,10 +234,10 @@ func (j *book) whole(vs *networkingv1.VirtualService) {
 
 // asksFor is part of oracle (b): nobody gets a weight that it did not ask for, while stable can serve.
 func (j *book) asksFor(vs *networkingv1.VirtualService, old *virtualService) {
-	st, _ := istio.ReadState(vs)
+	st, _ := mesh.ReadState(vs)
 	var before release.State
 	if old != nil {
-		before, _ = istio.ReadState(old.spec)
+		before, _ = mesh.ReadState(old.spec)
 	}
 	if fmt.Sprint(st.Traffic) == fmt.Sprint(before.Traffic) {
 		return // judged when it was first written
@@ -254,7 +255,7 @@ func (j *book) asksFor(vs *networkingv1.VirtualService, old *virtualService) {
 		asked := w.Version == st.Stable.Version || !slices.ContainsFunc(view.Deployments, func(x release.Deployment) bool { return x.Name == st.Stable.Deployment })
 		for _, x := range view.Deployments {
 			i, _ := intent.Parse("", x.Annotations)
-			v, _ := release.VersionOf(namespace, j.service, x)
+			v := versionBehind(j.service, x)
 			asked = asked || v == w.Version && i.Share() == w.Share && j.isFor(x.Annotations)
 		}
 		for _, h := range before.Candidates {
@@ -271,13 +272,13 @@ func (j *book) neverBack(vs *networkingv1.VirtualService, old *virtualService) {
 	if j.served == nil || old == nil {
 		j.served = map[string]basis{}
 	}
-	now, _ := istio.ReadTraffic(vs)
+	now, _ := istio.Mesh{}.ReadTraffic(vs)
 	was := release.Traffic{}
 	if old != nil {
-		was, _ = istio.ReadTraffic(old.spec)
+		was, _ = istio.Mesh{}.ReadTraffic(old.spec)
 	}
 	for _, d := range j.deciding.deployments {
-		v, _ := release.VersionOf(namespace, j.service, d.seen())
+		v := versionBehind(j.service, d.seen())
 		last := j.served[d.name]
 		if last.uid == d.uid && d.asked < last.asked && share(now, v) != share(was, v) {
 			j.w.fail("b", "the weight of %s goes from %s back to %s, which older annotations ask for", d.name, share(was, v), share(now, v))
@@ -321,7 +322,7 @@ func (j *book) reference(vs *networkingv1.VirtualService) {
 // choice: whoever writes these routes knew of somebody who serves, for long enough, and is allowed to: stable, a candidate that asks for a
 // share, or, where stable leaves, any candidate.
 func (j *book) choice(vs *networkingv1.VirtualService) bool {
-	st, _ := istio.ReadState(vs)
+	st, _ := mesh.ReadState(vs)
 	leaves := true
 	for _, x := range j.deciding.facts.Deployments {
 		_, announced := st.Leaving[x.Name]
@@ -329,14 +330,14 @@ func (j *book) choice(vs *networkingv1.VirtualService) bool {
 	}
 	return slices.ContainsFunc(j.deciding.facts.Deployments, func(x release.Deployment) bool {
 		asked, problems := intent.Parse("", x.Annotations)
-		v, _ := release.VersionOf(namespace, j.service, x)
+		v := versionBehind(j.service, x)
 		stable := x.Name == st.Stable.Deployment
 		settled := slices.ContainsFunc(x.Pods, func(p release.Pods) bool {
 			return p.Version == v && p.Ready > 0 && j.deciding.facts.Now.Sub(p.Since) >= settings.Settle
 		})
 		_, announced := st.Leaving[x.Name]
 		return settled && !x.Deleting && x.Replicas > 0 && !announced &&
-			(stable || release.IsCandidate(x) && intent.Usable(problems) && (leaves || asked.Share() > 0 && j.isFor(x.Annotations)))
+			(stable || x.IsCandidate() && intent.Usable(problems) && (leaves || asked.Share() > 0 && j.isFor(x.Annotations)))
 	})
 }
 
@@ -357,11 +358,11 @@ func (j *book) isFor(annotations map[string]string) bool {
 // created: a candidate that the door had to hold gets no request before a route says so, of whichever Service.
 func (j *judge) created(d *deployment) {
 	r := j.w.answering()
-	shield := r != nil && release.IsCandidate(d.seen()) && !slices.ContainsFunc(j.w.api.list(deployments), func(o object) bool {
+	shield := r != nil && d.candidate() && !slices.ContainsFunc(j.w.api.list(deployments), func(o object) bool {
 		return o.(*deployment).annotations[intent.KeyStable] == d.name
 	})
 	for _, b := range j.books {
-		if !shield || find(j.w.api.list(virtualServices), istio.Name(b.service)) != nil || pinned(r.cache, b.service) != nil {
+		if !shield || find(j.w.api.list(virtualServices), mesh.Name(b.service)) != nil || pinned(r.cache, b.service) != nil {
 			continue
 		}
 		if b.shielded == nil {

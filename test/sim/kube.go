@@ -144,3 +144,24 @@ func managedFields(setBy map[string]string) []metav1.ManagedFieldsEntry {
 	}
 	return out
 }
+
+func (d *deployment) candidate() bool {
+	is := d.seen()
+	return is.IsCandidate()
+}
+
+func (d *deployment) held() bool {
+	is := d.seen()
+	return is.IsHeld()
+}
+
+func (d *deployment) beingAdopted() bool {
+	is := d.seen()
+	return is.IsBeingAdopted()
+}
+
+// versionBehind is the version that a Deployment has behind a Service.
+func versionBehind(service string, d release.Deployment) string {
+	s := release.Service{Namespace: namespace, Name: service, Selector: map[string]string{"app": d.TemplateLabels["app"]}}
+	return release.Parse(namespace, d, []release.Service{s}).Label
+}

@@ -11,8 +11,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/utils/ptr"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
-	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -119,8 +120,8 @@ var mutations = []mutation{
 		settings: func(s *routing.Settings) { s.Settle = 0 }},
 	{name: "vs-before-dr", rule: "the steps of a decision are made in their order",
 		decision: func(_ routing.Facts, d *routing.Decision) {
-			if d.ApplyVirtualService != nil {
-				d.ApplyDestinationRule = nil
+			if _, moves := d.Find(routing.Apply, routing.Routes); moves {
+				drop(d, routing.Apply, routing.Subsets)
 			}
 		}},
 	{name: "route-at-once", rule: "a subset settles before routes refer to it",
@@ -131,7 +132,10 @@ var mutations = []mutation{
 	{name: "unseen-end", rule: "a rule is marked as without routes once the API server has none, not the cache alone", acts: 1367963, decision: unseenEnd},
 	{name: "delete-both", rule: "the VirtualService goes first, and the DestinationRule once that has settled",
 		decision: func(f routing.Facts, d *routing.Decision) {
-			d.DeleteDestinationRule = d.DeleteDestinationRule || d.DeleteVirtualService && f.DestinationRule != nil
+			_, goes := d.Find(routing.Delete, routing.Routes)
+			if dr := observe.IstioIn(f).DestinationRule; goes && dr != nil {
+				d.Writes = append(d.Writes, routing.Write{Verb: routing.Delete, Part: routing.Subsets, Object: dr})
+			}
 		}},
 	{name: "route-to-unready", rule: "a version without ready pods gets no traffic",
 		facts: eachPods(func(p *release.Pods) { p.Ready = p.Total })},
@@ -139,20 +143,30 @@ var mutations = []mutation{
 		facts: eachPods(func(p *release.Pods) { p.Since = time.Time{} })},
 	{name: "lift-before-pin", rule: "a hold lasts until its Service is pinned",
 		decision: func(f routing.Facts, d *routing.Decision) {
+			drop(d, routing.Lift, "")
 			for _, x := range f.Deployments {
-				if release.IsHeld(x) && !slices.Contains(d.Lift, x.Name) {
-					d.Lift = append(d.Lift, x.Name)
+				if x.IsHeld() {
+					d.Writes = append(d.Writes, routing.Write{Verb: routing.Lift, Member: release.Member{Deployment: x.Name}})
 				}
 			}
 		}},
 	{name: "lift-at-first-pin", rule: "a hold lasts until every Service that selects the candidate's pods is pinned",
 		decision: func(f routing.Facts, d *routing.Decision) {
 			f.Beside = nil
-			d.Lift = routing.Decide(f, settings).Lift
+			drop(d, routing.Lift, "")
+			for _, w := range routing.MakePlan(f, settings).Writes {
+				if w.Verb == routing.Lift {
+					d.Writes = append(d.Writes, w)
+				}
+			}
 		}},
 	{name: "no-hold", rule: "a candidate is created without pods where its Service is not pinned", noHold: true},
-	{name: "never-lift", rule: "every hold ends", decision: func(_ routing.Facts, d *routing.Decision) { d.Lift = nil }},
-	{name: "no-label", rule: "pods that lack the version label get it", decision: func(_ routing.Facts, d *routing.Decision) { d.Label = nil }},
+	{name: "never-lift", rule: "every hold ends", decision: func(_ routing.Facts, d *routing.Decision) { drop(d, routing.Lift, "") }},
+	{name: "no-label", rule: "pods that lack the version label get it",
+		decision: func(_ routing.Facts, d *routing.Decision) {
+			drop(d, routing.Label, "")
+			drop(d, routing.LabelPods, "")
+		}},
 	{name: "unpaused-adoption", rule: "an adoption pauses the Deployment before it labels the ReplicaSet",
 		adoption: func(d *appsv1.Deployment) { d.Spec.Paused, d.Status.ObservedGeneration = true, d.Generation }},
 	{name: "unseen-sets", rule: "an adoption labels the template once the ReplicaSet's label has been seen",
@@ -165,39 +179,53 @@ var mutations = []mutation{
 		facts: func(f *routing.Facts) { f.Seen = "" }},
 	{name: "forget-state", rule: "what a release must remember is kept with the routes",
 		facts: func(f *routing.Facts) {
-			if f.VirtualService != nil {
-				st, _ := istio.ReadState(f.VirtualService)
+			if m := observe.IstioIn(*f); m.VirtualService != nil {
+				st, _ := mesh.ReadState(m.VirtualService)
 				st.Candidates = nil
-				f.VirtualService = f.VirtualService.DeepCopy()
-				istio.Remember(f.VirtualService, st)
+				remember(f, st)
 			}
 		}},
 	{name: "no-restore", rule: "routes that somebody edited are put back",
 		decision: func(_ routing.Facts, d *routing.Decision) {
 			if slices.ContainsFunc(d.Events, func(e routing.Event) bool { return e.Reason == "RoutesRestored" }) {
-				d.ApplyVirtualService = nil
+				drop(d, routing.Apply, routing.Routes)
 			}
 		}},
 	{name: "stale-conditions", rule: "conditions say what has become of the annotations", decision: func(_ routing.Facts, d *routing.Decision) { d.Status = nil }},
-	{name: "leave-rule", rule: "a release leaves no trace", decision: func(_ routing.Facts, d *routing.Decision) { d.DeleteDestinationRule = false }},
+	{name: "leave-rule", rule: "a release leaves no trace",
+		decision: func(_ routing.Facts, d *routing.Decision) { drop(d, routing.Delete, routing.Subsets) }},
 	{name: "no-drain", rule: "a deletion waits until its traffic has gone", noDrain: true},
 	{name: "one-look", rule: "a deletion waits again where its traffic has come back meanwhile", acts: 6115409, oneLook: true},
 	{name: "no-precede", rule: "a rule that takes subsets from clients waits until these are led past them", noPrecede: true},
 	{name: "no-bypass", rule: "clients whose proxies lack the subsets are led past these", decision: func(_ routing.Facts, d *routing.Decision) {
-		if vs := d.ApplyVirtualService; vs != nil {
-			withoutBypass(vs)
+		if w, ok := d.Find(routing.Apply, routing.Routes); ok {
+			withoutBypass(w.Object.(*networkingv1.VirtualService))
 		}
 	}},
 	{name: "bypass-ends-early", rule: "clients are led past the subsets until every Envoy knows these again", facts: endBypasses},
 	{name: "scale", rule: "spec.replicas is never written", scaling: true},
 }
 
+// drop takes the writes of a kind out of a decision; part is empty where they are about no derived object.
+func drop(d *routing.Decision, verb routing.Verb, part routing.Part) {
+	d.Writes = slices.DeleteFunc(slices.Clone(d.Writes), func(w routing.Write) bool { return w.Verb == verb && w.Part == part })
+}
+
+// remember has the routes of the facts remember a state.
+func remember(f *routing.Facts, st release.State) {
+	m := observe.IstioIn(*f)
+	m.VirtualService = m.VirtualService.DeepCopy()
+	mesh.Remember(m.VirtualService, st)
+	f.Mesh = m
+}
+
 // ageSubsets has every subset look as if it had been there for long.
 func ageSubsets(f *routing.Facts) {
-	if f.DestinationRule == nil {
+	dr := observe.IstioIn(*f).DestinationRule
+	if dr == nil {
 		return
 	}
-	if _, ok := istio.ReadSubsets(f.DestinationRule); !ok {
+	if _, ok := mesh.ReadSubsets(dr); !ok {
 		return
 	}
 	f.RoutesSince, f.RuleSince = time.Time{}, time.Time{}
@@ -206,21 +234,24 @@ func ageSubsets(f *routing.Facts) {
 
 // eachTime has some times that the rule tells look as if they had been long ago.
 func eachTime(f *routing.Facts, of func(*release.Subsets) map[string]time.Time) {
-	sub, _ := istio.ReadSubsets(f.DestinationRule)
+	m := observe.IstioIn(*f)
+	sub, _ := mesh.ReadSubsets(m.DestinationRule)
 	times := of(&sub)
 	for v, t := range times {
 		times[v] = t.Add(-longAgo)
 	}
-	f.DestinationRule = f.DestinationRule.DeepCopy()
-	istio.RememberSubsets(f.DestinationRule, sub)
+	m.DestinationRule = m.DestinationRule.DeepCopy()
+	mesh.Remember(m.DestinationRule, sub)
+	f.Mesh = m
 }
 
 // ageState has all that routes have left look as if that had been long ago.
 func ageState(f *routing.Facts) {
-	if f.VirtualService == nil {
+	m := observe.IstioIn(*f)
+	if m.VirtualService == nil {
 		return
 	}
-	st, ok := istio.ReadState(f.VirtualService)
+	st, ok := mesh.ReadState(m.VirtualService)
 	if !ok {
 		return
 	}
@@ -228,12 +259,11 @@ func ageState(f *routing.Facts) {
 		st.Left[v] = t.Add(-longAgo)
 	}
 	st.PinnedAt = st.PinnedAt.Add(-longAgo)
-	if f.DestinationRule != nil {
+	if m.DestinationRule != nil {
 		eachTime(f, func(sub *release.Subsets) map[string]time.Time { return sub.Going })
 	}
 	f.RoutesSince, f.RuleSince = time.Time{}, time.Time{}
-	f.VirtualService = f.VirtualService.DeepCopy()
-	istio.Remember(f.VirtualService, st)
+	remember(f, st)
 }
 
 // withoutBypass takes the routes to the whole Service away.
@@ -245,10 +275,11 @@ func withoutBypass(vs *networkingv1.VirtualService) {
 
 // endBypasses has every rule that went look as if it had gone long ago.
 func endBypasses(f *routing.Facts) {
-	if f.VirtualService == nil {
+	vs := observe.IstioIn(*f).VirtualService
+	if vs == nil {
 		return
 	}
-	st, ok := istio.ReadState(f.VirtualService)
+	st, ok := mesh.ReadState(vs)
 	if !ok || len(st.Bypasses) == 0 {
 		return
 	}
@@ -258,16 +289,16 @@ func endBypasses(f *routing.Facts) {
 		}
 	}
 	f.RoutesSince = time.Time{}
-	f.VirtualService = f.VirtualService.DeepCopy()
-	istio.Remember(f.VirtualService, st)
+	remember(f, st)
 }
 
 // unmarked has a subset look as if it had been marked for long wherever it would be marked now.
 func unmarked(f routing.Facts, d *routing.Decision) {
-	if f.VirtualService == nil || f.DestinationRule == nil || d.ApplyDestinationRule == nil {
+	w, ok := d.Find(routing.Apply, routing.Subsets)
+	if m := observe.IstioIn(f); !ok || m.VirtualService == nil || m.DestinationRule == nil {
 		return
 	}
-	will, _ := istio.ReadSubsets(d.ApplyDestinationRule)
+	will, _ := mesh.ReadSubsets(w.Object)
 	eachTime(&f, func(sub *release.Subsets) map[string]time.Time {
 		if sub.Going == nil {
 			sub.Going = map[string]time.Time{}
@@ -282,9 +313,12 @@ func unmarked(f routing.Facts, d *routing.Decision) {
 
 // unseenEnd has the rule marked by what the cache says.
 func unseenEnd(f routing.Facts, d *routing.Decision) {
-	if f.VirtualService == nil && f.DestinationRule != nil && d.ApplyDestinationRule != nil {
-		if sub, _ := istio.ReadSubsets(d.ApplyDestinationRule); len(sub.Going) > 0 {
-			d.Confirm = routing.Derived{}
+	m := observe.IstioIn(f)
+	for i, w := range d.Writes {
+		if m.VirtualService == nil && m.DestinationRule != nil && w.Verb == routing.Apply && w.Part == routing.Subsets {
+			if sub, _ := mesh.ReadSubsets(w.Object); len(sub.Going) > 0 {
+				d.Writes[i].RestsOn = routing.Basis{}
+			}
 		}
 	}
 }

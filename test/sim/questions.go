@@ -7,7 +7,10 @@ import (
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
+	"grayscale.dev/grayscale/observe"
+	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -53,10 +56,11 @@ func (w *world) ends(d *deployment, then func()) {
 
 // routes are those that the decision leaves.
 func (s *sight) routes() *networkingv1.VirtualService {
-	if s.facts.VirtualService != nil && s.decision.ApplyVirtualService != nil {
-		return s.decision.ApplyVirtualService
+	vs := observe.IstioIn(s.facts).VirtualService
+	if w, moves := s.decision.Find(routing.Apply, routing.Routes); moves && vs != nil {
+		return w.Object.(*networkingv1.VirtualService)
 	}
-	return s.facts.VirtualService
+	return vs
 }
 
 // left is the subset of a Deployment that the routes have left; empty where they have not.
@@ -65,7 +69,7 @@ func (s *sight) left(name string) string {
 	if vs == nil {
 		return ""
 	}
-	st, _ := istio.ReadState(vs)
+	st, _ := mesh.ReadState(vs)
 	members := []release.Member{st.Stable}
 	for _, h := range st.Candidates {
 		members = append(members, h.Member)
@@ -92,7 +96,7 @@ func (w *world) precedes(before, after *networkingv1.DestinationRule, then func(
 	}
 	w.ask(r, func(ctx context.Context) error { return r.product.Precede(ctx, before, after) }, func(c *call, err error) {
 		seen := c.sights[service]
-		if err != nil || seen == nil || seen.facts.VirtualService == nil {
+		if err != nil || seen == nil || observe.IstioIn(seen.facts).VirtualService == nil {
 			then(false)
 			return
 		}

@@ -1,7 +1,5 @@
 package sim
 
-import "grayscale.dev/grayscale/routing/release"
-
 // requests is oracle (c), asked whenever an Envoy changes, so that no request could be sent in between. Clients call each
 // Service all the time, through each Envoy.
 func (j *judge) requests(e *envoy) {
@@ -43,7 +41,7 @@ func (j *book) plain(e *envoy, o *outbound) {
 			continue
 		}
 		d, ok := get[*deployment](j.w.api.list(deployments), p.deployment)
-		if ok && j.shielded[d.uid] && release.IsCandidate(d.seen()) && owns(setsOf(j.w.api.list(replicaSets), d.uid), p) {
+		if ok && j.shielded[d.uid] && d.candidate() && owns(setsOf(j.w.api.list(replicaSets), d.uid), p) {
 			j.w.fail("b", "%s has no route for Service %s, and sends requests to pods of candidate %s", e.name, o.service, d.name)
 		}
 	}

@@ -111,11 +111,11 @@ func (u *users) change(n int, by string, change func(*deployment)) {
 		next.templateBy = by
 	}
 	next.relabelled = next.relabelled || next.template.version != d.template.version
-	next.relabelled = next.relabelled || release.IsBeingAdopted(d.seen()) && !next.paused // it takes the adoption's pause away
+	next.relabelled = next.relabelled || d.beingAdopted() && !next.paused // it takes the adoption's pause away
 	if maps.Equal(next.annotations, d.annotations) && next.generation == d.generation {
 		return // the API server stores nothing
 	}
-	if u.w.door(next, d) && u.w.api.update(by, next, d.version) == nil && release.IsHeld(d.seen()) && !release.IsHeld(next.seen()) {
+	if u.w.door(next, d) && u.w.api.update(by, next, d.version) == nil && d.held() && !next.held() {
 		u.w.judge.unheld(next)
 	}
 }

@@ -32,8 +32,8 @@ func playChart(t *testing.T) {
 			t.Fatal(err)
 		}
 		harness.Helm(t, "lint", "--strict", applications, "-f", file)
-		strictly(t, s.ns, harness.Helm(t, "template", "web", applications, "-n", s.ns, "-f", file))
-		harness.Helm(t, "upgrade", "--install", "web", applications, "-n", s.ns, "-f", file, "--wait")
+		strictly(t, s.NS, harness.Helm(t, "template", "web", applications, "-n", s.NS, "-f", file))
+		harness.Helm(t, "upgrade", "--install", "web", applications, "-n", s.NS, "-f", file, "--wait")
 	}
 	weight := func(percent string) string { return strings.ReplaceAll(both, "%", percent) }
 
@@ -42,7 +42,7 @@ func playChart(t *testing.T) {
 	upgrade(weight("20"))
 	s.programmed("canary 20% of web")
 	s.served(80, 20)
-	harness.Helm(t, "rollback", "web", "1", "-n", s.ns, "--wait") // Helm deletes the candidate, once its traffic is gone
+	harness.Helm(t, "rollback", "web", "1", "-n", s.NS, "--wait") // Helm deletes the candidate, once its traffic is gone
 	s.served(100, 0)
 	upgrade(weight("40"))
 	s.programmed("canary 40% of web")
@@ -59,11 +59,11 @@ func playOverlay(t *testing.T) {
 	overlay := filepath.Join(root, "examples", "overlay")
 	apply := func(name string) {
 		t.Helper()
-		strictly(t, s.ns, harness.Kubectl(t, "", "kustomize", filepath.Join(overlay, name)))
-		harness.Kubectl(t, "", "apply", "--server-side", "-n", s.ns, "-k", filepath.Join(overlay, name))
+		strictly(t, s.NS, harness.Kubectl(t, "", "kustomize", filepath.Join(overlay, name)))
+		harness.Kubectl(t, "", "apply", "--server-side", "-n", s.NS, "-k", filepath.Join(overlay, name))
 	}
 	apply("base")
-	harness.WaitReady(t, s.ns, "web-v1")
+	harness.WaitReady(t, s.NS, "web-v1")
 	s.load()
 	apply("canary")
 	s.programmed("canary 10% of web")

@@ -31,9 +31,11 @@ type installation struct {
 	before    []access.Request
 }
 
-// namespaces other than the usual one, by the values file: the chart has to follow the release's.
-var namespaces = map[string]string{"ha-values.yaml": "release-tools", "restricted-network-values.yaml": "locked-down",
-	"cert-manager-values.yaml": "with-cert-manager"}
+// namespaces other than the usual one, by the values file: the chart has to follow the release's, and no file waits until the
+// namespace of the one before is gone.
+var namespaces = map[string]string{"cert-manager-values.yaml": "with-cert-manager", "failure-policy-fail-values.yaml": "strict-tools",
+	"ha-values.yaml": "release-tools", "mounted-values.yaml": "own-certificates", "namespaced-values.yaml": "confined-tools",
+	"restricted-network-values.yaml": "locked-down"}
 
 // prepare does what a values file expects of others.
 var prepare = map[string]func(*installation){
@@ -79,11 +81,11 @@ func (i *installation) play() {
 	i.install()
 
 	web, waiting := i.shops()
-	web.apply(web.deployment("web-v2", "strategy: canary", `weight: "20"`))
+	web.Apply(web.deployment("web-v2", "strategy: canary", `weight: "20"`))
 	web.programmed("canary 20% of web")
 	web.served(80, 20)
-	waiting.apply(waiting.deployment("web-v2", "strategy: canary", "stable: nobody"))
-	harness.WaitCondition(t, waiting.ns, "web-v2", "grayscale.dev/Accepted", "False", "nobody")
+	waiting.Apply(waiting.deployment("web-v2", "strategy: canary", "stable: nobody"))
+	harness.WaitCondition(t, waiting.NS, "web-v2", "grayscale.dev/Accepted", "False", "nobody")
 	if strings.Contains(filepath.Base(i.values), "monitoring") {
 		alertsHaveMetrics(t)
 	}
@@ -102,7 +104,7 @@ func (i *installation) play() {
 	i.nothingLeft()
 	for _, s := range []shop{web, waiting} {
 		for _, name := range []string{"web-v1", "web-v2"} {
-			harness.WaitReady(t, s.ns, name) // which a paused one is not
+			harness.WaitReady(t, s.NS, name) // which a paused one is not
 		}
 	}
 	web.served(70, 30)
@@ -145,8 +147,8 @@ func (i *installation) shops() (web, waiting shop) {
 func elsewhere(t *testing.T) {
 	t.Helper()
 	s := open(t)
-	s.apply(s.deployment("web-v2", "strategy: canary", `weight: "150"`))
-	d := harness.WaitReady(t, s.ns, "web-v2") // which a held one is not
+	s.Apply(s.deployment("web-v2", "strategy: canary", `weight: "150"`))
+	d := harness.WaitReady(t, s.NS, "web-v2") // which a held one is not
 	if len(d.Spec.Template.Labels) != 2 {
 		t.Errorf("the pods' labels are %v", d.Spec.Template.Labels)
 	}
@@ -155,7 +157,7 @@ func elsewhere(t *testing.T) {
 			t.Errorf("web-v2 has the condition %s", c.Type)
 		}
 	}
-	if out := harness.Kubectl(t, "", "get", "-n", s.ns, "virtualservices,destinationrules"); !strings.Contains(out, "No resources found") {
+	if out := harness.Kubectl(t, "", "get", "-n", s.NS, "virtualservices,destinationrules"); !strings.Contains(out, "No resources found") {
 		t.Errorf("routes in a namespace that is none of grayscale's: %s", out)
 	}
 }
@@ -163,9 +165,15 @@ func elsewhere(t *testing.T) {
 // makeNamespace makes the release's namespace as install.md asks for it.
 func (i *installation) makeNamespace() {
 	i.t.Helper()
-	harness.Kubectl(i.t, "", "create", "namespace", i.namespace)
+	harness.Eventually(i.t, "namespace "+i.namespace+" is a new one", func() error {
+		out, err := harness.TryKubectl(i.t, "", "create", "namespace", i.namespace)
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
 	harness.Kubectl(i.t, "", "label", "namespace", i.namespace, "pod-security.kubernetes.io/enforce=restricted")
-	i.t.Cleanup(func() { harness.Kubectl(i.t, "", "delete", "namespace", i.namespace) })
+	i.t.Cleanup(func() { harness.Kubectl(i.t, "", "delete", "namespace", i.namespace, "--wait=false") })
 }
 
 // check renders the chart and has the API server look at every object, without installing anything.

@@ -12,10 +12,7 @@ import (
 const loadRate = 60
 
 // shop is one user's namespace with Service web.
-type shop struct {
-	t       *testing.T
-	ns, url string
-}
+type shop struct{ harness.Story }
 
 // open is a shop with a plain web-v1, and requests to it until the test ends, of which none may be lost.
 func open(t *testing.T) shop {
@@ -25,23 +22,21 @@ func open(t *testing.T) shop {
 
 func openIn(t *testing.T, ns string) shop {
 	t.Helper()
-	s := shop{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
-	s.apply(harness.YAML(t, harness.Service("web")) + "---" + s.deployment("web-v1"))
-	harness.WaitReady(t, s.ns, "web-v1")
+	s := shop{harness.StoryIn(t, ns)}
+	s.Apply(harness.YAML(t, harness.Service("web")) + "---" + s.deployment("web-v1"))
+	harness.WaitReady(t, s.NS, "web-v1")
 	s.load()
 	return s
 }
 
 func empty(t *testing.T) shop {
 	t.Helper()
-	ns := harness.Namespace(t)
-	return shop{t: t, ns: ns, url: harness.URL(ns, "web", 80)}
+	return shop{harness.NewStory(t)}
 }
 
 func (s shop) load() {
-	s.t.Helper()
-	harness.WaitServed(s.t, s.url)
-	harness.StartLoad(s.t, s.url, loadRate)
+	s.T.Helper()
+	s.Load(s.URL, loadRate)
 }
 
 // deployment is one of two pods behind Service web; each annotation is one line of YAML without the prefix.
@@ -75,25 +70,20 @@ spec:
 `, name, marks.String())
 }
 
-func (s shop) apply(manifests string) {
-	s.t.Helper()
-	harness.Kubectl(s.t, manifests, "apply", "-n", s.ns, "-f", "-")
-}
-
 // weigh sets the canary's weight by hand and waits until Envoy has been given it.
 func (s shop) weigh(percent string) {
-	s.t.Helper()
-	harness.Kubectl(s.t, "", "annotate", "--overwrite", "-n", s.ns, "deploy/web-v2", "grayscale.dev/weight="+percent)
+	s.T.Helper()
+	s.Annotate("web-v2", "weight="+percent)
 	s.programmed("canary " + percent + "% of web")
 }
 
 func (s shop) programmed(message string) {
-	s.t.Helper()
-	harness.WaitProgrammed(s.t, s.ns, "web-v2", message)
+	s.T.Helper()
+	s.Programmed("web-v2", message)
 }
 
 // served fails the test unless v1 and v2 get these shares in percent; a version that gets none is not asked for.
 func (s shop) served(v1, v2 float64) {
-	s.t.Helper()
-	harness.AssertShares(s.t, s.url, v1, v2)
+	s.T.Helper()
+	harness.AssertShares(s.T, s.URL, v1, v2)
 }

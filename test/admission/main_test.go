@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -20,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(harness.Main(m, harness.Options{Grayscale: true}))
+	os.Exit(harness.Main(m, harness.Options{Grayscale: true, Settle: 500 * time.Millisecond}))
 }
 
 var dryRun = []string{metav1.DryRunAll}

@@ -49,7 +49,9 @@ func canary(t *testing.T, ns string, weight int) {
 
 func weigh(t *testing.T, ns string, weight int) {
 	t.Helper()
-	harness.Kubectl(t, "", "annotate", "--overwrite", "-n", ns, "deploy/web-v2", fmt.Sprintf("grayscale.dev/weight=%d", weight))
+	if err := harness.Annotate(ns, "web-v2", []string{fmt.Sprintf("weight=%d", weight)}); err != nil {
+		t.Fatal(err)
+	}
 	harness.WaitProgrammed(t, ns, "web-v2", fmt.Sprintf("canary %d%% of web", weight))
 }
 

@@ -8,13 +8,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"grayscale.dev/grayscale/test/access"
 	"grayscale.dev/grayscale/test/harness"
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(harness.Main(m, harness.Options{Grayscale: true}))
+	os.Exit(harness.Main(m, harness.Options{Grayscale: true, Settle: 500 * time.Millisecond}))
 }
 
 // The policy under which grayscale's own Pods run, Pod Security's restricted, is really enforced.

@@ -17,7 +17,7 @@ packages() { # packages unit|lab; test/bench and test/scale measure, they test n
 at_once() { # how many labs two processors carry, by the engine's own benchmark: it takes 18 us where the targets of make bench hold
 	nanoseconds=$(go test ./routing -run '^$' -bench 'Decide/nothing' -benchtime 5000x -count 3 | awk '/ns\/op/ { print int($3) }' | sort -n | head -1)
 	# On a slower machine an open-loop load may not recover from what the other labs take.
-	if [ "$nanoseconds" -lt 25000 ]; then echo 4; else echo 3; fi
+	if [ "$nanoseconds" -lt 25000 ]; then echo 4; else echo 2; fi
 }
 
 unit() { # unit [go test flags]; go vet is lint's, but for test/lab, which lint leaves out
@@ -45,7 +45,7 @@ if [ "${1:-}" = --lab ]; then # one package on a lab of its own; its stream come
 	esac
 	status=0
 	# shellcheck disable=SC2086
-	go test $where -json -vet=off -parallel 8 -timeout 40m "${@:2}" "$1" >"$stream" || status=1
+	go test $where -json -vet=off -parallel 5 -timeout 40m "${@:2}" "$1" >"$stream" || status=1
 	flock .tools cat "$stream"
 	exit $status
 fi

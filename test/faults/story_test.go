@@ -16,7 +16,7 @@ import (
 
 const (
 	// loadRate is in requests per second, for the whole length of a story.
-	loadRate = 200
+	loadRate = 100
 	// convergence bounds the time from the end of a fault to the last write: 10 s are promised, and three times that is for a
 	// machine on which every one of its writes takes a second.
 	convergence = 30 * time.Second

@@ -28,6 +28,7 @@ func TestServiceDeletedAndRecreated(t *testing.T) {
 	back := time.Now()
 	s.service("web")
 	fault := time.Now()
+	s.endpointsAnew()
 	own := s.startLoad("web") // from its first answers on
 	s.programmed("web-v2", 10)
 	s.Served(map[string]float64{"v1": 90, "v2": 10})
@@ -60,6 +61,7 @@ func TestServiceReplacedByForce(t *testing.T) {
 	s.deleteService()
 	s.service("web")
 	fault := time.Now()
+	s.endpointsAnew()
 	own := s.startLoad("web")
 	s.written("virtualservices", before, func(w harness.Write) bool { return !w.Deleted })
 	s.programmed("web-v2", 10)
@@ -68,6 +70,32 @@ func TestServiceReplacedByForce(t *testing.T) {
 	s.neighbourUntouched()
 	s.load.AssertNoneLost(t)
 	own.AssertNoneLost(t) // whichever of the two the garbage collector took first
+}
+
+// endpointsAnew waits until istiod has the EndpointSlices of the Service that is there now: the garbage collector takes the old one's, and
+// until the new ones have come Kubernetes leads nowhere, with or without a release.
+func (s story) endpointsAnew() {
+	s.T.Helper()
+	service, err := harness.Kube().CoreV1().Services(s.NS).Get(ctx, "web", metav1.GetOptions{})
+	s.must(err)
+	harness.Eventually(s.T, "all EndpointSlices are the new Service's", func() error {
+		list, err := harness.Kube().DiscoveryV1().EndpointSlices(s.NS).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=web"})
+		if err != nil {
+			return err
+		}
+		ready := 0
+		for _, slice := range list.Items {
+			if !metav1.IsControlledBy(&slice, service) {
+				return fmt.Errorf("EndpointSlice %s is another's", slice.Name)
+			}
+			ready += len(slice.Endpoints)
+		}
+		if ready < 4 {
+			return fmt.Errorf("they have %d endpoints", ready)
+		}
+		return nil
+	})
+	harness.WaitMesh(s.T, s.NS) // what was written before has been pushed, or is in the next push
 }
 
 func (s story) deleteService() {

@@ -67,7 +67,7 @@ func (c *Caches) ListPods(by observe.PodIndex, key string) []*corev1.Pod {
 }
 
 // GroupPods are the pods that an index has under a key, in groups that are kept until one of the pods changes.
-func (c *Caches) GroupPods(by observe.Index[*corev1.Pod], key string) []observe.PodGroup {
+func (c *Caches) GroupPods(by observe.PodIndex, key string) []observe.PodGroup {
 	return c.pods.digestOf(by.Name, key, func(pods []*corev1.Pod) any { return observe.GroupPods(pods) }).([]observe.PodGroup)
 }
 

@@ -22,7 +22,7 @@ type PodGroup struct {
 // PodGrouper is a Reader that has pods in groups, without a look at each. Facts without times are made from these.
 type PodGrouper interface {
 	// GroupPods are the pods that an index has under a key, in any order.
-	GroupPods(by Index[*corev1.Pod], key string) []PodGroup
+	GroupPods(by PodIndex, key string) []PodGroup
 }
 
 // GroupPods puts pods that are alike into groups.
@@ -58,14 +58,14 @@ func likeness(p *corev1.Pod) string {
 }
 
 // podLister lists the pods that an index has under a key.
-type podLister func(by Index[*corev1.Pod], key string) []PodGroup
+type podLister func(by PodIndex, key string) []PodGroup
 
 // podsFrom lists groups where nobody asks for times, and else each pod.
 func podsFrom(r Reader, at Moment) podLister {
 	if grouper, ok := r.(PodGrouper); ok && at.FirstSeen == nil {
 		return grouper.GroupPods
 	}
-	return func(by Index[*corev1.Pod], key string) []PodGroup {
+	return func(by PodIndex, key string) []PodGroup {
 		var out []PodGroup
 		for _, p := range r.ListPods(by, key) {
 			out = append(out, PodGroup{p, 1})

@@ -98,7 +98,7 @@ func (idle) Drain(context.Context, string, string) error { return nil }
 func (idle) Precede(context.Context, *networkingv1.DestinationRule, *networkingv1.DestinationRule) error {
 	return nil
 }
-func (idle) Retire(context.Context) error { return nil }
+func (idle) PrepareUninstall(context.Context) error { return nil }
 
 // replica runs a webhook server until the returned function, or the test's end, stops it.
 func replica(t *testing.T, ns string) (address string, stop func()) {

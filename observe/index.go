@@ -20,11 +20,13 @@ type Index[T any] struct {
 	Keys func(T) []string
 }
 
-// Indexes of Kubernetes' kinds.
 type (
+	// DeploymentIndex is an index of Deployments.
 	DeploymentIndex = Index[*appsv1.Deployment]
-	PodIndex        = Index[*corev1.Pod]
-	ServiceIndex    = Index[*corev1.Service]
+	// PodIndex is an index of pods.
+	PodIndex = Index[*corev1.Pod]
+	// ServiceIndex is an index of Services.
+	ServiceIndex = Index[*corev1.Service]
 )
 
 // Filter is the part of a list that the index has under a key.

@@ -3,24 +3,22 @@
 package annotator
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"grayscale.dev/grayscale/observe"
+	"grayscale.dev/grayscale/observe/store"
 	"grayscale.dev/grayscale/routing"
 )
 
 // Options are what the wiring chooses.
 type Options struct {
-	// Caches are those of NewCaches. Everything is read from them.
-	Caches *Caches
+	// Store is where everything is read from. It runs by itself.
+	Store *store.Store
 	// Settings are the administrator's, handed to routing.Decide as they are.
 	Settings routing.Settings
 	// Outages notes when the API server cannot be reached; nil where the transport reports to nobody.
@@ -58,19 +56,13 @@ const (
 )
 
 // Setup adds the controller to the manager, whose client must have no rate limit of its own (rest.Config.QPS -1): the
-// API server's priority and fairness is the one to slow us down. It reads from the Options' caches, never from the
-// manager's. The controller starts without Istio's custom resource definitions, and finds them by itself once they are
-// there.
+// API server's priority and fairness is the one to slow us down. It reads from the Options' store, never from the manager's
+// caches.
 func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	opts = opts.defaulted(mgr)
-	found, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
-	if err != nil {
-		return nil, fmt.Errorf("annotator: %w", err)
-	}
-	c := New(Parts{Reader: opts.Caches, Confined: opts.Caches.confined, Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
+	c := New(Parts{Reader: opts.Store, Confined: opts.Store.Confined, Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
 		Events: opts.Events, Settings: opts.Settings, Outages: opts.Outages, Configuration: opts.Configuration,
 		Clock: RealClock(), Decide: routing.Decide, AtOnce: requestsAtOnce})
-	c.crds = newCRDWatcher(opts.Caches, found)
 	warm, anyName := true, opts.Name != controllerName
 	queue, err := controller.New(opts.Name, mgr, controller.Options{
 		Reconciler: c, MaxConcurrentReconciles: workers, ReconciliationTimeout: stepLimit, EnableWarmup: &warm,
@@ -78,19 +70,8 @@ func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
-	if err := queue.Watch(c.crds); err != nil {
+	if err := queue.Watch(source{opts.Store}); err != nil {
 		return nil, fmt.Errorf("annotator: %w", err)
 	}
 	return c, nil
-}
-
-// errCold is what a readiness probe meets before the caches are warm.
-var errCold = errors.New("the caches are not filled yet")
-
-// Warm fails, as a readiness check does, until this replica knows all that it would decide from if it led.
-func (c *Controller) Warm(*http.Request) error {
-	if !closed(c.crds.looked) {
-		return errCold
-	}
-	return nil
 }

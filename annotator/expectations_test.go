@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -12,11 +13,11 @@ func TestOwnWritesAreExpected(t *testing.T) {
 	e := newExpectations(func() time.Time { return now })
 	var cached client.Object
 	find := func(string, string, string) client.Object { return cached }
-	wrote := deployment("web", nil)
+	wrote := &appsv1.Deployment{ObjectMeta: meta("web")}
 	wrote.ResourceVersion = "10"
 	for _, version := range []string{"9", "10", "11"} {
 		e.wrote(webService, kindDeployment, wrote)
-		seen := deployment("web", nil)
+		seen := &appsv1.Deployment{ObjectMeta: meta("web")}
 		seen.ResourceVersion = version
 		cached = seen
 		if got, want := e.satisfied(webService, find), version != "9"; got != want {
@@ -38,7 +39,7 @@ func TestExpectationsEnd(t *testing.T) {
 	now := at(100)
 	e := newExpectations(func() time.Time { return now })
 	none := func(string, string, string) client.Object { return nil }
-	e.wrote(webService, kindVirtualService, deployment("web", nil))
+	e.wrote(webService, kindVirtualService, &appsv1.Deployment{ObjectMeta: meta("web")})
 	if now = now.Add(expectationLimit); e.satisfied(webService, none) {
 		t.Error("given up too early")
 	}

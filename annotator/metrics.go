@@ -75,8 +75,6 @@ var (
 	precedes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_bypasses_total",
 		Help: "Questions of the API server about other people's DestinationRules, sometimes several about one: " +
 			"no client had to be led past a release's subsets first, some have been, or it was given up."}, []string{"outcome"})
-	watched = prometheus.NewGauge(prometheus.GaugeOpts{Name: "grayscale_istio_watched",
-		Help: "1 while Istio's definitions are served and its objects are watched, else 0."})
 
 	register = sync.OnceFunc(func() { metrics.Registry.MustRegister(Collectors()...) })
 )
@@ -86,7 +84,7 @@ var (
 func Collectors() []prometheus.Collector {
 	everySeries()
 	return []prometheus.Collector{releases, problems, holding, lifts, writes, restores, decisions, follows,
-		drains, precedes, watched}
+		drains, precedes}
 }
 
 // everySeries makes all series that there can be: one that is not there yet hides its first increase from a rate.

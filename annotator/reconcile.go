@@ -22,7 +22,6 @@ type Controller struct {
 	metrics      *tally
 	waiting      *backoff[types.NamespacedName] // Services that wait for somebody
 	failed       *backoff[reconcile.Request]    // Services whose reconcile failed
-	crds         *crdWatcher                    // nil where somebody else watches
 }
 
 // New is a controller that somebody else calls: Setup's manager, or a simulator.

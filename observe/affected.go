@@ -27,8 +27,8 @@ func SameService(before, after *corev1.Service) bool {
 }
 
 // SamePod compares two states of a pod.
-func SamePod(before, after *corev1.Pod) bool {
-	return before.UID == after.UID && ready(before) == ready(after) && ended(before) == ended(after) &&
+func SamePod(before, after *Pod) bool {
+	return before.UID == after.UID && before.Ready == after.Ready && before.Ended == after.Ended &&
 		reflect.DeepEqual(before.Labels, after.Labels)
 }
 
@@ -48,7 +48,7 @@ func AffectedByDeployment(r Reader, d *appsv1.Deployment) []types.NamespacedName
 }
 
 // AffectedByPod are the releases that select the pod.
-func AffectedByPod(r Reader, p *corev1.Pod) []types.NamespacedName {
+func AffectedByPod(r Reader, p *Pod) []types.NamespacedName {
 	return releasesSelecting(r, p.Namespace, p.Labels)
 }
 

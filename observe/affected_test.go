@@ -25,7 +25,7 @@ func TestWithoutAReleaseNothingIsEnqueued(t *testing.T) {
 	s := world(t, service("web", app), deployment("web", nil))
 	for what, got := range map[string][]types.NamespacedName{
 		"Deployment":     AffectedByDeployment(s, deployment("web", nil)),
-		"pod":            AffectedByPod(s, pod("p", "web", nil)),
+		"pod":            AffectedByPod(s, PodOf(pod("p", "web", nil))),
 		"Service":        AffectedByService(s, service("web", app)),
 		"VirtualService": AffectedByIstio(s, virtualService("theirs", "web")),
 		"wildcard":       AffectedByIstio(s, virtualService("wide", "*")),
@@ -51,7 +51,7 @@ func TestEventsLeadToTheirServices(t *testing.T) {
 		{"a stable without annotations", AffectedByDeployment(s, deployment("web", nil)), "gone,web"},
 		{"a Deployment naming a missing Service", AffectedByDeployment(s, lost), "gone,web"},
 		{"a Deployment behind nothing", AffectedByDeployment(s, nowhere), ""},
-		{"a pod of the release", AffectedByPod(s, pod("p", "web", nil)), "gone,web"},
+		{"a pod of the release", AffectedByPod(s, PodOf(pod("p", "web", nil))), "gone,web"},
 		{"the Service", AffectedByService(s, service("web", app)), ",gone,web"},
 		{"a Service that is named but was missing", AffectedByService(s, service("gone", map[string]string{"app": "gone"})), ",gone,web"},
 		{"a Service of nobody's", AffectedByService(s, service("other", map[string]string{"app": "other"})), ""},
@@ -81,7 +81,7 @@ func TestEventsLeadToSiblings(t *testing.T) {
 	for what, got := range map[string][]types.NamespacedName{
 		"a derived VirtualService":   AffectedByIstio(s, virtualService("web-internal-grayscale", "x")),
 		"somebody's for the host":    AffectedByIstio(s, virtualService("theirs", "web-internal.shop.svc.cluster.local")),
-		"a pod that only one has":    AffectedByPod(s, pod("p", "web", nil)),
+		"a pod that only one has":    AffectedByPod(s, PodOf(pod("p", "web", nil))),
 		"a stable that only one has": AffectedByDeployment(s, deployment("web", nil)),
 		"a Service":                  AffectedByService(s, service("web-internal", internal)),
 	} {
@@ -127,7 +127,7 @@ func TestUpdatesThatCannotMatterAreDropped(t *testing.T) {
 	p := pod("p", "web", nil)
 	started := p.DeepCopy()
 	started.ResourceVersion, started.Status.PodIP = "2", "10.0.0.1"
-	if !SamePod(p, started) {
+	if !SamePod(PodOf(p), PodOf(started)) {
 		t.Error("a pod's address matters, want it dropped")
 	}
 	for what, change := range map[string]func(*corev1.Pod){
@@ -138,7 +138,7 @@ func TestUpdatesThatCannotMatterAreDropped(t *testing.T) {
 	} {
 		moved := p.DeepCopy()
 		change(moved)
-		if SamePod(p, moved) {
+		if SamePod(PodOf(p), PodOf(moved)) {
 			t.Errorf("a change of a pod's %s is dropped", what)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"grayscale.dev/grayscale/routing/istio"
@@ -107,7 +106,7 @@ func (v *versionSeen) asOf(version string, now time.Time) time.Time {
 }
 
 // readyPods is since when each of the pods has been seen ready under its version label; others are forgotten.
-func (s *FirstSeen) readyPods(service types.NamespacedName, now time.Time, pods []*corev1.Pod) map[types.UID]time.Time {
+func (s *FirstSeen) readyPods(service types.NamespacedName, now time.Time, pods []*Pod) map[types.UID]time.Time {
 	if s == nil {
 		return nil
 	}
@@ -120,10 +119,10 @@ func (s *FirstSeen) readyPods(service types.NamespacedName, now time.Time, pods 
 	known.ready = make([]podSeen, 0, len(pods))
 	out := make(map[types.UID]time.Time, len(pods))
 	for _, p := range pods {
-		if !ready(p) {
+		if !p.Ready {
 			continue
 		}
-		is := podSeen{pod: p.UID, version: p.Labels[release.VersionLabel], changed: changed(p), since: now}
+		is := podSeen{pod: p.UID, version: p.Labels[release.VersionLabel], changed: p.Changed, since: now}
 		if was, seen := before[p.UID]; seen && was.version == is.version && was.changed.Equal(is.changed) {
 			is = was
 		}

@@ -10,7 +10,6 @@ import (
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -62,14 +61,13 @@ func GatherAlone(r Reader, key types.NamespacedName, at Moment) Observation {
 		f.Service = cluster.Service(s)
 	}
 	deployments := behind(r, key, f.Service)
-	pods := podsFrom(r, at)
-	f.Deployments = withPods(pods, f.Service, deployments, at)
+	f.Deployments = withPods(r, f.Service, deployments, at)
 	for _, d := range deployments {
 		o.Deployments[d.Name] = d
 		f.Newest = newer(f.Newest, d.ResourceVersion)
 	}
 	f.Services = others(r, key, deployments)
-	strays := strays(pods, f.Service, deployments)
+	strays := strays(r, f.Service, deployments)
 	f.Strays, f.Workloads = count(strays, f.Service.Selector, nil), workloads(strays)
 	is := r.Istio()
 	m := istio.Mesh{Missing: is == nil}
@@ -83,14 +81,12 @@ func GatherAlone(r Reader, key types.NamespacedName, at Moment) Observation {
 }
 
 // withPods are the facts of Deployments with their pods, as one Service sends them requests.
-func withPods(from podLister, s release.Service, list []*appsv1.Deployment, at Moment) []release.Deployment {
-	var all []*corev1.Pod
-	pods := make([][]PodGroup, len(list))
+func withPods(r Reader, s release.Service, list []*appsv1.Deployment, at Moment) []release.Deployment {
+	var all []*Pod
+	pods := make([][]*Pod, len(list))
 	for i, d := range list {
-		pods[i] = podsOf(from, d)
-		for _, p := range pods[i] {
-			all = append(all, p.Pod)
-		}
+		pods[i] = podsOf(r, d)
+		all = append(all, pods[i]...)
 	}
 	watched := at.FirstSeen.readyPods(types.NamespacedName{Namespace: s.Namespace, Name: s.Name}, at.Now, all)
 	var out []release.Deployment

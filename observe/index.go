@@ -24,7 +24,7 @@ type (
 	// DeploymentIndex is an index of Deployments.
 	DeploymentIndex = Index[*appsv1.Deployment]
 	// PodIndex is an index of pods.
-	PodIndex = Index[*corev1.Pod]
+	PodIndex = Index[*Pod]
 	// ServiceIndex is an index of Services.
 	ServiceIndex = Index[*corev1.Service]
 )
@@ -72,13 +72,13 @@ var (
 		return []string{d.Namespace + "/", Everywhere}
 	}}
 	// PodsByLabel has pods by each of their labels.
-	PodsByLabel = PodIndex{"label", func(p *corev1.Pod) []string { return labelKeys(p.Namespace, p.Labels) }}
+	PodsByLabel = PodIndex{"label", func(p *Pod) []string { return labelKeys(p.Namespace, p.Labels) }}
 	// PodsByOwner has pods by the Deployment whose ReplicaSet owns them; its name may be cut.
-	PodsByOwner = PodIndex{"owner", func(p *corev1.Pod) []string {
-		if owner := ownerOf(p); owner != "" {
-			return []string{p.Namespace + "/" + owner}
+	PodsByOwner = PodIndex{"owner", func(p *Pod) []string {
+		if p.Deployment == "" {
+			return nil
 		}
-		return nil
+		return []string{p.Namespace + "/" + p.Deployment}
 	}}
 	// ServicesBySelector has Services by one label of their selectors, and those that select by the version label alone
 	// under anyVersion as well.

@@ -122,24 +122,27 @@ func selecting(r Reader, namespace string, labels map[string]string) []*corev1.S
 	return out
 }
 
-// ServicesFor are the Services that matter to a Deployment before it is stored: those that its annotation names, and those
-// that select its pods, whatever version label admission gives these.
+// ServicesFor are the Services that matter to a Deployment before it is stored: those that its annotation names, and
+// those that select its pods, whatever version label admission gives these.
 func ServicesFor(r Reader, namespace string, d release.Deployment) []release.Service {
-	var out []release.Service
+	found := map[string]*corev1.Service{}
 	for _, name := range intent.Services(d.Annotations) {
 		if s := r.GetService(namespace, name); s != nil {
-			out = append(out, cluster.Service(s))
+			found[name] = s
 		}
 	}
 	labels := maps.Clone(d.TemplateLabels)
 	delete(labels, release.VersionLabel)
 	for _, key := range append(labelKeys(namespace, labels), anyVersion(namespace)) {
 		for _, s := range r.ListServices(ServicesBySelector, key) {
-			known := func(x release.Service) bool { return x.Name == s.Name }
-			if selectsSomeVersion(s.Spec.Selector, labels) && !slices.ContainsFunc(out, known) {
-				out = append(out, cluster.Service(s))
+			if selectsSomeVersion(s.Spec.Selector, labels) {
+				found[s.Name] = s
 			}
 		}
+	}
+	var out []release.Service
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		out = append(out, cluster.Service(found[name]))
 	}
 	return out
 }
@@ -169,10 +172,10 @@ func selected(r Reader, by DeploymentIndex, namespace string, selector map[strin
 }
 
 // podsOf are the pods of a Deployment.
-func podsOf(list podLister, d *appsv1.Deployment) []PodGroup {
-	var out []PodGroup
-	for _, p := range list(PodsByOwner, d.Namespace+"/"+cutName(d.Name)) {
-		if owns(d, p.Pod) {
+func podsOf(r Reader, d *appsv1.Deployment) []*Pod {
+	var out []*Pod
+	for _, p := range r.ListPods(PodsByOwner, d.Namespace+"/"+cutName(d.Name)) {
+		if owns(d, p) {
 			out = append(out, p)
 		}
 	}
@@ -180,55 +183,34 @@ func podsOf(list podLister, d *appsv1.Deployment) []PodGroup {
 }
 
 // strays are the pods that the Service selects and that none of the Deployments has.
-func strays(list podLister, s release.Service, deployments []*appsv1.Deployment) []PodGroup {
+func strays(r Reader, s release.Service, deployments []*appsv1.Deployment) []*Pod {
 	if len(s.Selector) == 0 {
 		return nil
 	}
-	var out []PodGroup
-	for _, p := range list(PodsByLabel, selectorKey(s.Namespace, s.Selector)) {
-		owned := slices.ContainsFunc(deployments, func(d *appsv1.Deployment) bool { return owns(d, p.Pod) })
-		if !owned && matches(s.Selector, p.Pod.Labels) {
+	var out []*Pod
+	for _, p := range r.ListPods(PodsByLabel, selectorKey(s.Namespace, s.Selector)) {
+		owned := slices.ContainsFunc(deployments, func(d *appsv1.Deployment) bool { return owns(d, p) })
+		if !owned && matches(s.Selector, p.Labels) {
 			out = append(out, p)
 		}
 	}
 	return out
 }
 
-func owns(d *appsv1.Deployment, p *corev1.Pod) bool {
-	return ownerOf(p) == cutName(d.Name) && (d.Spec.Selector == nil || matches(d.Spec.Selector.MatchLabels, p.Labels))
-}
-
-// maxOwner is shorter than the shortest a ReplicaSet's name can cut its Deployment's to: 253 characters less a dash and
-// a hash of at most 10 (k8s.io/kubernetes pkg/controller/deployment/sync.go, generateReplicaSetName).
-const maxOwner = 242
-
-func cutName(deployment string) string { return deployment[:min(len(deployment), maxOwner)] }
-
-// ownerOf names the Deployment of a pod without reading ReplicaSets: the Deployment controller names them
-// "<deployment>-<hash>" and labels their pods with the hash. It is empty for pods of anything else.
-func ownerOf(p *corev1.Pod) string {
-	hash := p.Labels[appsv1.DefaultDeploymentUniqueLabelKey]
-	if hash == "" || len(p.OwnerReferences) == 0 || p.OwnerReferences[0].Kind != "ReplicaSet" {
-		return ""
-	}
-	name, ok := strings.CutSuffix(p.OwnerReferences[0].Name, "-"+hash)
-	if !ok {
-		return ""
-	}
-	return cutName(name)
+func owns(d *appsv1.Deployment, p *Pod) bool {
+	return p.Deployment == cutName(d.Name) && (d.Spec.Selector == nil || matches(d.Spec.Selector.MatchLabels, p.Labels))
 }
 
 // workloads are the owners of pods that no Deployment has or had, sorted.
-func workloads(pods []PodGroup) []routing.Workload {
+func workloads(pods []*Pod) []routing.Workload {
 	var out []routing.Workload
-	for _, g := range pods {
-		p := g.Pod
-		if ended(p) || p.DeletionTimestamp != nil || ownerOf(p) != "" {
+	for _, p := range pods {
+		if p.Ended || p.Deleting || p.Deployment != "" {
 			continue
 		}
 		w := routing.Workload{Kind: "Pod", Name: p.Name, Version: p.Labels[release.VersionLabel]}
-		if len(p.OwnerReferences) > 0 {
-			w.Kind, w.Name = p.OwnerReferences[0].Kind, p.OwnerReferences[0].Name
+		if p.OwnerKind != "" {
+			w.Kind, w.Name = p.OwnerKind, p.OwnerName
 		}
 		out = append(out, w)
 	}

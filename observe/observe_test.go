@@ -24,7 +24,7 @@ func world(t *testing.T, objects ...any) *Snapshot {
 		case *appsv1.Deployment:
 			s.Deployments = append(s.Deployments, o)
 		case *corev1.Pod:
-			s.Pods = append(s.Pods, o)
+			s.Pods = append(s.Pods, PodOf(o))
 		case *corev1.Service:
 			s.Services = append(s.Services, o)
 		case *networkingv1.VirtualService:

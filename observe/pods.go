@@ -1,125 +1,91 @@
 package observe
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// PodGroup is a number of pods that are alike in all that facts are made from, but for the times.
-type PodGroup struct {
-	Pod   *corev1.Pod // one of them
-	Count int
+// Pod is what is read of a pod. There may be a thousand behind one Service, and each decision reads them all: so it is
+// small, and shared by all who read it.
+type Pod struct {
+	Namespace, Name string
+	UID             types.UID
+	Labels          map[string]string
+	// OwnerKind and OwnerName are those of the controller that owns it; empty where none does.
+	OwnerKind, OwnerName string
+	// Deployment is the one whose ReplicaSet owns it, with its name cut as cutName does; empty for pods of anything else.
+	Deployment string
+	// Ready: the pod serves. A terminating one is out of its Service's endpoints, whatever its condition still says.
+	Ready bool
+	// Changed is when it last became ready or unready, by the clock of its node, in whole seconds.
+	Changed time.Time
+	// Ended: it has ended for good. An evicted one stays until it is collected.
+	Ended bool
+	// Deleting is true from the deletionTimestamp on.
+	Deleting bool
 }
 
-// PodGrouper is a Reader that has pods in groups, without a look at each. Facts without times are made from these.
-type PodGrouper interface {
-	// GroupPods are the pods that an index has under a key, in any order.
-	GroupPods(by PodIndex, key string) []PodGroup
-}
-
-// GroupPods puts pods that are alike into groups.
-func GroupPods(pods []*corev1.Pod) []PodGroup {
-	var out []PodGroup
-	places := map[string]int{}
-	for _, p := range pods {
-		alike := likeness(p)
-		i, known := places[alike]
-		if !known {
-			i = len(out)
-			places[alike] = i
-			out = append(out, PodGroup{Pod: p})
+// PodOf is what is read of a pod.
+func PodOf(p *corev1.Pod) *Pod {
+	out := &Pod{Namespace: p.Namespace, Name: p.Name, UID: p.UID, Labels: p.Labels, Deleting: p.DeletionTimestamp != nil,
+		Ended: p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed}
+	if owner := metav1.GetControllerOfNoCopy(p); owner != nil {
+		out.OwnerKind, out.OwnerName = owner.Kind, owner.Name
+		out.Deployment = deploymentOf(owner, p.Labels[appsv1.DefaultDeploymentUniqueLabelKey])
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			out.Ready, out.Changed = c.Status == corev1.ConditionTrue && !out.Deleting, c.LastTransitionTime.Time
 		}
-		out[i].Count++
 	}
 	return out
 }
 
-// likeness is a text that is the same for pods that are alike.
-func likeness(p *corev1.Pod) string {
-	var out strings.Builder
-	fmt.Fprint(&out, p.Namespace, ended(p), ready(p), p.DeletionTimestamp != nil)
-	if len(p.OwnerReferences) == 0 {
-		fmt.Fprintf(&out, "%q", p.Name)
-	} else {
-		fmt.Fprintf(&out, "%q%q", p.OwnerReferences[0].Kind, p.OwnerReferences[0].Name)
-	}
-	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
-		fmt.Fprintf(&out, "%q%q", key, p.Labels[key])
-	}
-	return out.String()
-}
+// maxOwner is shorter than the shortest a ReplicaSet's name can cut its Deployment's to: 253 characters less a dash and
+// a hash of at most 10 (k8s.io/kubernetes pkg/controller/deployment/sync.go, generateReplicaSetName).
+const maxOwner = 242
 
-// podLister lists the pods that an index has under a key.
-type podLister func(by PodIndex, key string) []PodGroup
+func cutName(deployment string) string { return deployment[:min(len(deployment), maxOwner)] }
 
-// podsFrom lists groups where nobody asks for times, and else each pod.
-func podsFrom(r Reader, at Moment) podLister {
-	if grouper, ok := r.(PodGrouper); ok && at.FirstSeen == nil {
-		return grouper.GroupPods
+// deploymentOf names the Deployment of a pod without reading ReplicaSets: the Deployment controller names them
+// "<deployment>-<hash>" and labels their pods with the hash.
+func deploymentOf(owner *metav1.OwnerReference, hash string) string {
+	name, ok := strings.CutSuffix(owner.Name, "-"+hash)
+	if !ok || hash == "" || owner.Kind != "ReplicaSet" {
+		return ""
 	}
-	return func(by PodIndex, key string) []PodGroup {
-		var out []PodGroup
-		for _, p := range r.ListPods(by, key) {
-			out = append(out, PodGroup{p, 1})
-		}
-		return out
-	}
+	return cutName(name)
 }
 
 // count sums pods up by version label, sorted by version. Pods that have ended do not count. watched is since when each
 // has been seen ready; long ago where it is not in it.
-func count(pods []PodGroup, selector map[string]string, watched map[types.UID]time.Time) []release.Pods {
+func count(pods []*Pod, selector map[string]string, watched map[types.UID]time.Time) []release.Pods {
 	sums := map[string]release.Pods{}
-	for _, g := range pods {
-		p := g.Pod
-		if ended(p) {
+	for _, p := range pods {
+		if p.Ended {
 			continue
 		}
 		sum := sums[p.Labels[release.VersionLabel]]
 		sum.Version = p.Labels[release.VersionLabel]
-		sum.Total += g.Count
-		if ready(p) && matches(selector, p.Labels) {
-			if since := watched[p.UID]; sum.Ready == 0 || since.Before(sum.Since) {
+		sum.Total++
+		if p.Ready && matches(selector, p.Labels) {
+			sum.Ready++
+			if since := watched[p.UID]; sum.Ready == 1 || since.Before(sum.Since) {
 				sum.Since = since
 			}
-			sum.Ready += g.Count
 		}
 		sums[sum.Version] = sum
 	}
 	return slices.SortedFunc(maps.Values(sums), func(a, b release.Pods) int {
 		return strings.Compare(a.Version, b.Version)
 	})
-}
-
-// ended: the pod has ended for good. An evicted one stays until it is collected.
-func ended(p *corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-}
-
-// ready: the pod serves. A terminating one is out of its Service's endpoints, whatever its condition still says.
-func ready(p *corev1.Pod) bool {
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue && p.DeletionTimestamp == nil
-		}
-	}
-	return false
-}
-
-// changed is when the pod last became ready or unready, by the clock of its node, in whole seconds.
-func changed(p *corev1.Pod) time.Time {
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.LastTransitionTime.Time
-		}
-	}
-	return time.Time{}
 }

@@ -23,7 +23,7 @@ type Reader interface {
 	// List* are the objects that an index has under a key, in any order. Filter is the plainest implementation.
 	ListServices(by ServiceIndex, key string) []*corev1.Service
 	ListDeployments(by DeploymentIndex, key string) []*appsv1.Deployment
-	ListPods(by PodIndex, key string) []*corev1.Pod
+	ListPods(by PodIndex, key string) []*Pod
 	// Istio reads Istio's objects; nil while the API server does not serve networking.istio.io/v1.
 	Istio() IstioReader
 	// MeshRoutes are the routes of the Gateway API that have the Service as a parent.

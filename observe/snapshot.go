@@ -28,7 +28,7 @@ type Snapshot struct {
 	ClusterDomain string
 	Services      []*corev1.Service
 	Deployments   []*appsv1.Deployment
-	Pods          []*corev1.Pod
+	Pods          []*Pod
 	// IstioServed tells that the API server serves Istio's kinds.
 	IstioServed      bool
 	VirtualServices  []*networkingv1.VirtualService
@@ -58,8 +58,10 @@ func Read(ctx context.Context, c client.Reader, domain, namespace string) (*Snap
 			return nil, fmt.Errorf("observe: %w", err)
 		}
 	}
-	s := &Snapshot{ClusterDomain: domain, Services: pointers(services.Items), Deployments: pointers(deployments.Items),
-		Pods: pointers(pods.Items)}
+	s := &Snapshot{ClusterDomain: domain, Services: pointers(services.Items), Deployments: pointers(deployments.Items)}
+	for i := range pods.Items {
+		s.Pods = append(s.Pods, PodOf(&pods.Items[i]))
+	}
 	var routes networkingv1.VirtualServiceList
 	var rules networkingv1.DestinationRuleList
 	for _, list := range []client.ObjectList{&routes, &rules} {
@@ -156,7 +158,7 @@ func (s *Snapshot) ListDeployments(by DeploymentIndex, key string) []*appsv1.Dep
 }
 
 // ListPods filters the pods.
-func (s *Snapshot) ListPods(by PodIndex, key string) []*corev1.Pod {
+func (s *Snapshot) ListPods(by PodIndex, key string) []*Pod {
 	return Filter(s.Pods, by, key)
 }
 

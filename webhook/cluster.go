@@ -14,8 +14,8 @@ const readTimeout = time.Second
 
 // Cluster is what is known of the cluster: the caches that the controller has anyway.
 type Cluster interface {
-	// Services are those of a namespace that a Deployment names, and those that select its pods, whatever version label it has.
-	// Others do no harm.
+	// Services are those of a namespace that a Deployment names, and those that select its pods, whatever version label
+	// these have. Others do no harm.
 	Services(ctx context.Context, namespace string, d release.Deployment) ([]release.Service, error)
 	// Facts are what the controller would decide about one Service from, but without times.
 	Facts(ctx context.Context, namespace, service string) (routing.Facts, error)

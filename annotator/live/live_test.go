@@ -21,6 +21,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"grayscale.dev/grayscale/annotator"
+	"grayscale.dev/grayscale/observe/store"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/test/harness"
 )
@@ -71,11 +72,11 @@ func startFor(t *testing.T, namespaces []string, namespace string, allowed int64
 		t.Fatal(err)
 	}
 	settings := routing.Settings{Settle: settle, ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
-	caches, err := annotator.NewCaches(mgr, namespaces, settings.ClusterDomain)
-	if err != nil {
+	known, err := store.New(mgr, namespaces, settings.ClusterDomain)
+	if err := errors.Join(err, mgr.Add(known)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := annotator.Setup(mgr, annotator.Options{Caches: caches, Settings: settings, Name: t.Name()}); err != nil {
+	if _, err := annotator.Setup(mgr, annotator.Options{Store: known, Settings: settings, Name: t.Name()}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -19,6 +19,7 @@ import (
 
 	"grayscale.dev/grayscale/annotator"
 	"grayscale.dev/grayscale/observe"
+	"grayscale.dev/grayscale/observe/store"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/webhook"
 	"grayscale.dev/grayscale/webhook/certs"
@@ -139,8 +140,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	caches, err := annotator.NewCaches(servers, o.namespaces, o.settings.ClusterDomain)
+	known, err := store.New(servers, o.namespaces, o.settings.ClusterDomain)
 	if err != nil {
+		return fmt.Errorf("the store: %w", err)
+	}
+	if err := servers.Add(known); err != nil {
 		return err
 	}
 	leader, err := newLeaderManager(config, servers, o)
@@ -148,19 +152,19 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	// The server manager records Events: it moves traffic, and publishes why, after the leader manager has ended.
-	controller, err := annotator.Setup(leader, annotator.Options{Caches: caches, Settings: o.settings,
+	controller, err := annotator.Setup(leader, annotator.Options{Store: known, Settings: o.settings,
 		Configuration: configuration, Outages: outages, Events: servers.GetEventRecorder(routing.FieldManager)})
 	if err != nil {
 		return err
 	}
-	if err := webhook.Setup(servers, controller, caches, o.settings); err != nil {
+	if err := webhook.Setup(servers, controller, known, o.settings); err != nil {
 		return fmt.Errorf("webhook: %w", err)
 	}
 	if err := certificate.AddTo(servers); err != nil {
 		return fmt.Errorf("the webhook's certificate: %w", err)
 	}
 	err = errors.Join(servers.AddHealthzCheck("ping", healthz.Ping),
-		servers.AddReadyzCheck("certificate", certificate.Ready), servers.AddReadyzCheck("caches", controller.Warm))
+		servers.AddReadyzCheck("certificate", certificate.Ready), servers.AddReadyzCheck("caches", known.Ready))
 	if err != nil {
 		return err
 	}

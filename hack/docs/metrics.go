@@ -12,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"grayscale.dev/grayscale/annotator"
+	"grayscale.dev/grayscale/observe/store"
 	"grayscale.dev/grayscale/webhook"
 	"grayscale.dev/grayscale/webhook/certs"
 )
@@ -49,7 +50,7 @@ var apiServer = []metric{
 
 // metrics is docs/metrics.md.
 func metrics() ([]byte, error) {
-	ours, err := registered(slices.Concat(annotator.Collectors(), webhook.Collectors(), certs.Collectors()))
+	ours, err := registered(slices.Concat(annotator.Collectors(), store.Collectors(), webhook.Collectors(), certs.Collectors()))
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"grayscale.dev/grayscale/annotator"
+	"grayscale.dev/grayscale/observe/store"
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/test/harness"
@@ -104,9 +105,10 @@ func admissionHandlers(b *testing.B) map[string]admission.Handler {
 	mgr, err := manager.New(config, manager.Options{Scheme: scheme, Metrics: server.Options{BindAddress: "0"}})
 	must(b, err)
 	settings := routing.Settings{Settle: time.Second, ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
-	caches, err := annotator.NewCaches(mgr, nil, settings.ClusterDomain)
+	known, err := store.New(mgr, nil, settings.ClusterDomain)
 	must(b, err)
-	controller, err := annotator.Setup(mgr, annotator.Options{Caches: caches, Settings: settings})
+	must(b, mgr.Add(known))
+	controller, err := annotator.Setup(mgr, annotator.Options{Store: known, Settings: settings})
 	must(b, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -118,7 +120,7 @@ func admissionHandlers(b *testing.B) map[string]admission.Handler {
 	for _, ns := range []string{"empty", "deployments", "pods"} {
 		harness.WaitProgrammed(b, ns, "web-0-v2", "canary 10% of web-0")
 	}
-	return webhook.Handlers(controller, caches, settings)
+	return webhook.Handlers(controller, known, settings)
 }
 
 // question is about a Deployment as large as users make them: a candidate that is created beside the release's, or the release's

@@ -1,4 +1,4 @@
-package annotator
+package store
 
 import (
 	"encoding/json"
@@ -35,9 +35,11 @@ func trimDeployment(d *appsv1.Deployment) *appsv1.Deployment {
 		case strings.HasPrefix(string(c.Type), intent.Prefix):
 			out.Status.Conditions = append(out.Status.Conditions, c)
 		case c.Type == appsv1.DeploymentProgressing: // its times and message change all the time
-			out.Status.Conditions = append(out.Status.Conditions, appsv1.DeploymentCondition{Type: c.Type, Status: c.Status, Reason: c.Reason})
+			out.Status.Conditions = append(out.Status.Conditions, appsv1.DeploymentCondition{
+				Type: c.Type, Status: c.Status, Reason: c.Reason})
 		case c.Type == appsv1.DeploymentReplicaFailure: // the pod in its message is another at every attempt
-			out.Status.Conditions = append(out.Status.Conditions, appsv1.DeploymentCondition{Type: c.Type, Status: c.Status, Message: cluster.WithoutPodName(c.Message)})
+			out.Status.Conditions = append(out.Status.Conditions, appsv1.DeploymentCondition{
+				Type: c.Type, Status: c.Status, Message: cluster.WithoutPodName(c.Message)})
 		}
 	}
 	return out
@@ -58,22 +60,8 @@ func trimManagers(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEnt
 		if err != nil {
 			continue // maps of strings always marshal
 		}
-		out = append(out, metav1.ManagedFieldsEntry{Manager: e.Manager, Operation: e.Operation, Time: e.Time, FieldsV1: metav1.NewFieldsV1(string(raw))})
-	}
-	return out
-}
-
-func trimPod(p *corev1.Pod) *corev1.Pod {
-	out := &corev1.Pod{ObjectMeta: identity(&p.ObjectMeta)}
-	out.Labels = p.Labels
-	if owner := metav1.GetControllerOfNoCopy(p); owner != nil {
-		out.OwnerReferences = []metav1.OwnerReference{{Kind: owner.Kind, Name: owner.Name}}
-	}
-	out.Status.Phase = p.Status.Phase
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			out.Status.Conditions = []corev1.PodCondition{{Type: c.Type, Status: c.Status, LastTransitionTime: c.LastTransitionTime}}
-		}
+		out = append(out, metav1.ManagedFieldsEntry{Manager: e.Manager, Operation: e.Operation, Time: e.Time,
+			FieldsV1: metav1.NewFieldsV1(string(raw))})
 	}
 	return out
 }
@@ -107,7 +95,8 @@ func trimDestinationRule(dr *networkingv1.DestinationRule) *networkingv1.Destina
 	return out
 }
 
-// trimDefinition keeps a custom resource definition's name and whether it is on its way out. It leaves tombstones as they are.
+// trimDefinition keeps a custom resource definition's name and whether it is on its way out. It leaves tombstones as they
+// are.
 func trimDefinition(in any) (any, error) {
 	if m, ok := in.(*metav1.PartialObjectMetadata); ok {
 		return &metav1.PartialObjectMetadata{TypeMeta: m.TypeMeta, ObjectMeta: identity(&m.ObjectMeta)}, nil

@@ -1,4 +1,4 @@
-package annotator
+package store
 
 import (
 	"encoding/json"
@@ -48,12 +48,16 @@ func decoded(t *testing.T, text string) *meshRoute {
 	return o.(*meshRoute)
 }
 
+// newMeshRoutes is where a watch of HTTPRoutes writes them.
+func newMeshRoutes() *sink[*meshRoute, istio.MeshRoute] {
+	routes := newObjects("httproutes", codec[istio.MeshRoute]{}, byParent)
+	return newSink(routes, trimMeshRoute(istio.HTTPRoute), nil, "")
+}
+
 // Of a route of any kind and version those parents are kept that are Services.
 func TestMeshRouteIsReadByItsParents(t *testing.T) {
-	c := emptyCaches("cluster.local")
-	s := newShelf(meshRouteKind(istio.HTTPRoute))
-	c.meshRoutes.kept[istio.HTTPRoute] = keptKind{version: "v1", routes: s, stop: func() {}}
-	f := &feed[*meshRoute]{shelf: s, filled: make(chan struct{})}
+	c, f := empty("cluster.local"), newMeshRoutes()
+	c.meshRoutes.served[istio.HTTPRoute] = servedKind{version: "v1", routes: f.objects, stop: func() {}}
 	if err := f.Add(decoded(t, manyParents)); err != nil {
 		t.Fatal(err)
 	}
@@ -71,18 +75,17 @@ func TestMeshRouteIsReadByItsParents(t *testing.T) {
 			t.Errorf("parent %s: %v", name, got)
 		}
 	}
-	c.forgetKind(istio.HTTPRoute)
+	c.meshRoutes.forget(istio.HTTPRoute)
 	if got := c.MeshRoutes("shop", "web"); len(got) != 0 {
 		t.Errorf("no longer served: %v", got)
 	}
 }
 
-// A route with Gateways alone takes no memory, and nothing is told of it; one that comes to name a Service is told.
+// A route with Gateways alone takes no memory, and nobody hears of it until it names a Service.
 func TestRoutesOfGatewaysAreNotKept(t *testing.T) {
-	s := newShelf(meshRouteKind(istio.HTTPRoute))
-	f := &feed[*meshRoute]{shelf: s, filled: make(chan struct{})}
-	tells := 0
-	s.follow(func(_, _ *meshRoute) { tells++ })
+	f := newMeshRoutes()
+	s, changes := f.objects, 0
+	s.notify(func(_, _ *istio.MeshRoute) { changes++ })
 	gateways := decoded(t, manyParents)
 	gateways.Spec.ParentRefs = gateways.Spec.ParentRefs[:2]
 	for _, do := range []func(any) error{f.Add, f.Update, f.Delete} {
@@ -90,28 +93,28 @@ func TestRoutesOfGatewaysAreNotKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if tells != 0 || len(s.objects)+len(s.index) != 0 {
-		t.Errorf("told %d times, kept %v and %v", tells, s.objects, s.index)
+	if changes != 0 || len(s.entries)+len(s.index) != 0 {
+		t.Errorf("notified %d times, kept %v and %v", changes, s.entries, s.index)
 	}
 	for i, o := range []*meshRoute{gateways, decoded(t, manyParents), gateways} {
-		if err := f.Update(o); err != nil || tells != i {
-			t.Errorf("step %d: told %d times (%v)", i, tells, err)
+		if err := f.Update(o); err != nil || changes != i {
+			t.Errorf("step %d: notified %d times (%v)", i, changes, err)
 		}
 	}
-	if len(s.objects)+len(s.index) != 0 {
-		t.Errorf("it has lost its parents, and is kept: %v and %v", s.objects, s.index)
+	if len(s.entries)+len(s.index) != 0 {
+		t.Errorf("it has lost its parents, and is kept: %v and %v", s.entries, s.index)
 	}
 }
 
 func TestStatusOfMeshRoutesIsNotRead(t *testing.T) {
-	before := trimMeshRoute(decoded(t, manyParents))
-	after := trimMeshRoute(decoded(t, manyParents))
-	after.ResourceVersion = "8"
-	if !sameMeshRoute(before, after) {
+	read, changed := trimMeshRoute(istio.HTTPRoute), decoded(t, manyParents)
+	before := read(decoded(t, manyParents))
+	changed.ResourceVersion = "8"
+	if !sameMeshRoute(before, read(changed)) {
 		t.Error("another resourceVersion is another route")
 	}
-	after.Spec.ParentRefs = after.Spec.ParentRefs[1:]
-	if sameMeshRoute(before, after) {
+	changed.Spec.ParentRefs = changed.Spec.ParentRefs[:3]
+	if sameMeshRoute(before, read(changed)) {
 		t.Error("other parents are the same")
 	}
 }
@@ -174,18 +177,17 @@ func TestSoonest(t *testing.T) {
 
 // A change reaches the releases of the Services that are parents, and no other Service.
 func TestMeshRouteReachesItsParents(t *testing.T) {
-	r := trimMeshRoute(decoded(t, manyParents))
-	c := emptyCaches("cluster.local")
-	if got := c.ofMeshRoute(r); len(got) != 0 {
+	r := trimMeshRoute(istio.HTTPRoute)(decoded(t, manyParents))
+	c := empty("cluster.local")
+	if got := c.affectedByMeshRoute(r); len(got) != 0 {
 		t.Errorf("Services without a release: %v", got)
 	}
-	f := &feed[*appsv1.Deployment]{shelf: c.deployments, filled: make(chan struct{})}
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-v2",
 		Annotations: map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/service": "web"}}}
-	if err := f.Add(d); err != nil {
+	if err := newSink(c.deployments, trimDeployment, nil, "").Add(d); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.ofMeshRoute(r); len(got) != 1 || got[0].String() != "shop/web" {
+	if got := c.affectedByMeshRoute(r); len(got) != 1 || got[0].String() != "shop/web" {
 		t.Errorf("%v, want shop/web", got)
 	}
 }

@@ -1,4 +1,4 @@
-package annotator
+package store
 
 import (
 	"testing"
@@ -7,16 +7,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestFactsForTheDoor: the webhook is told what the controller would decide from, but for times, and only of the
+// TestFactsForTheWebhook: the webhook gets what the controller would decide from, without times, and only about the
 // namespaces that grayscale looks after.
-func TestFactsForTheDoor(t *testing.T) {
-	s := world(t, service("web", app), deployment("web", nil), deployment("web-v2", canary), pod("one", "web-v2", nil), pod("stray", "gone", nil))
+func TestFactsForTheWebhook(t *testing.T) {
+	s := world(t, service("web", app), deployment("web", nil), deployment("web-v2", canary),
+		pod("one", "web-v2", nil), pod("stray", "gone", nil))
 	s.namespaces = []string{shop}
 	got, err := s.Facts(t.Context(), shop, "web")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := seenBy(t, s, "web")
+	want := seenBy(s, "web")
 	want.Now, want.RoutesSince, want.RuleSince = time.Time{}, time.Time{}, time.Time{}
 	for _, d := range want.Deployments {
 		for i := range d.Pods {

@@ -1,4 +1,4 @@
-package annotator
+package store
 
 import (
 	"sync"
@@ -7,8 +7,8 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// dictionary compresses short texts that are much alike, by what they have in common with the first ones. Those stay as they
-// are.
+// dictionary compresses short texts that are much alike, by what they have in common with the first ones. Those stay as
+// they are.
 type dictionary struct {
 	learnt atomic.Pointer[s2.Dict] // nil until there are enough of them
 	lock   sync.Mutex
@@ -21,15 +21,15 @@ const enough = 16 << 10
 
 // What compressed texts begin with.
 const (
-	asItIs     = 0
-	compressed = 1
+	uncompressed = 0
+	compressed   = 1
 )
 
 func (d *dictionary) compress(text []byte) string {
 	learnt := d.learnt.Load()
 	if learnt == nil {
 		d.learn(text)
-		return string(append([]byte{asItIs}, text...))
+		return string(append([]byte{uncompressed}, text...))
 	}
 	return string(append([]byte{compressed}, learnt.EncodeBetter(nil, text)...))
 }
@@ -38,7 +38,7 @@ func (d *dictionary) learn(text []byte) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
 	if d.learnt.Load() != nil {
-		return // another has just seen to it
+		return // another goroutine has just learnt enough
 	}
 	if d.first = append(d.first, text...); len(d.first) >= enough {
 		d.learnt.Store(s2.MakeDict(d.first[:min(len(d.first), s2.MaxDictSize)], nil))
@@ -46,9 +46,9 @@ func (d *dictionary) learn(text []byte) {
 	}
 }
 
-func (d *dictionary) decompress(bytes string) ([]byte, error) {
-	if bytes[0] == asItIs {
-		return []byte(bytes[1:]), nil
+func (d *dictionary) decompress(text string) ([]byte, error) {
+	if text[0] == uncompressed {
+		return []byte(text[1:]), nil
 	}
-	return d.learnt.Load().Decode(nil, []byte(bytes[1:]))
+	return d.learnt.Load().Decode(nil, []byte(text[1:]))
 }

@@ -1,4 +1,4 @@
-package annotator
+package store
 
 import (
 	"fmt"
@@ -18,10 +18,10 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// told notes what a shelf tells: "+" what came, "-" what went, "~" what changed.
-func told(s *shelf[*corev1.Service]) *[]string {
+// notified are the changes that were notified of: "+" what came, "-" what went, "~" what changed.
+func notified(s *objects[corev1.Service]) *[]string {
 	var out []string
-	s.follow(func(before, after *corev1.Service) {
+	s.notify(func(before, after *corev1.Service) {
 		switch {
 		case before == nil:
 			out = append(out, "+"+after.Name)
@@ -34,33 +34,37 @@ func told(s *shelf[*corev1.Service]) *[]string {
 	return &out
 }
 
-func feedOf(s *shelf[*corev1.Service], namespace string) *feed[*corev1.Service] {
-	return &feed[*corev1.Service]{shelf: s, namespace: namespace, filled: make(chan struct{})}
+func sinkOf(s *objects[corev1.Service], namespace string) *sink[*corev1.Service, corev1.Service] {
+	return newSink(s, trimService, nil, namespace)
 }
 
-func namesUnder(s *shelf[*corev1.Service], index, key string) string {
+func newServices() *objects[corev1.Service] {
+	return newObjects("services", protobuf[corev1.Service](), observe.ServicesBySelector)
+}
+
+func namesUnder(s *objects[corev1.Service], by observe.ServiceIndex, key string) string {
 	var out []string
-	for _, o := range s.under(index, key) {
+	for _, o := range s.list(by, key) {
 		out = append(out, o.Name)
 	}
 	slices.Sort(out)
 	return strings.Join(out, " ")
 }
 
-func TestShelfFollowsItsFeed(t *testing.T) {
-	s := newShelf(serviceKind())
-	f, tells := feedOf(s, shop), told(s)
+func TestObjectsFollowTheirSink(t *testing.T) {
+	s := newServices()
+	f, changes := sinkOf(s, shop), notified(s)
 	web, api := service("web", map[string]string{"app": "web"}), service("api", map[string]string{"app": "api"})
 	elsewhere := service("web", map[string]string{"app": "web"})
 	elsewhere.Namespace = "elsewhere"
-	other := feedOf(s, "elsewhere")
+	other := sinkOf(s, "elsewhere")
 	moved := service("web", map[string]string{"app": "api"})
 	for _, step := range []struct {
-		what             string
-		do               func() error
-		tells, web, apis string
+		what               string
+		do                 func() error
+		changes, web, apis string
 	}{
-		{"the list at the start is not told", func() error { return f.Replace([]any{web}, "1") }, "", "web", ""},
+		{"nobody hears of the list at the start", func() error { return f.Replace([]any{web}, "1") }, "", "web", ""},
 		{"one of another namespace", func() error { return other.Replace([]any{elsewhere}, "1") }, "", "web", ""},
 		{"one comes", func() error { return f.Add(api) }, "+api", "web", "api"},
 		{"a selector changes", func() error { return f.Update(moved) }, "~web", "", "api web"},
@@ -76,68 +80,52 @@ func TestShelfFollowsItsFeed(t *testing.T) {
 		{"what is not there goes", func() error { return f.Delete(web) }, "", "", "api"},
 		{"all go", func() error { return f.Replace(nil, "10") }, "-api", "", ""},
 	} {
-		*tells = nil
+		*changes = nil
 		if err := step.do(); err != nil {
 			t.Fatalf("%s: %v", step.what, err)
 		}
-		if got := strings.Join(*tells, " "); got != step.tells {
-			t.Errorf("%s: told %q, want %q", step.what, got, step.tells)
+		if got := strings.Join(*changes, " "); got != step.changes {
+			t.Errorf("%s: notified of %q, want %q", step.what, got, step.changes)
 		}
-		if got := namesUnder(s, observe.ServicesBySelector.Name, shop+"/app=web"); got != step.web {
+		if got := namesUnder(s, observe.ServicesBySelector, shop+"/app=web"); got != step.web {
 			t.Errorf("%s: app=web are %q, want %q", step.what, got, step.web)
 		}
-		if got := namesUnder(s, observe.ServicesBySelector.Name, shop+"/app=api"); got != step.apis {
+		if got := namesUnder(s, observe.ServicesBySelector, shop+"/app=api"); got != step.apis {
 			t.Errorf("%s: app=api are %q, want %q", step.what, got, step.apis)
 		}
 	}
-	if got := s.names(); len(got) != 1 || got[0] != "elsewhere/web" {
-		t.Errorf("a feed of one namespace left %q of the other", got)
+	if got := s.keys(); len(got) != 1 || got[0] != "elsewhere/web" {
+		t.Errorf("a sink of one namespace left %q of the other", got)
 	}
-	if err := other.Delete(elsewhere); err != nil || len(s.objects)+len(s.index) != 0 {
-		t.Errorf("an empty shelf still holds %v and %v (%v)", s.objects, s.index, err)
-	}
-}
-
-// Places are hashes: what another key has put there is not found under ours.
-func TestPlacesMayBeShared(t *testing.T) {
-	s := newShelf(serviceKind())
-	f := feedOf(s, shop)
-	for _, o := range []*corev1.Service{service("web", map[string]string{"app": "web"}), service("api", map[string]string{"app": "api"})} {
-		if err := f.Add(o); err != nil {
-			t.Fatal(err)
-		}
-	}
-	at := place(observe.ServicesBySelector.Name, shop+"/app=web")
-	s.index[at] = append(s.index[at], s.objects[shop+"/api"])
-	if got := namesUnder(s, observe.ServicesBySelector.Name, shop+"/app=web"); got != "web" {
-		t.Errorf("found %q, want web", got)
+	if err := other.Delete(elsewhere); err != nil || len(s.entries)+len(s.index) != 0 {
+		t.Errorf("an empty store still holds %v and %v (%v)", s.entries, s.index, err)
 	}
 }
 
-func TestReadersOwnWhatTheyGet(t *testing.T) {
-	s := newShelf(serviceKind())
-	if err := feedOf(s, shop).Add(service("web", map[string]string{"app": "web"})); err != nil {
+// An object that is packed belongs to the one who reads it.
+func TestReadersOwnWhatIsUnpacked(t *testing.T) {
+	s := newServices()
+	if err := sinkOf(s, shop).Add(service("web", map[string]string{"app": "web"})); err != nil {
 		t.Fatal(err)
 	}
-	first, _ := s.get(shop + "/web")
-	first.Spec.Selector["app"] = "spoilt"
-	if second, ok := s.get(shop + "/web"); !ok || second.Spec.Selector["app"] != "web" {
+	s.get(shop, "web").Spec.Selector["app"] = "spoilt"
+	if second := s.get(shop, "web"); second == nil || second.Spec.Selector["app"] != "web" {
 		t.Errorf("a reader spoilt it for the next: %v", second)
 	}
-	if _, ok := s.get(shop + "/api"); ok {
+	if s.get(shop, "api") != nil {
 		t.Error("found what is not there")
 	}
 }
 
-// A feed hands over what it has no name for, and the shelf stays as it is.
+// A watch that sends an object of another kind changes nothing.
 func TestForeignObjectsAreRefused(t *testing.T) {
-	s := newShelf(serviceKind())
-	f := feedOf(s, shop)
+	s := newServices()
+	f := sinkOf(s, shop)
 	if err := f.Add(pod("p", "web", nil)); err == nil || !strings.Contains(err.Error(), "services") {
 		t.Errorf("a pod among Services: %v", err)
 	}
-	if len(s.objects) != 0 {
-		t.Errorf("it is kept: %v", s.objects)
+	if len(s.entries) != 0 {
+		t.Errorf("it is kept: %v", s.entries)
 	}
 }
 
@@ -152,21 +140,21 @@ func TestPackedRoutesSayTheSame(t *testing.T) {
 			vs.Spec.Http = append(vs.Spec.Http, &v1alpha3.HTTPRoute{Name: text.Draw(t, "name"), Route: []*v1alpha3.HTTPRouteDestination{
 				{Weight: rapid.Int32Range(0, 100).Draw(t, "weight"), Destination: &v1alpha3.Destination{Host: text.Draw(t, "host"), Subset: "v1"}}}})
 		}
-		s := newShelf(virtualServiceKind("cluster.local"))
-		p, err := s.parcel(vs)
+		s := newObjects("virtualservices", virtualServiceCodec)
+		e, err := s.pack(vs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := s.read(p.bytes)
+		got := s.read(e)
 		if !proto.Equal(&got.Spec, &vs.Spec) || fmt.Sprint(got.Labels) != fmt.Sprint(vs.Labels) || got.Annotations[intent.KeyState] != vs.Annotations[intent.KeyState] ||
 			got.UID != vs.UID || got.ResourceVersion != vs.ResourceVersion {
 			t.Errorf("%v became %v", vs, got)
 		}
-		plain, err := packIstio(&vs.ObjectMeta, &vs.Spec)
+		plain, err := virtualServiceCodec.pack(vs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := unpackIstio(plain[:rapid.IntRange(0, 20).Draw(t, "cut")], &metav1.ObjectMeta{}, &v1alpha3.VirtualService{}); err == nil {
+		if _, err := virtualServiceCodec.unpack(plain[:rapid.IntRange(0, 20).Draw(t, "cut")]); err == nil {
 			t.Error("cut bytes are taken for whole ones")
 		}
 	})
@@ -198,13 +186,13 @@ func TestDictionaryGivesBackWhatItGot(t *testing.T) {
 	}
 }
 
-// Feeds write while workers read; run with the race detector.
-func TestShelvesAreSharedSafely(t *testing.T) {
-	s := newShelf(serviceKind())
+// Reflectors write while workers read; run with the race detector.
+func TestObjectsAreSharedSafely(t *testing.T) {
+	s := newServices()
 	var all sync.WaitGroup
 	for _, namespace := range []string{"a", "b"} {
 		all.Go(func() {
-			f := feedOf(s, namespace)
+			f := sinkOf(s, namespace)
 			for i := range 300 {
 				o := service(fmt.Sprintf("web-%d", i%7), map[string]string{"app": fmt.Sprintf("web-%d", i%3)})
 				o.Namespace = namespace
@@ -219,7 +207,7 @@ func TestShelvesAreSharedSafely(t *testing.T) {
 		})
 		all.Go(func() {
 			for i := range 300 {
-				for _, o := range s.under(observe.ServicesBySelector.Name, fmt.Sprintf("%s/app=web-%d", namespace, i%3)) {
+				for _, o := range s.list(observe.ServicesBySelector, fmt.Sprintf("%s/app=web-%d", namespace, i%3)) {
 					if o.Namespace != namespace {
 						t.Errorf("%s among those of %s", o.Namespace, namespace)
 					}

@@ -119,7 +119,7 @@ func (a *api) stamp(o object) {
 	case *replicaSet:
 		o.memo = nil
 	case *pod:
-		o.memo = nil
+		o.memo, o.read = nil, nil
 	case *virtualService:
 		o.stamp(&o.spec.ObjectMeta)
 	case *destinationRule:

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
+	"grayscale.dev/grayscale/observe"
 	facts "grayscale.dev/grayscale/routing/cluster"
 	"grayscale.dev/grayscale/routing/release"
 )
@@ -87,6 +88,14 @@ func (p *pod) kube() *corev1.Pod {
 		p.memo.Status = corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{ready}}
 	}
 	return p.memo
+}
+
+// known is what is read of the pod.
+func (p *pod) known() *observe.Pod {
+	if p.read == nil {
+		p.read = observe.PodOf(p.kube())
+	}
+	return p.read
 }
 
 func (s *kubeService) kube() *corev1.Service {

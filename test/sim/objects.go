@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/release"
 )
@@ -106,11 +107,12 @@ type pod struct {
 	terminating bool
 
 	memo *corev1.Pod
+	read *observe.Pod
 }
 
 func (p *pod) copy() *pod {
 	out := *p
-	out.memo = nil
+	out.memo, out.read = nil, nil
 	return &out
 }
 

@@ -33,7 +33,7 @@ func (r reader) take(k kind) {
 	case deployments:
 		r.Deployments = all(table, (*deployment).kube)
 	case pods:
-		r.Pods = all(table, func(p *pod) *observe.Pod { return observe.PodOf(p.kube()) })
+		r.Pods = all(table, (*pod).known)
 	case services:
 		r.Services = all(table, (*kubeService).kube)
 	case virtualServices:

@@ -159,7 +159,7 @@ func same(before, after object) bool {
 	case *deployment:
 		return observe.SameDeployment(before.kube(), after.(*deployment).kube())
 	case *pod:
-		return observe.SamePod(before.kube(), after.(*pod).kube())
+		return observe.SamePod(before.known(), after.(*pod).known())
 	case *kubeService:
 		return observe.SameService(before.kube(), after.(*kubeService).kube())
 	}
@@ -172,7 +172,7 @@ func affected(r reader, o object) []types.NamespacedName {
 	case *deployment:
 		return observe.AffectedByDeployment(r, o.kube())
 	case *pod:
-		return observe.AffectedByPod(r, o.kube())
+		return observe.AffectedByPod(r, o.known())
 	case *kubeService:
 		return observe.AffectedByService(r, o.kube())
 	case *virtualService:

@@ -32,6 +32,8 @@ const (
 	ReasonNoReadyPods = "NoReadyPods"
 	// ReasonPaused is that of a release whose owner wants its routes to stay as they are.
 	ReasonPaused = "Paused"
+	// ReasonNewerState is that of a release whose routes were written by a newer grayscale.
+	ReasonNewerState = "NewerState"
 	// ReasonLeaving is that of a version that is about to be deleted or scaled to zero.
 	ReasonLeaving = "Leaving"
 )

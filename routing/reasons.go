@@ -11,7 +11,7 @@ import (
 // Reasons are all that intent.Problem.Reason can be, sorted: whoever counts problems by reason counts no more series.
 func Reasons() []string {
 	all := []string{
-		mesh.ReasonNotInstalled, ReasonNoReadyPods,
+		mesh.ReasonNotInstalled, ReasonNoReadyPods, ReasonNewerState,
 		intent.ReasonInvalidValue, intent.ReasonUnknownKey, intent.ReasonReservedKey, intent.ReasonUnusedKey,
 		release.ReasonNoService, release.ReasonAmbiguousService, release.ReasonServiceMismatch, release.ReasonNoStable,
 		release.ReasonAmbiguousStable, release.ReasonStableConflict, release.ReasonVersionConflict, release.ReasonVersionMismatch,

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"fmt"
 	"slices"
 
 	"grayscale.dev/grayscale/routing/intent"
@@ -47,6 +48,9 @@ func (p Plan) MakeReport() Report {
 	if p.own == nil {
 		return Report{}
 	}
+	if p.own.newer {
+		return p.own.reportNewer()
+	}
 	r := reporting{Plan: p, routePlan: p.own}
 	out := Report{Annotate: r.ownedAnnotations(), Events: slices.Concat(r.routeEvents(), r.liftEvents())}
 	for _, v := range p.own.versions {
@@ -80,3 +84,25 @@ func (r reporting) parts(v *release.Version) []*routePlan { return inOrder(v, r.
 
 // roleOf is the candidate's role behind a Service; nil where it has none.
 func (p *routePlan) roleOf(v *release.Version) *release.Candidate { return p.roles.Candidate(v.Name) }
+
+// reportNewer tells the owners of all candidates that a newer grayscale has to look after them.
+func (p *routePlan) reportNewer() Report {
+	problem := intent.Problem{Kind: intent.Pending, Reason: ReasonNewerState,
+		Message: fmt.Sprintf("a newer grayscale wrote the routes of Service %s/%s: their state has schema %d,"+
+			" and this one reads up to %d", p.facts.Service.Namespace, p.service(),
+			max(p.state.Schema, p.subsets.Schema), release.Schema),
+		Fix: "upgrade grayscale; the routes stay as they are until then"}
+	out := Report{Problems: map[string][]intent.Problem{}}
+	for _, v := range p.versions {
+		if !v.HasStrategy() || v.Placed.Author != p.service() {
+			continue
+		}
+		want := []release.Condition{accepted([]intent.Problem{problem}, nil),
+			condition(intent.ConditionProgrammed, statusFalse, ReasonNewerState, problem.Message)}
+		out.Problems[v.Name] = []intent.Problem{problem}
+		if !slices.Equal(want, v.Conditions) {
+			out.Status = append(out.Status, Status{Deployment: v.Name, Conditions: want})
+		}
+	}
+	return out
+}

@@ -32,6 +32,7 @@ func planRoutes(x *situation) *routePlan {
 	p := &routePlan{situation: x, traffic: x.state.Traffic}
 	p.wait(x.leaves)
 	switch {
+	case x.newer: // what is remembered there cannot be read, so that routes stay exactly as they are
 	case x.over():
 		p.cleanUp()
 	case x.ready():
@@ -262,6 +263,8 @@ func (p *routePlan) markSubsets(going time.Time) {
 func (p *routePlan) shields(deployment string) (bool, settle.Left) {
 	c := p.roles.Candidate(deployment)
 	switch {
+	case p.newer:
+		return false, 0
 	case p.roles.IsStable(deployment) || c != nil && c.Beside && !p.exposes():
 		return true, 0
 	case c == nil || c.Blocked() || !p.pinned || p.routesWrite != nil:

@@ -2,6 +2,7 @@ package routing_test
 
 import (
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"grayscale.dev/grayscale/routing"
 	"grayscale.dev/grayscale/routing/intent"
 	"grayscale.dev/grayscale/routing/istio"
+	"grayscale.dev/grayscale/routing/mesh"
 	"grayscale.dev/grayscale/routing/release"
 )
 
@@ -277,5 +279,76 @@ func TestConfirm(t *testing.T) {
 	f.Deployments, is(&f).VirtualService = f.Deployments[:1], nil
 	if d := decide(f, twoSeconds); d.ApplyDestinationRule == nil || !reflect.DeepEqual(d.Confirm, confirmed{VirtualService: true}) {
 		t.Error("the rule is marked as without routes, and nobody has looked whether there are none")
+	}
+}
+
+var schemaNumber = regexp.MustCompile(`"schema":[0-9]+,`)
+
+// withSchema replaces what the derived objects say of the schema of their state.
+func withSchema(f *routing.Facts, schema string) {
+	m := is(f)
+	m.VirtualService, m.DestinationRule = m.VirtualService.DeepCopy(), m.DestinationRule.DeepCopy()
+	for _, annotations := range []map[string]string{m.VirtualService.Annotations, m.DestinationRule.Annotations} {
+		annotations[intent.KeyState] = schemaNumber.ReplaceAllLiteralString(annotations[intent.KeyState], schema)
+	}
+}
+
+// TestOlderState: an upgrade writes nothing by itself, and goes on from what an older grayscale remembered.
+func TestOlderState(t *testing.T) {
+	f := canaryServes(t)
+	withSchema(&f, "")
+	if d := decide(f, twoSeconds); !idle(d) {
+		t.Errorf("an upgrade writes: %+v", d)
+	}
+	weight := "50"
+	annotate(&f.Deployments[1], intent.KeyWeight, &weight, "user")
+	follow(t, &f)
+	if got := routesOf(f); got != "v1=50% v2=50%" {
+		t.Errorf("routes are %q", got)
+	}
+	if state := is(&f).VirtualService.Annotations[intent.KeyState]; !strings.HasPrefix(state, `{"schema":1,`) {
+		t.Errorf("the state has no number: %s", state)
+	}
+}
+
+// TestNewerState: after a downgrade, routes that cannot be read stay exactly as they are, whatever is asked, and their
+// owners are told.
+func TestNewerState(t *testing.T) {
+	f := canaryServes(t)
+	withSchema(&f, `"schema":2,`)
+	weight := "50"
+	annotate(&f.Deployments[1], intent.KeyWeight, &weight, "user")
+	d := decide(f, twoSeconds)
+	if len(d.plan.Writes) > 0 || len(d.Annotate) > 0 {
+		t.Errorf("it writes %+v, annotates %+v", d.plan.Writes, d.Annotate)
+	}
+	follow(t, &f)
+	conditions := f.Deployments[1].Conditions
+	if len(conditions) != 2 || conditions[0].Status != "False" || conditions[0].Reason != routing.ReasonNewerState ||
+		!strings.Contains(conditions[0].Message, "upgrade grayscale") || conditions[1].Reason != routing.ReasonNewerState {
+		t.Errorf("conditions are %+v", conditions)
+	}
+	withSchema(&f, `"schema":1,`) // as it is upgraded again
+	if follow(t, &f); routesOf(f) != "v1=50% v2=50%" {
+		t.Errorf("routes are %q once it is upgraded again", routesOf(f))
+	}
+}
+
+// TestRuleWithOurName: a DestinationRule of a user's that has the name of ours is never overwritten.
+func TestRuleWithOurName(t *testing.T) {
+	f := canaryFacts()
+	theirs := &networkingv1.DestinationRule{}
+	theirs.Namespace, theirs.Name, theirs.Spec.Host = "shop", "reviews-grayscale", "reviews"
+	is(&f).DestinationRule = theirs
+	for range 3 {
+		if d := follow(t, &f); len(d) > 1 {
+			t.Errorf("more than conditions are written: %+v", d[1])
+		}
+		pass(&f, twoSeconds.Settle)
+	}
+	accepted := f.Deployments[1].Conditions[0]
+	if is(&f).DestinationRule != theirs && is(&f).DestinationRule.Spec.Subsets != nil || is(&f).VirtualService != nil ||
+		accepted.Reason != mesh.ReasonNameTaken || !strings.Contains(accepted.Message, "DestinationRule shop/reviews-grayscale") {
+		t.Errorf("the rule is %v, the condition %+v", is(&f).DestinationRule, accepted)
 	}
 }

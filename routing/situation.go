@@ -40,7 +40,9 @@ type situation struct {
 	// leaves is how much longer an announced end may be in coming; zero where none is.
 	leaves settle.Left
 	// stale: newer facts than these have been acted on.
-	stale  bool
+	stale bool
+	// newer: a newer grayscale wrote the state of our objects, in a form that this one cannot read.
+	newer  bool
 	beside []*situation
 }
 
@@ -75,6 +77,7 @@ func readOne(f Facts, versions []*release.Version, s Settings) *situation {
 	x.missing = len(x.mesh.InstallProblems()) > 0
 	x.readRoutes()
 	x.readSubsets()
+	x.newer = x.state.Schema > release.Schema || x.subsets.Schema > release.Schema
 	x.referenced = x.referencedVersions()
 	if x.hasRule {
 		known := slices.Sorted(maps.Keys(x.subsets.Added))

@@ -80,7 +80,16 @@ func Remember(o metav1.Object, state any) {
 	o.SetAnnotations(annotations)
 }
 
+// stateJSON is a release.State or release.Subsets as it is written today.
 func stateJSON(state any) string {
+	switch s := state.(type) {
+	case release.State:
+		s.Schema = release.Schema
+		state = s
+	case release.Subsets:
+		s.Schema = release.Schema
+		state = s
+	}
 	raw, err := json.Marshal(state)
 	if err != nil {
 		panic(err) // strings, numbers and times of four-digit years cannot fail

@@ -59,9 +59,16 @@ type LastGood struct {
 	Beside bool `json:"beside,omitempty"`
 }
 
+// Schema is the number of the form in which State and Subsets are written. A change that an older grayscale would read
+// wrongly gets the next number; a field that it may pass over needs none. All lower numbers are read, and what has no
+// number is of the first form.
+const Schema = 1
+
 // State is what a release must remember. It lives in the annotation grayscale.dev/state of the derived
 // VirtualService, next to the weights that it explains, so that both change in one atomic write.
 type State struct {
+	// Schema is the form that it was written in; it comes first in JSON.
+	Schema     int        `json:"schema,omitempty"`
 	Stable     Member     `json:"stable"`
 	Candidates []LastGood `json:"candidates,omitempty"`
 	// Also names the other Deployments of Stable's version that are stable together with it.
@@ -142,7 +149,9 @@ func (st State) served(version string) intent.Percent { return ShareOf(st.Traffi
 // Subsets is what the derived DestinationRule holds: each version, and when its subset was added.
 // It lives in the annotation grayscale.dev/state of the DestinationRule.
 type Subsets struct {
-	Added map[string]time.Time `json:"added"`
+	// Schema is the form that it was written in; it comes first in JSON.
+	Schema int                  `json:"schema,omitempty"`
+	Added  map[string]time.Time `json:"added"`
 	// Going holds, per version whose subset is about to go, when it was marked so. Routes begin to refer to such a subset
 	// only once the mark is off again. So a replica that removes the subset long after the mark cannot be overtaken by one
 	// that read the rule before the mark.

@@ -21,8 +21,9 @@ func large(t testing.TB, annotations map[string]string, change ...func(*appsv1.D
 	return yardstick.Grow(t, web("web-v2", annotations, change...))
 }
 
-// BenchmarkHandler is what one request costs in the handler: reading the Deployment's 10 KB (twice as much on UPDATE), deciding,
-// and the patch. What real caches cost beside that, in an empty and in a crowded namespace, test/scale measures.
+// BenchmarkHandler is what one request costs in the handler: reading the Deployment's 10 KB (twice as much on UPDATE),
+// deciding, and the patch. What real caches cost beside that, in an empty and in a crowded namespace, test/scale
+// measures.
 func BenchmarkHandler(b *testing.B) {
 	created := request(b, large(b, canary()), nil)
 	annotated := request(b, large(b, canary(intent.KeyWeight, "20"), labelled("v2")), ptr(large(b, canary(intent.KeyWeight, "10"), labelled("v2"))))

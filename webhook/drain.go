@@ -11,8 +11,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// drainTimeout is how long a deletion waits for its traffic to go, at most. It is shorter than timeoutSeconds of the webhook
-// configuration, so that the user gets a warning.
+// drainTimeout is how long a deletion waits for its traffic to go, at most. It is shorter than timeoutSeconds of the
+// webhook configuration, so that the user gets a warning.
 const drainTimeout = 5 * time.Second
 
 // retireTimeout is the same for the end of grayscale.
@@ -20,19 +20,19 @@ const retireTimeout = 9 * time.Second
 
 // Controller does what an answer waits for.
 type Controller interface {
-	// Drain moves the traffic away from a Deployment whose pods are about to go. It returns once no Envoy sends it anything
-	// any more, at once where none does, and with an error where that could not be reached before ctx ended.
+	// Drain moves the traffic away from a Deployment whose pods are about to go. It returns once no Envoy sends it
+	// anything any more, at once where none does, and with an error where that could not be reached before ctx ended.
 	Drain(ctx context.Context, namespace, name string) error
-	// Precede has the routes lead clients past the subsets that a DestinationRule will take from them: before it is created
-	// (before is nil), changed, or deleted (after is nil). It returns once every Envoy has been told, at once where it takes
-	// nothing from anybody, and with an error where that could not be reached before ctx ended.
+	// Precede has the routes lead clients past the subsets that a DestinationRule will take from them: before it is
+	// created (before is nil), changed, or deleted (after is nil). It returns once every Envoy has been told, at once
+	// where it takes nothing from anybody, and with an error where that could not be reached before ctx ended.
 	Precede(ctx context.Context, before, after *networkingv1.DestinationRule) error
 	// PrepareUninstall ends every hold and makes sure that none begins: grayscale is being uninstalled.
 	PrepareUninstall(ctx context.Context) error
 }
 
-// draining answers about the end of a Deployment: its deletion, or its scaling to zero by either resource. It never refuses; it
-// only answers late.
+// draining answers about the end of a Deployment: its deletion, or its scaling to zero by either resource. It never
+// refuses; it only answers late.
 type draining struct{ Controller }
 
 // Handle allows the end once the traffic has gone.
@@ -48,7 +48,8 @@ func (h draining) Handle(ctx context.Context, req admission.Request) admission.R
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	if err := h.Drain(ctx, req.Namespace, name); err != nil {
-		loggerFor(ctx, req).Info("gave up moving traffic before an end", "deployment", req.Namespace+"/"+name, "why", err.Error())
+		loggerFor(ctx, req).Info("gave up moving traffic before an end",
+			"deployment", req.Namespace+"/"+name, "why", err.Error())
 		return response.WithWarnings(fmt.Sprintf(
 			"the traffic of %s may not all have gone before its pods do: %v; a few requests can be lost",
 			release.Object(req.Namespace, name), err))

@@ -1,10 +1,10 @@
-// Package webhook answers admission requests: it labels Deployments and holds them, and refuses what can never be right. It has
-// no rule about releases: those are routing's.
+// Package webhook answers admission requests: it labels Deployments and holds them, and refuses what can never be
+// right. It has no rule about releases: those are routing's.
 //
-// The API server calls two webhooks for one request: the mutating one, and then, with the object as all mutating webhooks have
-// left it, the validating one. Nothing ties the two calls together: each has a UID of its own (k8s.io/api/admission/v1,
-// AdmissionRequest.UID), and may reach another replica. So no verdict is handed on from one to the other, which could be stale.
-// Each decides one half of the answer, from what is true when it is called.
+// The API server calls two webhooks for one request: the mutating one, and then, with the object as all mutating
+// webhooks have left it, the validating one. Nothing ties the two calls together: each has a UID of its own
+// (k8s.io/api/admission/v1, AdmissionRequest.UID), and may reach another replica. So no verdict is handed on from one
+// to the other, which could be stale. Each decides one half of the answer, from what is true when it is called.
 package webhook
 
 import (
@@ -22,8 +22,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// mutating labels the pod template and holds. It never refuses: what is wrong is left as it is, and the validating webhook says
-// why.
+// mutating labels the pod template and holds. It never refuses: what is wrong is left as it is, and the validating
+// webhook says why.
 type mutating struct{ admitter }
 
 // Handle answers with a patch, or with none.
@@ -72,8 +72,8 @@ type admitter struct {
 	settings routing.Settings
 }
 
-// decide reads the request, and has the engine decide about it. Deployments that carry nothing of grayscale's are not decided
-// about, and nothing is looked up for them; the API server's matchConditions let few of them through.
+// decide reads the request, and has the engine decide about it. Deployments that carry nothing of grayscale's are not
+// decided about, and nothing is looked up for them; the API server's matchConditions let few of them through.
 func (a admitter) decide(ctx context.Context, req admission.Request, by func(routing.Admission)) (object, error) {
 	o := read(req.Object.Raw)
 	asked := routing.Admission{Namespace: req.Namespace, New: o.Deployment}

@@ -167,7 +167,8 @@ func TestMutatingChanges(t *testing.T) {
 
 func ptr[T any](v T) *T { return &v }
 
-// A Deployment whose template has no metadata at all is refused by the API server later, but the patch must be applicable.
+// A Deployment whose template has no metadata at all is refused by the API server later, but the patch must be
+// applicable.
 func TestMutatingBareTemplate(t *testing.T) {
 	req := request(t, web("web-v2", canary()), nil)
 	req.Object.Raw = []byte(`{"metadata":{"name":"web-v2","annotations":{"grayscale.dev/strategy":"canary","grayscale.dev/version":"v2"}},"spec":{"template":{}}}`)

@@ -17,13 +17,14 @@ const (
 
 var (
 	admissions = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_admissions_total",
-		Help: "Answers about annotated Deployments: accepted, accepted with a warning, refused, or accepted unchecked because what is around the Deployment could not be read."},
+		Help: "Answers about annotated Deployments: accepted, accepted with a warning, refused, or accepted " +
+			"unchecked because what is around the Deployment could not be read."},
 		[]string{"outcome"})
 	register = sync.OnceFunc(func() { metrics.Registry.MustRegister(Collectors()...) })
 )
 
-// Collectors are the handlers' metrics, with every series that they can have. Setup registers them with controller-runtime's
-// registry.
+// Collectors are the handlers' metrics, with every series that they can have. Setup registers them with
+// controller-runtime's registry.
 func Collectors() []prometheus.Collector {
 	for _, outcome := range []string{outcomeAccepted, outcomeWarned, outcomeRefused, outcomeUnchecked} {
 		admissions.WithLabelValues(outcome)

@@ -24,7 +24,8 @@ func asks(h admission.Handler, req admission.Request, level zapcore.Level) []obs
 	return lines.All()
 }
 
-// Every answer is counted by what it was. A refusal is one line in the log, with the user's value quoted; a yes is none.
+// Every answer is counted by what it was. A refusal is one line in the log, with the user's value quoted; a yes is
+// none.
 func TestAnswersAreCountedAndRefusalsLogged(t *testing.T) {
 	unreadable := known()
 	unreadable.err = errors.New("no API server")

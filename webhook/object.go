@@ -11,11 +11,12 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// object is what is read of a Deployment at admission. The rest, which is most of its JSON, is skipped and not decoded: to
-// decode the whole takes several times as long as to decide about it.
+// object is what is read of a Deployment at admission. The rest, which is most of its JSON, is skipped and not decoded:
+// to decode the whole takes several times as long as to decide about it.
 type object struct {
 	release.Deployment
-	// annotated and labelled: metadata.annotations and the template's metadata.labels exist, so that a patch can add to them.
+	// annotated and labelled: metadata.annotations and the template's metadata.labels exist, so that a patch can add to
+	// them.
 	annotated, labelled bool
 	// metadataOfTemplate: spec.template.metadata exists.
 	metadataOfTemplate bool
@@ -23,8 +24,8 @@ type object struct {
 	template, labels string
 }
 
-// read reads a Deployment's JSON as the API server sends it. A field of a wrong type counts as absent: the API server's own
-// validation follows and names it.
+// read reads a Deployment's JSON as the API server sends it. A field of a wrong type counts as absent: the API server's
+// own validation follows and names it.
 func read(raw []byte) object {
 	o := object{Deployment: release.Deployment{Replicas: 1}}
 	gjson.ParseBytes(raw).ForEach(func(key, value gjson.Result) bool {
@@ -104,8 +105,8 @@ func mapOf(values gjson.Result, prefix string) map[string]string {
 	return out
 }
 
-// sameTemplate reports whether two pod templates differ in nothing but the version label. The API server sends both with all
-// defaults and in one order of fields, so equal templates are equal text around their labels.
+// sameTemplate reports whether two pod templates differ in nothing but the version label. The API server sends both
+// with all defaults and in one order of fields, so equal templates are equal text around their labels.
 func sameTemplate(a, b object) bool {
 	if a.template == b.template {
 		return true

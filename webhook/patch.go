@@ -18,9 +18,9 @@ const (
 	heldValue            = "true"
 )
 
-// patch is the JSON Patch (RFC 6902) that makes the Deployment what the mutation says: the version label of the pod template, and
-// the hold. It touches nothing else, and least of all spec.selector. A second call returns an empty patch, because the API
-// server may reinvoke the webhook after others.
+// patch is the JSON Patch (RFC 6902) that makes the Deployment what the mutation says: the version label of the pod
+// template, and the hold. It touches nothing else, and least of all spec.selector. A second call returns an empty
+// patch, because the API server may reinvoke the webhook after others.
 func patch(o object, m routing.Mutation) []jsonpatch.Operation {
 	var out []jsonpatch.Operation
 	if m.Version != "" && o.TemplateLabels[release.VersionLabel] != m.Version {

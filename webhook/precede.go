@@ -9,8 +9,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// preceding answers about other people's DestinationRules, which may hide the subsets of a release from clients. It never
-// refuses; it only answers late.
+// preceding answers about other people's DestinationRules, which may hide the subsets of a release from clients. It
+// never refuses; it only answers late.
 type preceding struct{ Controller }
 
 // Handle allows the rule once the clients that it would take the subsets from are led past these.
@@ -30,13 +30,14 @@ func (h preceding) Handle(ctx context.Context, req admission.Request) admission.
 		loggerFor(ctx, req).Info("gave up moving traffic before a rule",
 			"destinationRule", req.Namespace+"/"+name, "why", err.Error())
 		return response.WithWarnings(fmt.Sprintf(
-			"DestinationRule %s/%s hides the subsets of a release from some clients, and not all of them may have been led past "+
-				"these: %v; a few requests can be lost", req.Namespace, name, err))
+			"DestinationRule %s/%s hides the subsets of a release from some clients, and not all of them may have been led "+
+				"past these: %v; a few requests can be lost", req.Namespace, name, err))
 	}
 	return response
 }
 
-// ruleIn reads a rule. It is nil where there is none, or none that can be read: the API server's other checks refuse that.
+// ruleIn reads a rule. It is nil where there is none, or none that can be read: the API server's other checks refuse
+// that.
 func ruleIn(raw []byte) *networkingv1.DestinationRule {
 	dr := &networkingv1.DestinationRule{}
 	if len(raw) == 0 || json.Unmarshal(raw, dr) != nil {

@@ -15,8 +15,8 @@ import (
 	"grayscale.dev/grayscale/webhook/pathauth"
 )
 
-// Bounds on what one caller can cost. The API server needs far less of each. Where one is reached the answer is an error, and
-// failurePolicy decides what becomes of the request.
+// Bounds on what one caller can cost. The API server needs far less of each. Where one is reached the answer is an
+// error, and failurePolicy decides what becomes of the request.
 const (
 	// headerLimit bounds a handshake, and a request's header after it.
 	headerLimit = 5 * time.Second
@@ -29,13 +29,13 @@ const (
 	idleLimit = 2 * time.Minute
 	// maxHeader is in bytes; net/http allows 4 KiB more.
 	maxHeader = 16 << 10
-	// maxBody is the largest request that the API server sends: two objects of 3 MiB each and what is around them. It is the
-	// bound of controller-runtime's handler, too.
+	// maxBody is the largest request that the API server sends: two objects of 3 MiB each and what is around them. It is
+	// the bound of controller-runtime's handler, too.
 	maxBody = 7 << 20
 	// maxBodies bounds the bodies that are held at once, in bytes: decoding takes several times as much memory.
 	maxBodies = 2 * maxBody
-	// maxConnections bounds those of one address. The API server's share is what it does at once, 600 by default, and it may
-	// come from one address for all its replicas.
+	// maxConnections bounds those of one address. The API server's share is what it does at once, 600 by default, and it
+	// may come from one address for all its replicas.
 	maxConnections = 1024
 )
 

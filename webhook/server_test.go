@@ -84,7 +84,8 @@ func TestTheEndCutsNoAnswerShort(t *testing.T) {
 	}
 }
 
-// An API server lets go of an idle connection first. Otherwise a question could be under way when the connection is closed.
+// An API server lets go of an idle connection first. Otherwise a question could be under way when the connection is
+// closed.
 func TestAnIdleConnectionIsClosedByTheAPIServer(t *testing.T) {
 	if kept := utilnet.SetTransportDefaults(&http.Transport{}).IdleConnTimeout; kept == 0 || idleLimit < kept+10*time.Second {
 		t.Errorf("the API server keeps a connection for %s, the webhook for %s", kept, idleLimit)

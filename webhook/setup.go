@@ -36,15 +36,16 @@ func Handlers(controller Controller, known Cluster, settings routing.Settings) m
 	}
 }
 
-// Setup adds the handlers to the manager's webhook server, which NewServer has to have made. Every replica answers, whether it
-// leads or not. Latency and number of requests are metrics of controller-runtime's webhook server
+// Setup adds the handlers to the manager's webhook server, which NewServer has to have made. Every replica answers,
+// whether it leads or not. Latency and number of requests are metrics of controller-runtime's webhook server
 // (controller_runtime_webhook_latency_seconds, controller_runtime_webhook_requests_total).
 //
 // Facts around each Deployment are read from known: caches of the manager's, which have to be warm in every replica.
 func Setup(mgr manager.Manager, controller Controller, known Cluster, settings routing.Settings) error {
 	server, ok := mgr.GetWebhookServer().(*Server)
 	if !ok {
-		return fmt.Errorf("the manager's webhook server is a %T, which answers anybody: it has to be made by NewServer", mgr.GetWebhookServer())
+		return fmt.Errorf("the manager's webhook server is a %T, which answers anybody: it has to be made by NewServer",
+			mgr.GetWebhookServer())
 	}
 	if err := server.auth.AddTo(mgr); err != nil {
 		return err

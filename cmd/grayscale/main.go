@@ -79,11 +79,13 @@ func (o *options) addTo(cmd *cobra.Command) {
 	f.IntVar(&o.metricsPort, "metrics-port", 8080, "port of /metrics; 0 serves none")
 	f.IntVar(&o.healthPort, "health-port", 8081, "port of /healthz and /readyz")
 	f.IntVar(&o.pprofPort, "pprof-port", 0, "port of /debug/pprof, on the loopback interface alone; 0 serves none")
-	f.BoolVar(&o.elect, "leader-elect", false, "let one replica at a time be the controller; the webhook answers in all of them")
+	f.BoolVar(&o.elect, "leader-elect", false,
+		"let one replica at a time be the controller; the webhook answers in all of them")
 	f.DurationVar(&o.shutdownDelay, "shutdown-delay", 0,
 		"how long the webhook answers on after SIGTERM, while the API server learns that it has to ask another replica")
 	f.DurationVar(&o.settings.Settle, "settle", 2*time.Second,
-		"how long a write is given to reach every Envoy before the next one may depend on it; has to outlast istiod's debounce")
+		"how long a write is given to reach every Envoy before the next one may depend on it; "+
+			"has to outlast istiod's debounce")
 	f.StringVar(&o.settings.ClusterDomain, "cluster-domain", "cluster.local", "DNS suffix of Services")
 	f.StringVar(&o.settings.RootNamespace, "root-namespace", "istio-system", "Istio's root namespace")
 	f.StringVar(&o.service, "service", "grayscale-webhook", "Service in front of the webhook")
@@ -92,7 +94,8 @@ func (o *options) addTo(cmd *cobra.Command) {
 	f.DurationVar(&o.lifetime, "certificate-lifetime", certs.DefaultLifetime,
 		"how long a certificate that grayscale makes is valid; it is replaced after a quarter of that")
 	f.StringVar(&o.namespace, "namespace", ownNamespace(), "namespace that grayscale runs in")
-	f.StringSliceVar(&o.namespaces, "namespaces", nil, "the only namespaces with releases, separated by commas (default all)")
+	f.StringSliceVar(&o.namespaces, "namespaces", nil,
+		"the only namespaces with releases, separated by commas (default all)")
 }
 
 // ownNamespace is where the Pod runs, by the downward API.

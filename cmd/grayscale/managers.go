@@ -24,11 +24,12 @@ import (
 	"grayscale.dev/grayscale/webhook/certs"
 )
 
-// The process has two managers, because its two halves end at different times. The leader manager, which reconciles, ends with
-// SIGTERM, so that the next replica leads at once. The server manager, which answers the API server, ends after it.
+// The process has two managers, because its two halves end at different times. The leader manager, which reconciles,
+// ends with SIGTERM, so that the next replica leads at once. The server manager, which answers the API server, ends
+// after it.
 
-// graceLimit is how long each manager waits for work under way when it ends. The longest answer, about the end of grayscale
-// itself, takes nine seconds.
+// graceLimit is how long each manager waits for work under way when it ends. The longest answer, about the end of
+// grayscale itself, takes nine seconds.
 const graceLimit = 10 * time.Second
 
 // newServerManager makes the manager of what every replica does: caches, webhook, certificate, probes and metrics.
@@ -56,8 +57,8 @@ func newServerManager(config *rest.Config, certificate certs.Certificate, o opti
 	})
 }
 
-// pprofAddress is where profiles are served. It is empty, controller-runtime's word for nowhere, unless a port was given.
-// Profiles show what is in memory, so they are served inside the Pod only: kubectl port-forward reaches them.
+// pprofAddress is where profiles are served. It is empty, controller-runtime's word for nowhere, unless a port was
+// given. Profiles show what is in memory, so they are served inside the Pod only: kubectl port-forward reaches them.
 func (o *options) pprofAddress() string {
 	if o.pprofPort == 0 {
 		return ""
@@ -95,9 +96,9 @@ func newLeaderManager(config *rest.Config, servers manager.Manager, o options) (
 // leaseName is the Lease of the leader election.
 const leaseName = "grayscale"
 
-// serve runs both managers until ctx ends or one of them fails, for example because it lost the lease. From then on this replica
-// is not ready and releases the lease at once. The webhook answers for the delay: the API server calls this replica until it
-// has learned that it ends. No answer under way is cut off.
+// serve runs both managers until ctx ends or one of them fails, for example because it lost the lease. From then on
+// this replica is not ready and releases the lease at once. The webhook answers for the delay: the API server calls
+// this replica until it has learned that it ends. No answer under way is cut off.
 func serve(ctx context.Context, leader, servers manager.Manager, delay time.Duration) error {
 	group, ctx := errgroup.WithContext(ctx)
 	err := servers.AddReadyzCheck("stays", func(*http.Request) error {

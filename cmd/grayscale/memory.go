@@ -6,9 +6,9 @@ import (
 	"runtime/metrics"
 )
 
-// room is how much garbage may gather before it is collected, in bytes, or a fifth of what is not garbage where that is more.
-// Go by itself lets as much gather as there is in use; but most of what grayscale has in use is bytes in which a collection has
-// nothing to follow, so that collecting sooner costs little.
+// room is how much garbage may gather before it is collected, in bytes, or a fifth of what is not garbage where that is
+// more. Go by itself lets as much gather as there is in use; but most of what grayscale has in use is bytes in which a
+// collection has nothing to follow, so that collecting sooner costs little.
 const room = 12 << 20
 
 // collectSooner keeps to it from now on. A percentage alone would not do: a small heap would be collected all the time.

@@ -1,8 +1,9 @@
-// Package bench measures, on the lab, how long users wait: from an annotation to the VirtualService and to Envoy. Run it with
-// make bench; ms/op is the mean, p50-ms and p99-ms are over the b.N changes.
+// Package bench measures, on the lab, how long users wait: from an annotation to the VirtualService and to Envoy. Run
+// it with make bench; ms/op is the mean, p50-ms and p99-ms are over the b.N changes.
 //
-// What the machine itself takes is measured in turns with that, as the floor: the same writes by a bare client, for objects of
-// the same size that are none of grayscale's. floor-p50-ms is the floor, ratio is the median over the floor's median.
+// What the machine itself takes is measured in turns with that, as the floor: the same writes by a bare client, for
+// objects of the same size that are none of grayscale's. floor-p50-ms is the floor, ratio is the median over the
+// floor's median.
 package bench
 
 import (
@@ -66,9 +67,9 @@ func (r release) settled(b *testing.B, percent int) {
 	time.Sleep(aftermath)
 }
 
-// aftermath is more than what follows the change of a Deployment takes on a slow machine: an Event of ours, and for 40 ms what the
-// Deployment controller copies to ReplicaSets and writes into statuses. A change amid that conflicts with it, and nobody
-// annotates a Deployment thirty times a second.
+// aftermath is more than what follows the change of a Deployment takes on a slow machine: an Event of ours, and for 40
+// ms what the Deployment controller copies to ReplicaSets and writes into statuses. A change amid that conflicts with
+// it, and nobody annotates a Deployment thirty times a second.
 const aftermath = 200 * time.Millisecond
 
 // weight is what kubectl annotate sends.
@@ -85,8 +86,8 @@ func (r release) patch(b *testing.B, name, change string) {
 	}
 }
 
-// answered waits until Envoy gives so many requests in a row to the version. Requests follow each other at once: one takes about
-// 1 ms.
+// answered waits until Envoy gives so many requests in a row to the version. Requests follow each other at once: one
+// takes about 1 ms.
 func answered(b *testing.B, url, version string, row int) {
 	b.Helper()
 	for seen, limit := 0, time.Now().Add(harness.Patience); seen < row; {
@@ -133,8 +134,8 @@ func watchRoutes(b *testing.B, ns, name string) (written func(percent int)) {
 	}
 }
 
-// BenchmarkAnnotateToVirtualService: from the request that annotates to the watch event of the derived VirtualService. The floor
-// sends the same two writes one after the other.
+// BenchmarkAnnotateToVirtualService: from the request that annotates to the watch event of the derived VirtualService.
+// The floor sends the same two writes one after the other.
 func BenchmarkAnnotateToVirtualService(b *testing.B) {
 	r := newRelease(b)
 	f := newFloor(b, r)
@@ -162,10 +163,10 @@ func BenchmarkAnnotateToVirtualService(b *testing.B) {
 	b.ReportMetric(milliseconds(took, 0.5)/milliseconds(floor, 0.5), "ratio")
 }
 
-// BenchmarkAnnotateToEnvoy: from the request that annotates with 100 to the first answer of the candidate. The floor is a push of
-// its own: from a bare client's write of the VirtualService to the first answer. Both wait for istiod's debounce, so the ratio is
-// of what is left without it. Nobody asks Envoy before the VirtualService is written: the answer is known till then, and asking
-// takes the processors from those who write.
+// BenchmarkAnnotateToEnvoy: from the request that annotates with 100 to the first answer of the candidate. The floor is
+// a push of its own: from a bare client's write of the VirtualService to the first answer. Both wait for istiod's
+// debounce, so the ratio is of what is left without it. Nobody asks Envoy before the VirtualService is written: the
+// answer is known till then, and asking takes the processors from those who write.
 func BenchmarkAnnotateToEnvoy(b *testing.B) {
 	r := newRelease(b)
 	f := newFloor(b, r)
@@ -200,8 +201,8 @@ func BenchmarkAnnotateToEnvoy(b *testing.B) {
 	b.ReportMetric((milliseconds(took, 0.5)-pause)/(milliseconds(floor, 0.5)-pause), "ratio")
 }
 
-// BenchmarkAbortToEnvoy: from the request that removes the strategy of a canary at 99 % to the first of three answers in a
-// row of stable, which a canary at 99 % would give once in a million times.
+// BenchmarkAbortToEnvoy: from the request that removes the strategy of a canary at 99 % to the first of three answers
+// in a row of stable, which a canary at 99 % would give once in a million times.
 func BenchmarkAbortToEnvoy(b *testing.B) {
 	r := newRelease(b)
 	on := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q,%q:"99"}}}`, intent.KeyStrategy, intent.Canary, intent.KeyWeight)
@@ -252,7 +253,8 @@ func BenchmarkAdoption(b *testing.B) {
 	b.ReportMetric(float64(replaced)/float64(b.N), "replaced/op")
 }
 
-// measure times change b.N times, with restore between two of them, and reports the percentiles. It returns the times, sorted.
+// measure times change b.N times, with restore between two of them, and reports the percentiles. It returns the times,
+// sorted.
 func measure(b *testing.B, change, restore func()) []time.Duration {
 	b.Helper()
 	took := make([]time.Duration, 0, b.N)

@@ -16,8 +16,9 @@ import (
 // floorRoutes is the name of the floor's VirtualService, and of its DestinationRule.
 const floorRoutes = "bare-floor"
 
-// floor is a release made by hand beside a real one: Service bare, two Deployments, and copies of the derived objects in which
-// only names, host and the annotations' prefix differ. Grayscale has no part in it, and its webhook is not asked.
+// floor is a release made by hand beside a real one: Service bare, two Deployments, and copies of the derived objects
+// in which only names, host and the annotations' prefix differ. Grayscale has no part in it, and its webhook is not
+// asked.
 type floor struct {
 	ns, url string
 	routes  *networkingv1.VirtualService // as they were written last
@@ -85,7 +86,8 @@ func (f *floor) annotate(b *testing.B, percent int) {
 	release{ns: f.ns}.patch(b, "bare-v2", fmt.Sprintf(`{"metadata":{"annotations":{"example.com/weight":"%d"}}}`, percent))
 }
 
-// route writes the VirtualService as grayscale does: a merge patch of routes and state that names the version it changes.
+// route writes the VirtualService as grayscale does: a merge patch of routes and state that names the version it
+// changes.
 func (f *floor) route(b *testing.B, percent int) {
 	b.Helper()
 	want := f.routes.DeepCopy()

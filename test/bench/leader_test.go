@@ -11,8 +11,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// BenchmarkHandover: from SIGTERM to the leader, by way of the deletion of its pod, to the next leader's first route. What
-// it writes was asked for as soon as the lease was let go.
+// BenchmarkHandover: from SIGTERM to the leader, by way of the deletion of its pod, to the next leader's first route.
+// What it writes was asked for as soon as the lease was let go.
 func BenchmarkHandover(b *testing.B) {
 	follow(b, func(leader harness.Replica) {
 		before := harness.LeaseHolder(b)

@@ -34,10 +34,10 @@ import (
 // crowd is how many Deployments, or pods, make a namespace crowded.
 const crowd = 1000
 
-// BenchmarkAdmission is what one request costs in the webhook's handlers, with the caches that grayscale has, filled by the API
-// server. Each namespace has one release. One has nothing else, one has 1,000 other Deployments with a Service each, and one has
-// 1,000 pods behind the release's Service. They are asked in turns; empty-us is the median in the first, and the ratios are the
-// medians of the others to it.
+// BenchmarkAdmission is what one request costs in the webhook's handlers, with the caches that grayscale has, filled by
+// the API server. Each namespace has one release. One has nothing else, one has 1,000 other Deployments with a Service
+// each, and one has 1,000 pods behind the release's Service. They are asked in turns; empty-us is the median in the
+// first, and the ratios are the medians of the others to it.
 func BenchmarkAdmission(b *testing.B) {
 	freezeOthers(b)
 	client := kube(b)
@@ -123,8 +123,8 @@ func admissionHandlers(b *testing.B) map[string]admission.Handler {
 	return webhook.Handlers(controller, known, settings)
 }
 
-// question is about a Deployment as large as users make them: a candidate that is created beside the release's, or the release's
-// with another weight.
+// question is about a Deployment as large as users make them: a candidate that is created beside the release's, or the
+// release's with another weight.
 func question(b *testing.B, ns, name string) admission.Request {
 	b.Helper()
 	annotations := map[string]string{intent.KeyStrategy: string(intent.Canary), intent.KeyWeight: "10"}

@@ -126,8 +126,8 @@ func (p *process) until(what string, done func() bool) {
 // changed counts the weights that were changed, so that none is set to what it is.
 var changed int
 
-// latency changes weights all over the cluster, one at a time, and gives p50 and p99 from the request to the watch event
-// of the VirtualService, in ms.
+// latency changes weights all over the cluster, one at a time, and gives p50 and p99 from the request to the watch
+// event of the VirtualService, in ms.
 func latency(b *testing.B, releases int) (median, slowly float64) {
 	b.Helper()
 	ctx, client := context.Background(), kube(b)

@@ -1,9 +1,10 @@
-// Package scale measures what grayscale costs with many releases, on the lab's API server. Run it with make bench-scale.
+// Package scale measures what grayscale costs with many releases, on the lab's API server. Run it with make
+// bench-scale.
 //
-// The releases are canaries at 10 %, two Deployments and a Service each, with one pod for each Deployment that nobody runs. Sizes
-// count annotated Deployments. Of each release both are annotated: the candidate by its owner, the stable version by grayscale.
-// So there are half as many candidates, and the figures name both counts. The controllers and istiod stand still meanwhile:
-// what is measured is grayscale's own. The webhook is not installed.
+// The releases are canaries at 10 %, two Deployments and a Service each, with one pod for each Deployment that nobody
+// runs. Sizes count annotated Deployments. Of each release both are annotated: the candidate by its owner, the stable
+// version by grayscale. So there are half as many candidates, and the figures name both counts. The controllers and
+// istiod stand still meanwhile: what is measured is grayscale's own. The webhook is not installed.
 package scale
 
 import (
@@ -123,7 +124,8 @@ func (f figures) report(b *testing.B) {
 	}
 }
 
-// growth tells with which power of the number of annotated Deployments each figure grows: 0 is not at all, 1 is in proportion.
+// growth tells with which power of the number of annotated Deployments each figure grows: 0 is not at all, 1 is in
+// proportion.
 func growth(b *testing.B, small, large figures) {
 	b.Helper()
 	ratio := math.Log(float64(large.deployments) / float64(small.deployments))

@@ -1,5 +1,5 @@
-// Package yardstick relates what a piece of code takes to what the machine takes to decode a Deployment, so that figures of
-// different machines, and of a busy and an idle one, can be compared.
+// Package yardstick relates what a piece of code takes to what the machine takes to decode a Deployment, so that
+// figures of different machines, and of a busy and an idle one, can be compared.
 package yardstick
 
 import (
@@ -35,8 +35,8 @@ func Grow(tb testing.TB, d appsv1.Deployment) appsv1.Deployment {
 	return d
 }
 
-// Compare benchmarks op, and reports as "decodes" how many times op takes as long as encoding/json takes to decode such a
-// Deployment: the median of the one over that of the other, measured in turns.
+// Compare benchmarks op, and reports as "decodes" how many times op takes as long as encoding/json takes to decode such
+// a Deployment: the median of the one over that of the other, measured in turns.
 func Compare(b *testing.B, op func()) {
 	b.Helper()
 	b.ReportAllocs()

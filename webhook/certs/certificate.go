@@ -1,5 +1,5 @@
-// Package certs provides the webhook's serving certificate. SelfManaged makes one, has the API server trust it, and rotates
-// it; Mounted serves files that somebody else maintains. Every replica serves, whether it leads or not.
+// Package certs provides the webhook's serving certificate. SelfManaged makes one, has the API server trust it, and
+// rotates it; Mounted serves files that somebody else maintains. Every replica serves, whether it leads or not.
 package certs
 
 import (
@@ -21,7 +21,8 @@ var errNoCertificate = errors.New("the webhook's certificate has not been read y
 type Certificate interface {
 	// TLS makes a server use the certificate that is current at each handshake, over TLS 1.2 or later.
 	TLS(config *tls.Config)
-	// Ready is a readiness check. It fails until there is a certificate that the API server trusts, and once it has expired.
+	// Ready is a readiness check. It fails until there is a certificate that the API server trusts, and once it has
+	// expired.
 	Ready(*http.Request) error
 	// AddTo has the manager maintain the certificate, starting after its caches have synced. Handshakes fail until then.
 	AddTo(mgr manager.Manager) error

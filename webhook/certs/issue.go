@@ -28,9 +28,9 @@ func hosts(namespace, service string) []string {
 	return []string{name + ".svc", name, service}
 }
 
-// readPair makes a pair of a Secret's contents. Key and certificate have to belong together, one of the CAs has to have signed
-// the certificate for the host, and it must not have expired. A certificate that is not valid yet is accepted, because the
-// clock of the replica that made it may be ahead of this one; the API server judges by its own.
+// readPair makes a pair of a Secret's contents. Key and certificate have to belong together, one of the CAs has to have
+// signed the certificate for the host, and it must not have expired. A certificate that is not valid yet is accepted,
+// because the clock of the replica that made it may be ahead of this one; the API server judges by its own.
 func readPair(certificate, key []byte, cas []*x509.Certificate, host string, now time.Time) (*pair, error) {
 	serving, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
@@ -52,8 +52,9 @@ func readPair(certificate, key []byte, cas []*x509.Certificate, host string, now
 	return &pair{certificate: certificate, key: key, ca: ca, serving: &serving}, nil
 }
 
-// issue makes a CA and a serving certificate signed by it. The CA's key is thrown away, so nobody can sign with it later; the
-// next certificate gets a CA of its own. A quarter of the lifetime lies in the past, for clocks that are behind.
+// issue makes a CA and a serving certificate signed by it. The CA's key is thrown away, so nobody can sign with it
+// later; the next certificate gets a CA of its own. A quarter of the lifetime lies in the past, for clocks that are
+// behind.
 func issue(names []string, now time.Time, lifetime time.Duration) (*pair, error) {
 	signer, err := pki.GenerateECPrivateKey(pki.ECCurve256)
 	if err != nil {

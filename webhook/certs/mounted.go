@@ -16,8 +16,8 @@ import (
 // retryFiles is the pause before missing files are looked for again.
 const retryFiles = time.Second
 
-// Mounted serves with tls.crt and tls.key of a directory, such as a mounted Secret of cert-manager's, and reads them again when
-// they change. It writes nothing: who makes the certificate also has the API server trust it.
+// Mounted serves with tls.crt and tls.key of a directory, such as a mounted Secret of cert-manager's, and reads them
+// again when they change. It writes nothing: who makes the certificate also has the API server trust it.
 type Mounted struct {
 	served
 	directory string
@@ -38,8 +38,8 @@ func (m *Mounted) AddTo(mgr manager.Manager) error {
 // NeedLeaderElection tells the manager that every replica serves, and so needs the certificate.
 func (m *Mounted) NeedLeaderElection() bool { return false }
 
-// Start follows the files until the context ends. It waits for them, because a Secret may be mounted before it is filled. Files
-// that are damaged later leave the current certificate as it is.
+// Start follows the files until the context ends. It waits for them, because a Secret may be mounted before it is
+// filled. Files that are damaged later leave the current certificate as it is.
 func (m *Mounted) Start(ctx context.Context) error {
 	files, err := m.open()
 	for ; err != nil; files, err = m.open() {
@@ -68,5 +68,6 @@ func (m *Mounted) load(ctx context.Context, files *certwatcher.CertWatcher) {
 }
 
 func (m *Mounted) open() (*certwatcher.CertWatcher, error) {
-	return certwatcher.New(filepath.Join(m.directory, corev1.TLSCertKey), filepath.Join(m.directory, corev1.TLSPrivateKeyKey))
+	in := func(file string) string { return filepath.Join(m.directory, file) }
+	return certwatcher.New(in(corev1.TLSCertKey), in(corev1.TLSPrivateKeyKey))
 }

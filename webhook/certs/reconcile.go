@@ -34,8 +34,9 @@ type firstSeen struct {
 	ahead bool      // its certificate was still the next one then, long before it is served
 }
 
-// Reconcile makes one step. It writes the Secret where that is due. Otherwise it serves the current certificate as soon as that
-// is trusted, and has the API server trust the CAs. The watch brings back what was written, and with it the next step.
+// Reconcile makes one step. It writes the Secret where that is due. Otherwise it serves the current certificate as soon
+// as that is trusted, and has the API server trust the CAs. The watch brings back what was written, and with it the
+// next step.
 func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	now := r.now()
 	secret, err := r.secret(ctx)
@@ -92,9 +93,11 @@ func retry(err error) (reconcile.Result, error) {
 	return reconcile.Result{}, err
 }
 
-// store writes the Secret. Of several replicas that do so at once one is first; the API server refuses the others, and they
-// continue from what the first has written.
-func (r *reconciler) store(ctx context.Context, secret *corev1.Secret, c contents, why string) (reconcile.Result, error) {
+// store writes the Secret. Of several replicas that do so at once one is first; the API server refuses the others, and
+// they continue from what the first has written.
+func (r *reconciler) store(
+	ctx context.Context, secret *corev1.Secret, c contents, why string,
+) (reconcile.Result, error) {
 	data, err := c.write()
 	if err != nil {
 		return reconcile.Result{}, err
@@ -112,9 +115,11 @@ func (r *reconciler) store(ctx context.Context, secret *corev1.Secret, c content
 	return reconcile.Result{}, nil
 }
 
-// serveTrusted serves the Secret's certificate once every API server has its CA. It returns how long that takes at least, and 0
-// where time alone changes nothing.
-func (r *reconciler) serveTrusted(ctx context.Context, c contents, configurations []client.Object, now time.Time) time.Duration {
+// serveTrusted serves the Secret's certificate once every API server has its CA. It returns how long that takes at
+// least, and 0 where time alone changes nothing.
+func (r *reconciler) serveTrusted(
+	ctx context.Context, c contents, configurations []client.Object, now time.Time,
+) time.Duration {
 	r.noteTrusted(c, configurations, now)
 	before, leaf := r.current.Load(), c.current.serving.Leaf
 	first, trusted := r.seen[string(c.current.ca.Raw)]

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// longestOverlap bounds how long a CA stays trusted after its certificate was replaced. Every replica follows the Secret by a
-// watch, so that it serves the new certificate within a moment.
+// longestOverlap bounds how long a CA stays trusted after its certificate was replaced. Every replica follows the
+// Secret by a watch, so that it serves the new certificate within a moment.
 const longestOverlap = time.Hour
 
-// rotation holds the rules by which the certificate changes while any number of replicas serve, none of which knows of the
-// others. They share one Secret and nothing else:
+// rotation holds the rules by which the certificate changes while any number of replicas serve, none of which knows of
+// the others. They share one Secret and nothing else:
 //
 //	           trusted by the API server     served
 //	at first   A B                           A
@@ -19,17 +19,17 @@ const longestOverlap = time.Hour
 //	overlap    B C                           B
 //	rotated    B C D                         B, then C
 //
-// The next certificate is made a whole period before it is served, and its CA is trusted from then on. So a rotation is one
-// write to the Secret, and no replica depends on how fast another one sees it. Every step follows from the Secret and the time
-// alone: any replica that finds a step due makes it, and the API server accepts one of them.
+// The next certificate is made a whole period before it is served, and its CA is trusted from then on. So a rotation is
+// one write to the Secret, and no replica depends on how fast another one sees it. Every step follows from the Secret
+// and the time alone: any replica that finds a step due makes it, and the API server accepts one of them.
 type rotation struct {
 	names    []string
 	lifetime time.Duration
 }
 
-// period is how long a certificate is served. A certificate is made one period before it is served. It is valid from one period
-// before it was made until two periods after it was replaced: clocks may differ by that much, and grayscale may be switched off
-// for that long.
+// period is how long a certificate is served. A certificate is made one period before it is served. It is valid from
+// one period before it was made until two periods after it was replaced: clocks may differ by that much, and grayscale
+// may be switched off for that long.
 func (r rotation) period() time.Duration { return r.lifetime / 4 }
 
 // issued is when a pair was made, to the second.
@@ -62,15 +62,16 @@ func (r rotation) step(c contents, v view, now time.Time) (contents, string, err
 	return c, "", nil
 }
 
-// due reports whether it is time for the next certificate. Its CA must have been trusted for an overlap, even where the current
-// certificate has little time left because grayscale was switched off.
+// due reports whether it is time for the next certificate. Its CA must have been trusted for an overlap, even where the
+// current certificate has little time left because grayscale was switched off.
 func (r rotation) due(c contents, v view, now time.Time) bool {
 	ends := c.current.expires().Add(-r.period())
 	return now.Sub(c.rotated) >= r.period() || now.After(ends) && !now.Before(r.overlapEnds(c, v))
 }
 
-// overlapEnds is when every replica has followed the last rotation. It counts from when this replica saw the rotation: the clock
-// of the replica that made it may be ahead, and by that clock the overlap would end before the others have seen it begin.
+// overlapEnds is when every replica has followed the last rotation. It counts from when this replica saw the rotation:
+// the clock of the replica that made it may be ahead, and by that clock the overlap would end before the others have
+// seen it begin.
 func (r rotation) overlapEnds(c contents, v view) time.Time {
 	begin := v.since
 	if begin.IsZero() {
@@ -98,8 +99,8 @@ func (r rotation) prepare(c contents, now time.Time, why string) (contents, stri
 	return c, why, err
 }
 
-// repair continues from the first that is left: the Secret's next certificate, the last good contents of this replica, nothing.
-// All CAs that are trusted stay so for the overlap.
+// repair continues from the first that is left: the Secret's next certificate, the last good contents of this replica,
+// nothing. All CAs that are trusted stay so for the overlap.
 func (r rotation) repair(c contents, v view, now time.Time) (contents, string, error) {
 	const why = "the Secret holds no certificate that can be served"
 	lastGood := v.lastGood.unexpired(now)
@@ -124,8 +125,8 @@ func (r rotation) repair(c contents, v view, now time.Time) (contents, string, e
 	return after, why, nil
 }
 
-// requeueAfter is how long it takes until time alone makes the next step due. It is an hour at most, because timers stand still
-// while a machine sleeps; looking again costs nothing, since all is read from memory.
+// requeueAfter is how long it takes until time alone makes the next step due. It is an hour at most, because timers
+// stand still while a machine sleeps; looking again costs nothing, since all is read from memory.
 func (r rotation) requeueAfter(c contents, v view, now time.Time) time.Duration {
 	wait := min(time.Hour, c.rotated.Add(r.period()).Sub(now))
 	if len(c.retired) > 0 {

@@ -87,8 +87,8 @@ func TestSecretIsReadAsWritten(t *testing.T) {
 	}
 }
 
-// Whatever is done to the Secret: a replica that holds it goes on with the next certificate, which is trusted already, and
-// one that has just started leaves trusted what is.
+// Whatever is done to the Secret: a replica that holds it goes on with the next certificate, which is trusted already,
+// and one that has just started leaves trusted what is.
 func TestDamagedSecret(t *testing.T) {
 	whole := begun(t, day)
 	other := issued(t, day)
@@ -236,8 +236,9 @@ func bundleOfModel(t *rapid.T, cas []*x509.Certificate) []byte {
 	return bundle
 }
 
-// Any number of replicas with clocks up to a month apart, over years: what each serves is trusted at every moment, while
-// the Secret is deleted and damaged. Watches may be behind by any number of writes, but catch up before time goes on much.
+// Any number of replicas with clocks up to a month apart, over years: what each serves is trusted at every moment,
+// while the Secret is deleted and damaged. Watches may be behind by any number of writes, but catch up before time goes
+// on much.
 func TestWhatIsServedIsTrusted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &modelled{t: t, now: day, versions: []map[string][]byte{nil}, bundles: [][]*x509.Certificate{nil}}

@@ -45,8 +45,9 @@ type Options struct {
 	Lifetime time.Duration
 }
 
-// SelfManaged needs no other component: the replicas make certificates, share them in one Secret, have the API server trust
-// their CAs, and rotate them. They watch the Secret and the webhook configurations, and repair at once what others change there.
+// SelfManaged needs no other component: the replicas make certificates, share them in one Secret, have the API server
+// trust their CAs, and rotate them. They watch the Secret and the webhook configurations, and repair at once what
+// others change there.
 type SelfManaged struct {
 	served
 	options  Options
@@ -91,10 +92,13 @@ func (c *SelfManaged) AddTo(mgr manager.Manager) error {
 		}
 	}
 	// Where none of the objects exists there is no event to begin with.
-	return loop.Watch(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		q.Add(reconcile.Request{})
-		return nil
-	}))
+	return loop.Watch(source.Func(first))
+}
+
+// first is the request to begin with.
+func first(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	q.Add(reconcile.Request{})
+	return nil
 }
 
 // watched are the Secret and the two webhook configurations.

@@ -33,7 +33,9 @@ func (r *reconciler) configurations(ctx context.Context) ([]client.Object, error
 }
 
 // trust gives the Secret's CAs to every webhook of the configurations, and reports whether any of them had others.
-func (r *reconciler) trust(ctx context.Context, secret *corev1.Secret, configurations []client.Object) (wrote bool, err error) {
+func (r *reconciler) trust(
+	ctx context.Context, secret *corev1.Secret, configurations []client.Object,
+) (wrote bool, err error) {
 	bundle := secret.Data[caKey]
 	for _, c := range configurations {
 		before := c.DeepCopyObject().(client.Object)
@@ -59,7 +61,8 @@ func (r *reconciler) trust(ctx context.Context, secret *corev1.Secret, configura
 	return wrote, nil
 }
 
-// isNewest reports whether the Secret is what the API server has now. Where it is not, the watch reports that in a moment.
+// isNewest reports whether the Secret is what the API server has now. Where it is not, the watch reports that in a
+// moment.
 func (r *reconciler) isNewest(ctx context.Context, secret *corev1.Secret) (bool, error) {
 	now := &corev1.Secret{}
 	err := r.live.Get(ctx, client.ObjectKeyFromObject(secret), now)
@@ -72,8 +75,9 @@ func inUse(configurations []client.Object) bool {
 	return slices.ContainsFunc(configurations, func(c client.Object) bool { return len(clientConfigs(c)) > 0 })
 }
 
-// retired reports whether grayscale is being uninstalled: the mutating configuration has no webhooks then, until it is deleted
-// itself. Tools that delete everything at once, as Argo CD does, delete it before the validating one, or after the Secret.
+// retired reports whether grayscale is being uninstalled: the mutating configuration has no webhooks then, until it is
+// deleted itself. Tools that delete everything at once, as Argo CD does, delete it before the validating one, or after
+// the Secret.
 func retired(configurations []client.Object, before bool) bool {
 	for _, c := range configurations {
 		if c, ok := c.(*admissionregistrationv1.MutatingWebhookConfiguration); ok {

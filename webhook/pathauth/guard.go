@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// Guard passes on requests whose path has its secret, with the handler's path in place of theirs. It refuses all others before
-// a byte of their body is read, and those whose path could not be checked within Options.Wait.
+// Guard passes on requests whose path has its secret, with the handler's path in place of theirs. It refuses all others
+// before a byte of their body is read, and those whose path could not be checked within Options.Wait.
 func (a *Auth) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), a.options.Wait)
 		handler, err := a.handler(ctx, r.URL.Path)
 		cancel()
 		if err != nil {
-			http.Error(w, "the webhook configuration that has the path could not be read; ask again", http.StatusServiceUnavailable)
+			http.Error(w, "the webhook configuration that has the path could not be read; ask again",
+				http.StatusServiceUnavailable)
 			return
 		}
 		if handler != "" {

@@ -1,7 +1,7 @@
-// Package pathauth lets the API server call the webhook, and nobody else. The API server presents no client certificate unless
-// its own command line says so, but it alone knows the paths in the webhook configurations. So each path ends with a secret,
-// which grayscale puts there as it does the CA. Whoever may read webhook configurations, which is no right of a namespace's
-// users, knows the secrets; no other Pod does.
+// Package pathauth lets the API server call the webhook, and nobody else. The API server presents no client certificate
+// unless its own command line says so, but it alone knows the paths in the webhook configurations. So each path ends
+// with a secret, which grayscale puts there as it does the CA. Whoever may read webhook configurations, which is no
+// right of a namespace's users, knows the secrets; no other Pod does.
 package pathauth
 
 import (
@@ -52,7 +52,8 @@ type Auth struct {
 	logged    time.Time // when a refusal was last logged
 }
 
-// New makes an Auth that knows no path yet: it refuses all callers until AddTo or Bind gives it access to the API server.
+// New makes an Auth that knows no path yet: it refuses all callers until AddTo or Bind gives it access to the API
+// server.
 func New(options Options) *Auth { return &Auth{options: options} }
 
 // Bind gives access to the API server. The reader must read past all caches.
@@ -110,10 +111,10 @@ func (a *Auth) refresh(ctx context.Context) error {
 	return nil
 }
 
-// handler is the handler's path for a path that is in the webhook configurations, and empty for every other one. A path that is
-// new to this replica cannot be told from a forged one without a refresh, and callers can cause no more than one refresh in
-// every refreshPause: callers with unknown paths wait for the next one together. One that fails tells nothing, so they wait for
-// the one after it, until the context ends, which is the error.
+// handler is the handler's path for a path that is in the webhook configurations, and empty for every other one. A path
+// that is new to this replica cannot be told from a forged one without a refresh, and callers can cause no more than
+// one refresh in every refreshPause: callers with unknown paths wait for the next one together. One that fails tells
+// nothing, so they wait for the one after it, until the context ends, which is the error.
 func (a *Auth) handler(ctx context.Context, path string) (string, error) {
 	for arrived := time.Now(); ; {
 		if handler := a.known(path); handler != "" {
@@ -131,7 +132,8 @@ func (a *Auth) handler(ctx context.Context, path string) (string, error) {
 	}
 }
 
-// refreshSince refreshes, unless that has been done since the time given. It returns how long to wait where it cannot yet.
+// refreshSince refreshes, unless that has been done since the time given. It returns how long to wait where it cannot
+// yet.
 func (a *Auth) refreshSince(ctx context.Context, arrived time.Time) (wait time.Duration) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
@@ -143,7 +145,8 @@ func (a *Auth) refreshSince(ctx context.Context, arrived time.Time) (wait time.D
 	}
 	// A caller that goes away must not end what others wait for.
 	if err := a.refresh(context.WithoutCancel(ctx)); err != nil {
-		ctrl.Log.WithName("webhook").Error(err, "a caller's path cannot be checked; trying again", "after", retryAfter.String())
+		ctrl.Log.WithName("webhook").Error(err, "a caller's path cannot be checked; trying again",
+			"after", retryAfter.String())
 		return retryAfter
 	}
 	return 0
@@ -166,8 +169,8 @@ func (a *Auth) known(path string) string {
 // logPause is the least time between two log lines about refused callers.
 const logPause = time.Minute
 
-// logRefusal logs a refusal now and then: callers cannot fill the log. The path is left out, because it may be a secret with a
-// typo.
+// logRefusal logs a refusal now and then: callers cannot fill the log. The path is left out, because it may be a secret
+// with a typo.
 func (a *Auth) logRefusal(caller string) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
@@ -175,6 +178,7 @@ func (a *Auth) logRefusal(caller string) {
 		return
 	}
 	a.logged = time.Now()
-	ctrl.Log.WithName("webhook").Info("refused a caller that does not know the webhook's path; more of them are not logged for a while",
+	ctrl.Log.WithName("webhook").Info(
+		"refused a caller that does not know the webhook's path; more of them are not logged for a while",
 		"caller", caller, "pause", logPause.String())
 }

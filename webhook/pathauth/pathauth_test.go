@@ -99,8 +99,9 @@ func (b *busy) Get(ctx context.Context, _ client.ObjectKey, into client.Object, 
 	return ctx.Err()
 }
 
-// A refresh that fails tells nothing about a path: the API server's request waits for the next one, and so do forged ones, which
-// are refused then. A caller that cannot wait learns that the path is not the reason, and others' refresh goes on.
+// A refresh that fails tells nothing about a path: the API server's request waits for the next one, and so do forged
+// ones, which are refused then. A caller that cannot wait learns that the path is not the reason, and others' refresh
+// goes on.
 func TestGuardWaitsForARefreshThatSucceeds(t *testing.T) {
 	ask := func(ctx context.Context, a *Auth, path string) int {
 		w := httptest.NewRecorder()

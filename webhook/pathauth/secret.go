@@ -13,9 +13,9 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// complete appends a secret to every path that has none, and returns the configuration as it is then. The API server refuses
-// the write where another client wrote in between, such as another replica with its own secret: complete then takes what that
-// one wrote.
+// complete appends a secret to every path that has none, and returns the configuration as it is then. The API server
+// refuses the write where another client wrote in between, such as another replica with its own secret: complete then
+// takes what that one wrote.
 func (a *Auth) complete(ctx context.Context, kind client.Object) (client.Object, error) {
 	for {
 		configuration := kind.DeepCopyObject().(client.Object)
@@ -52,8 +52,8 @@ func hasSecret(path, handler string) bool {
 	return found && secret != ""
 }
 
-// handlerOf is the handler's path that a webhook leads to, by its own path or else by its name. It is empty for webhooks that
-// are not grayscale's.
+// handlerOf is the handler's path that a webhook leads to, by its own path or else by its name. It is empty for
+// webhooks that are not grayscale's.
 func (a *Auth) handlerOf(w webhook) string {
 	if w.config.Service == nil {
 		return ""

@@ -80,8 +80,8 @@ bench: lab build $(TOOLS)/benchstat ## Measure the engine, the webhook, and anno
 	@hack/bench.sh
 
 .PHONY: bench-scale
-bench-scale: lab build ## Measure 100, 1,000 and 10,000 annotated Deployments, half of them candidates, on the lab's API server; SIZES=100,1000 chooses
-	@GRAYSCALE_SCALE='$(SIZES)' go test -count 1 -timeout 2h -run '^$$' -bench Scale -benchtime 1x ./test/scale
+bench-scale: lab build ## Measure 100, 1,000 and 10,000 annotated Deployments, half of them candidates, on the lab's API server; SIZES=100,1000 chooses, BESIDE=path measures another build in turns
+	@GRAYSCALE_SCALE='$(SIZES)' GRAYSCALE_SCALE_BESIDE='$(BESIDE)' go test -count 1 -timeout 2h -run '^$$' -bench Scale -benchtime 1x ./test/scale
 
 .PHONY: docs
 docs: ## Generate docs/annotations.md from the table of keys, docs/metrics.md from the metrics

@@ -174,8 +174,9 @@ func selected(r Reader, by DeploymentIndex, namespace string, selector map[strin
 // podsOf are the pods of a Deployment.
 func podsOf(r Reader, d *appsv1.Deployment) []*Pod {
 	var out []*Pod
-	for _, p := range r.ListPods(PodsByOwner, d.Namespace+"/"+cutName(d.Name)) {
-		if owns(d, p) {
+	by := ownerOf(d)
+	for _, p := range r.ListPods(PodsByOwner, d.Namespace+"/"+by.name) {
+		if by.owns(p) {
 			out = append(out, p)
 		}
 	}
@@ -188,17 +189,36 @@ func strays(r Reader, s release.Service, deployments []*appsv1.Deployment) []*Po
 		return nil
 	}
 	var out []*Pod
+	var owners []owner
+	for _, d := range deployments {
+		owners = append(owners, ownerOf(d))
+	}
+	selector := newRequirements(s.Selector)
 	for _, p := range r.ListPods(PodsByLabel, selectorKey(s.Namespace, s.Selector)) {
-		owned := slices.ContainsFunc(deployments, func(d *appsv1.Deployment) bool { return owns(d, p) })
-		if !owned && matches(s.Selector, p.Labels) {
+		owned := slices.ContainsFunc(owners, func(o owner) bool { return o.owns(p) })
+		if !owned && selector.match(p.Labels) {
 			out = append(out, p)
 		}
 	}
 	return out
 }
 
-func owns(d *appsv1.Deployment, p *Pod) bool {
-	return p.Deployment == cutName(d.Name) && (d.Spec.Selector == nil || matches(d.Spec.Selector.MatchLabels, p.Labels))
+// owner is what tells a Deployment's pods from others.
+type owner struct {
+	name     string
+	any      bool // it has no selector
+	selector requirements
+}
+
+func ownerOf(d *appsv1.Deployment) owner {
+	if d.Spec.Selector == nil {
+		return owner{name: cutName(d.Name), any: true}
+	}
+	return owner{name: cutName(d.Name), selector: newRequirements(d.Spec.Selector.MatchLabels)}
+}
+
+func (o owner) owns(p *Pod) bool {
+	return p.Deployment == o.name && (o.any || o.selector.match(p.Labels))
 }
 
 // workloads are the owners of pods that no Deployment has or had, sorted.

@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -69,23 +68,26 @@ func deploymentOf(owner *metav1.OwnerReference, hash string) string {
 // count sums pods up by version label, sorted by version. Pods that have ended do not count. watched is since when each
 // has been seen ready; long ago where it is not in it.
 func count(pods []*Pod, selector map[string]string, watched map[types.UID]time.Time) []release.Pods {
-	sums := map[string]release.Pods{}
+	var sums []release.Pods
+	serving := newRequirements(selector)
 	for _, p := range pods {
 		if p.Ended {
 			continue
 		}
-		sum := sums[p.Labels[release.VersionLabel]]
-		sum.Version = p.Labels[release.VersionLabel]
+		version := p.Labels[release.VersionLabel]
+		i := slices.IndexFunc(sums, func(s release.Pods) bool { return s.Version == version })
+		if i < 0 {
+			i, sums = len(sums), append(sums, release.Pods{Version: version})
+		}
+		sum := &sums[i]
 		sum.Total++
-		if p.Ready && matches(selector, p.Labels) {
+		if p.Ready && serving.match(p.Labels) {
 			sum.Ready++
 			if since := watched[p.UID]; sum.Ready == 1 || since.Before(sum.Since) {
 				sum.Since = since
 			}
 		}
-		sums[sum.Version] = sum
 	}
-	return slices.SortedFunc(maps.Values(sums), func(a, b release.Pods) int {
-		return strings.Compare(a.Version, b.Version)
-	})
+	slices.SortFunc(sums, func(a, b release.Pods) int { return strings.Compare(a.Version, b.Version) })
+	return sums
 }

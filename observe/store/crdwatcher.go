@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/metadata/metadatainformer"
@@ -24,11 +25,11 @@ import (
 // crdResource is watched as bare metadata, so that Istio and the Gateway API may come and go while the process runs.
 var crdResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
+// lookAgain is the time between looks for kinds that are defined but not served yet: a definition takes moments to be
+// established, and discovery moments more.
+var lookAgain = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Steps: 10, Cap: 10 * time.Second}
+
 const (
-	// firstLook and lastLook bound the time between looks for kinds that are defined but not served yet: a definition
-	// takes moments to be established, and discovery moments more.
-	firstLook = 250 * time.Millisecond
-	lastLook  = 10 * time.Second
 	// confinedLook is the time between looks where definitions are not watched.
 	confinedLook = 30 * time.Second
 	// syncLimit is how long a first list of Istio's objects may take before it is tried again.
@@ -54,8 +55,8 @@ func newCRDWatcher(s *Store, from ctrlcluster.Cluster) (*crdWatcher, error) {
 		return nil, fmt.Errorf("a discovery client: %w", err)
 	}
 	w := &crdWatcher{store: s, looked: make(chan struct{}), wake: make(chan struct{}, 1)}
-	w.istio = &istioWatcher{store: s, discovery: found, defined: w.defined}
-	w.gateway = &gatewayWatcher{store: s, discovery: found, defined: w.defined}
+	w.istio = &istioWatcher{store: s, discovery: found, defined: w.defined, backoff: lookAgain}
+	w.gateway = &gatewayWatcher{store: s, discovery: found, defined: w.defined, backoff: lookAgain}
 	if s.namespaces[0] != metav1.NamespaceAll {
 		return w, nil
 	}
@@ -108,7 +109,7 @@ func (w *crdWatcher) run(ctx context.Context) {
 			return // only because ctx has ended
 		}
 	}
-	if wait(ctx, w.store.core) != nil {
+	if synced(ctx, w.store.core) != nil {
 		return // likewise
 	}
 	for {
@@ -149,12 +150,4 @@ func soonest(a, b time.Duration) time.Duration {
 		return b
 	}
 	return a
-}
-
-// backoff is the time before the next look; it doubles while nothing changes.
-type backoff time.Duration
-
-func (b *backoff) next() time.Duration {
-	*b = min(2*max(*b, backoff(firstLook)), backoff(lastLook))
-	return time.Duration(*b)
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -23,8 +24,8 @@ type gatewayWatcher struct {
 	watched   bool              // definitions are
 	defined   func(string) bool // where they are
 
-	backoff backoff // while kinds are not served, or not watched, yet
-	again   bool    // a definition has changed: discovery may tell of it only later
+	backoff wait.Backoff // while kinds are not served, or not watched, yet
+	again   bool         // a definition has changed: discovery may tell of it only later
 }
 
 // definitionOf is the name of a kind's custom resource definition.
@@ -38,7 +39,7 @@ func (g *gatewayWatcher) look(ctx context.Context) (changed bool, next time.Dura
 	if len(wanted) > 0 {
 		var err error
 		if served, err = g.served(wanted); err != nil {
-			return false, g.backoff.next() // nobody knows: it is as it was
+			return false, g.backoff.Step() // nobody knows: it is as it was
 		}
 	}
 	limit, cancel := context.WithTimeout(ctx, syncLimit)
@@ -71,13 +72,13 @@ func (g *gatewayWatcher) next(missing, wanted bool) time.Duration {
 	g.again = false
 	switch {
 	case missing:
-		return g.backoff.next()
+		return g.backoff.Step()
 	case !g.watched:
 		return confinedLook
 	case again:
-		return lastLook
+		return lookAgain.Cap
 	}
-	g.backoff = 0
+	g.backoff = lookAgain
 	return 0
 }
 

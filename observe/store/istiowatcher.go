@@ -8,6 +8,7 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -30,7 +31,7 @@ type istioWatcher struct {
 	watched   bool              // definitions are
 	defined   func(string) bool // where they are
 
-	backoff    backoff
+	backoff    wait.Backoff
 	gone, back time.Time // since when the definitions have been missed, and been there again; zero where they have not
 }
 
@@ -46,24 +47,24 @@ func (w *istioWatcher) look(ctx context.Context) time.Duration {
 			log.FromContext(ctx).Info("Istio's custom resource definitions are gone: routes are left alone until they are back")
 			w.stop()
 		}
-		w.backoff, w.back = 0, time.Time{}
+		w.backoff, w.back = lookAgain, time.Time{}
 		return w.idle()
 	}
 	if running {
 		return w.idle()
 	}
 	if served, err := w.served(); err != nil || !served {
-		return w.backoff.next()
+		return w.backoff.Step()
 	}
-	if wait := w.noticed(); wait > 0 {
-		return wait
+	if left := w.noticed(); left > 0 {
+		return left
 	}
 	if err := w.start(ctx); err != nil {
 		log.FromContext(ctx).Info("Istio's objects cannot be watched yet", "reason", err.Error())
-		return w.backoff.next()
+		return w.backoff.Step()
 	}
 	log.FromContext(ctx).Info("Istio's objects are watched")
-	w.backoff, w.gone, w.back = 0, time.Time{}, time.Time{}
+	w.backoff, w.gone, w.back = lookAgain, time.Time{}, time.Time{}
 	return w.idle()
 }
 
@@ -132,7 +133,7 @@ func (w *istioWatcher) start(ctx context.Context) error {
 			newSink(o.destinationRules, trimDestinationRule, s.istioClient, namespace))
 	}
 	go run(ctx, sources)
-	if err := wait(limit, sources); err != nil {
+	if err := synced(limit, sources); err != nil {
 		stop()
 		return err
 	}

@@ -157,7 +157,7 @@ func (s *Store) watchMeshRoutes(ctx, limit context.Context, kind, version string
 		sources = append(sources, newSink(routes, trimMeshRoute(kind), from, namespace))
 	}
 	go run(ctx, sources)
-	if err := wait(limit, sources); err != nil {
+	if err := synced(limit, sources); err != nil {
 		stop()
 		return err
 	}

@@ -205,8 +205,9 @@ func TestServicesForAreEnough(t *testing.T) {
 // Of other people's VirtualServices the store keeps whom they are for; of the derived ones, everything.
 func TestStoreKeepsOurRoutesWhole(t *testing.T) {
 	routes := func(name string) *networkingv1.VirtualService {
-		spec := v1alpha3.VirtualService{Hosts: []string{"web"}, Http: []*v1alpha3.HTTPRoute{{}}}
-		return &networkingv1.VirtualService{ObjectMeta: meta(name), Spec: spec}
+		vs := &networkingv1.VirtualService{ObjectMeta: meta(name)}
+		vs.Spec.Hosts, vs.Spec.Http = []string{"web"}, []*v1alpha3.HTTPRoute{{}}
+		return vs
 	}
 	f := seenBy(world(t, service("web", app), routes("web-grayscale"), routes("theirs")), "web")
 	if observe.IstioIn(f).VirtualService == nil || len(observe.IstioIn(f).VirtualService.Spec.Http) != 1 {

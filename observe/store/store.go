@@ -141,8 +141,8 @@ func run(ctx context.Context, sources []source) {
 	running.Wait()
 }
 
-// wait returns once everything that there was at the start is there. It fails only where ctx ends.
-func wait(ctx context.Context, sources []source) error {
+// synced returns once everything that there was at the start is there. It fails only where ctx ends.
+func synced(ctx context.Context, sources []source) error {
 	for _, one := range sources {
 		if err := one.wait(ctx); err != nil {
 			return err
@@ -187,7 +187,7 @@ func (s *Store) Confined(namespace string) error {
 // Services are those of a namespace that matter to a Deployment, see observe.ServicesFor. It waits for them while the
 // store is being filled.
 func (s *Store) Services(ctx context.Context, namespace string, d release.Deployment) ([]release.Service, error) {
-	if err := errors.Join(s.Confined(namespace), wait(ctx, s.core)); err != nil {
+	if err := errors.Join(s.Confined(namespace), synced(ctx, s.core)); err != nil {
 		return nil, err
 	}
 	return observe.ServicesFor(s, namespace, d), nil
@@ -196,7 +196,7 @@ func (s *Store) Services(ctx context.Context, namespace string, d release.Deploy
 // Facts are what the controller would decide about a Service from, without times: those are known to the controller
 // alone. It waits for them while the store is being filled.
 func (s *Store) Facts(ctx context.Context, namespace, service string) (routing.Facts, error) {
-	if err := errors.Join(s.Confined(namespace), wait(ctx, s.core)); err != nil {
+	if err := errors.Join(s.Confined(namespace), synced(ctx, s.core)); err != nil {
 		return routing.Facts{}, err
 	}
 	key := types.NamespacedName{Namespace: namespace, Name: service}

@@ -37,12 +37,12 @@ type process struct {
 	started time.Time
 }
 
-func start(b *testing.B) *process {
+func start(b *testing.B, binary string) *process {
 	b.Helper()
 	metrics := port(b)
 	p := &process{b: b, replica: harness.Replica{Metrics: fmt.Sprintf("http://127.0.0.1:%s/metrics", metrics)}}
-	p.cmd = exec.Command(harness.Product(), "--kubeconfig", harness.Lab().Kubeconfig, "--namespace", "grayscale-system", "--leader-elect",
-		"--bind-address", "127.0.0.1", "--webhook-port", port(b), "--health-port", port(b), "--metrics-port", metrics)
+	p.cmd = exec.Command(binary, "--kubeconfig", harness.Lab().Kubeconfig, "--namespace", "grayscale-system",
+		"--leader-elect", "--bind-address", "127.0.0.1", "--webhook-port", port(b), "--health-port", port(b), "--metrics-port", metrics)
 	log, err := os.Create(filepath.Join(harness.Lab().Dir, "logs", "scale.log"))
 	if err != nil {
 		b.Fatal(err)
@@ -106,6 +106,17 @@ func (p *process) converged(releases int) {
 		programmed, err := p.replica.Metric("grayscale_releases", `state="programmed"`)
 		return err == nil && programmed >= float64(releases) && p.idle()
 	})
+}
+
+// coldStart is what a start took with everything programmed.
+type coldStart struct{ took, cpu, memory float64 } // s, s and MiB
+
+// cold waits until every release has been decided upon.
+func (p *process) cold(releases int) coldStart {
+	p.b.Helper()
+	p.decided(releases)
+	return coldStart{time.Since(p.started).Seconds(), p.metric("process_cpu_seconds_total"),
+		p.metric("process_resident_memory_bytes") / (1 << 20)}
 }
 
 func (p *process) idle() bool {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,14 +21,20 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// sizesVariable holds the numbers of annotated Deployments, ascending, such as 100,1000.
-const sizesVariable = "GRAYSCALE_SCALE"
+const (
+	// sizesVariable holds the numbers of annotated Deployments, ascending, such as 100,1000.
+	sizesVariable = "GRAYSCALE_SCALE"
+	// besideVariable holds the path of another build of grayscale, which is measured side by side with this one.
+	besideVariable = "GRAYSCALE_SCALE_BESIDE"
+)
 
 const (
 	// rest is for how long grayscale is watched while nothing happens.
 	rest = time.Minute
 	// changes is how many weights are changed at each size.
 	changes = 100
+	// turns is how often each of two builds is started, where they are compared.
+	turns = 3
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m, harness.Options{})) }
@@ -39,6 +46,7 @@ type figures struct {
 	settled        float64 // s from the start, with nothing programmed yet, to the last release that is
 	requests       float64 // for each release, on that way
 	cold, list     float64 // s from the start to converged, with everything programmed; for one client to list the same
+	work           float64 // s of CPU from the start to converged: what is left of cold where others use the machine
 	memory         float64 // MiB, resident
 	hourly, cpu    float64 // requests, and s of CPU, per hour while nothing happens
 	median, slowly float64 // ms from annotation to VirtualService: p50 and p99
@@ -91,15 +99,15 @@ func measure(b *testing.B, size int) figures {
 	f := figures{deployments: size, candidates: releases}
 	added := fill(b, releases)
 
-	g := start(b)
+	g := start(b, harness.Product())
 	g.converged(releases)
 	f.settled, f.requests = time.Since(g.started).Seconds(), g.metric("rest_client_requests_total")/float64(added)
 	g.stop()
 
 	f.list = list(b).Seconds()
-	g = start(b)
-	g.decided(releases)
-	f.cold = time.Since(g.started).Seconds()
+	g = start(b, harness.Product())
+	one := g.cold(releases)
+	f.cold, f.work = one.took, one.cpu
 
 	requests, cpu, since := g.metric("rest_client_requests_total"), g.metric("process_cpu_seconds_total"), time.Now()
 	time.Sleep(rest)
@@ -110,14 +118,41 @@ func measure(b *testing.B, size int) figures {
 
 	f.median, f.slowly = latency(b, releases)
 	g.stop()
+	if beside := os.Getenv(besideVariable); beside != "" {
+		compare(b, beside, releases)
+	}
 	return f
+}
+
+// compare starts grayscale and another build of it in turns, and reports what each took: medians.
+func compare(b *testing.B, beside string, releases int) {
+	b.Helper()
+	took := map[string][]coldStart{}
+	for range turns {
+		for name, binary := range map[string]string{"this": harness.Product(), "beside": beside} {
+			g := start(b, binary)
+			took[name] = append(took[name], g.cold(releases))
+			g.stop()
+		}
+	}
+	for name, list := range took {
+		for unit, of := range map[string]func(coldStart) float64{
+			"cold-s":     func(c coldStart) float64 { return c.took },
+			"cold-cpu-s": func(c coldStart) float64 { return c.cpu },
+			"rss-MiB":    func(c coldStart) float64 { return c.memory },
+		} {
+			slices.SortFunc(list, func(a, b coldStart) int { return cmp.Compare(of(a), of(b)) })
+			b.ReportMetric(of(list[len(list)/2]), name+"-"+unit)
+		}
+	}
 }
 
 func (f figures) report(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 	for unit, value := range map[string]float64{
 		"annotated": float64(f.deployments), "candidates": float64(f.candidates),
-		"settled-s": f.settled, "requests/release": f.requests, "cold-s": f.cold, "list-s": f.list, "rss-MiB": f.memory,
+		"settled-s": f.settled, "requests/release": f.requests, "cold-s": f.cold, "cold-cpu-s": f.work, "list-s": f.list,
+		"rss-MiB":       f.memory,
 		"requests/hour": f.hourly, "cpu-s/hour": f.cpu, "p50-ms": f.median, "p99-ms": f.slowly,
 	} {
 		b.ReportMetric(value, unit)

@@ -95,12 +95,18 @@ func write(f *routing.Facts, w routing.Write) {
 	switch w.Verb {
 	case routing.LabelPods: // facts have no pods that a ReplicaSet of before could have lost
 	case routing.Label:
-		label(deployment(f, w.Member.Deployment), w.Member.Version)
-	case routing.Lift:
 		d := deployment(f, w.Member.Deployment)
-		d.SpecPaused = false
-		annotate(d, intent.KeyHeld, nil, "")
+		if label(d, w.Member.Version); d.IsBeingAdopted() {
+			resume(d)
+		}
+	case routing.Lift:
+		resume(deployment(f, w.Member.Deployment))
 	}
+}
+
+func resume(d *release.Deployment) {
+	d.SpecPaused = false
+	annotate(d, intent.KeyHeld, nil, "")
 }
 
 func applied(f *routing.Facts, verb routing.Verb, vs *networkingv1.VirtualService) *networkingv1.VirtualService {

@@ -147,15 +147,18 @@ func (p *routePlan) writes() []Write {
 	return out
 }
 
-// lifts end the holds of candidates whose pods are shielded, those that the owner gave up with the strategy, and adoptions
-// that were cut short and that nobody wants any more.
+// lifts end the holds of candidates whose pods are shielded, and those that the owner gave up with the strategy. An
+// adoption that nobody wants any more is finished: a replica that led before may be about to label the ReplicaSet, which
+// restarts every pod once the pause is gone.
 func (p Plan) lifts() []Write {
 	var out []Write
 	for _, v := range p.own.versions {
 		lift := Write{Verb: Lift, Member: release.Member{Deployment: v.Name}, RestsOn: Basis{Routes: p.own.pinned}}
 		switch {
 		case v.Placed.Author != p.own.service():
-		case v.IsHeld() && !v.IsCandidate(), v.IsBeingAdopted() && !p.adopts(v):
+		case v.IsBeingAdopted() && !p.adopts(v):
+			out = append(out, Write{Verb: Label, Member: v.Member()})
+		case v.IsHeld() && !v.IsCandidate():
 			out = append(out, lift)
 		case v.IsHeld():
 			if beside, ok := p.shielded(v); ok {

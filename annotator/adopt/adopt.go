@@ -54,11 +54,14 @@ func (a *Adopter) Relabel(ctx context.Context, m release.Member) error {
 }
 
 // Label gives the Deployment's template, ReplicaSets and pods the version label. Pods of a ReplicaSet of another
-// version keep that.
+// version keep that. An adoption that has begun is finished with its version.
 func (a *Adopter) Label(ctx context.Context, m release.Member) error {
 	s, err := a.read(ctx, m)
 	if err != nil || s.deployment.DeletionTimestamp != nil {
 		return err
+	}
+	if s.deployment.Annotations[intent.KeyHeld] == release.Adopting {
+		s.version = cmp.Or(s.begun(), s.version)
 	}
 	return a.advance(ctx, s)
 }
@@ -84,17 +87,14 @@ func resume() Patch {
 	return Patch{"metadata": Patch{"annotations": Patch{intent.KeyHeld: nil}}, "spec": Patch{"paused": nil}}
 }
 
-// giveUp ends an adoption that is not wanted any more.
+// giveUp ends an adoption while grayscale is being uninstalled.
 func (a *Adopter) giveUp(ctx context.Context, name string) error {
 	s, err := a.read(ctx, release.Member{Deployment: name})
 	if err != nil {
 		return err
 	}
-	for _, set := range s.sets {
-		s.version = versionOf(set)
-		if s.version != "" && s.current() == nil && s.ready() == set {
-			return a.advance(ctx, s)
-		}
+	if s.version = s.begun(); s.version != "" {
+		return a.advance(ctx, s)
 	}
 	return a.Patch(ctx, name, resume())
 }

@@ -75,6 +75,17 @@ func (s state) unlabelled() []*appsv1.ReplicaSet {
 	})
 }
 
+// begun is the version of the ReplicaSet that has it already while the template does not; empty where there is none.
+func (s state) begun() string {
+	for _, set := range s.sets {
+		s.version = versionOf(set)
+		if s.version != "" && s.current() == nil && s.ready() == set {
+			return s.version
+		}
+	}
+	return ""
+}
+
 // had reports whether a ReplicaSet is of the version already.
 func (s state) had() bool {
 	return slices.ContainsFunc(s.sets, func(set *appsv1.ReplicaSet) bool { return versionOf(set) == s.version })

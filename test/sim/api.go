@@ -125,6 +125,9 @@ func (a *api) stamp(o object) {
 	case *destinationRule:
 		o.stamp(&o.spec.ObjectMeta)
 	}
+	if a.w.tell {
+		a.w.stored = append(a.w.stored, stored{o, textOf(o)})
+	}
 }
 
 // stamp has one of Istio's objects carry what the API server knows of it.

@@ -116,7 +116,7 @@ func (a apiClient) Get(ctx context.Context, key client.ObjectKey, into client.Ob
 			return a.answer(deployments, key.Name, errNotFound)
 		}
 		*into = *d.kube()
-		a.r.w.mutation.readDeployment(into)
+		a.r.w.mutation.answers(into)
 	case *metav1.PartialObjectMetadata:
 		return a.getMeta(key, into)
 	case *admissionregistrationv1.MutatingWebhookConfiguration:
@@ -161,7 +161,7 @@ func (a apiClient) List(ctx context.Context, into client.ObjectList, opts ...cli
 	case *appsv1.ReplicaSetList:
 		for _, s := range sorted(api.list(replicaSets)) {
 			if set := *s.(*replicaSet).kube(); o.LabelSelector.Matches(labels.Set(set.Labels)) {
-				a.r.w.mutation.readSet(&set)
+				a.r.w.mutation.answers(&set)
 				into.Items = append(into.Items, set)
 			}
 		}
@@ -273,23 +273,24 @@ func (a apiClient) Patch(ctx context.Context, o client.Object, p client.Patch, o
 	change.by = options.FieldManager
 	switch o := o.(type) {
 	case *appsv1.Deployment:
-		return answered(o)(patch[*deployment](ctx, a, deployments, o.Name, change))
-	case *appsv1.ReplicaSet:
-		return answered(o)(patch[*replicaSet](ctx, a, replicaSets, o.Name, change))
-	case *corev1.Pod:
-		return answered(o)(patch[*pod](ctx, a, pods, o.Name, change))
-	}
-	return fmt.Errorf("the simulator has no %T", o)
-}
-
-// answered puts what is stored into the caller's object.
-func answered[K any](into *K) func(*K, error) error {
-	return func(stored *K, err error) error {
+		stored, err := patch[*deployment](ctx, a, deployments, o.Name, change)
 		if err == nil {
-			*into = *stored
+			*o = *stored
+			a.r.w.mutation.answers(o)
 		}
 		return err
+	case *appsv1.ReplicaSet:
+		stored, err := patch[*replicaSet](ctx, a, replicaSets, o.Name, change)
+		if err == nil {
+			*o = *stored
+			a.r.w.mutation.answers(o)
+		}
+		return err
+	case *corev1.Pod:
+		_, err := patch[*pod](ctx, a, pods, o.Name, change)
+		return err
 	}
+	return fmt.Errorf("the simulator has no %T", o)
 }
 
 // move is a merge patch between two states of a derived object. Bound to the first of them, it leaves the second.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -173,4 +174,28 @@ func (d *deployment) beingAdopted() bool {
 func versionBehind(service string, d release.Deployment) string {
 	s := release.Service{Namespace: namespace, Name: service, Selector: map[string]string{"app": d.TemplateLabels["app"]}}
 	return release.Parse(namespace, d, []release.Service{s}).Label
+}
+
+// textOf is all that an object says.
+func textOf(o object) string {
+	var is any
+	switch o := o.(type) {
+	case *deployment:
+		is = o.kube()
+	case *replicaSet:
+		is = o.kube()
+	case *pod:
+		is = o.kube()
+	case *kubeService:
+		is = o.kube()
+	case *virtualService:
+		is = o.spec
+	case *destinationRule:
+		is = o.spec
+	}
+	text, err := json.Marshal(is)
+	if err != nil {
+		panic(err) // Kubernetes' types always marshal
+	}
+	return string(text)
 }

@@ -10,6 +10,7 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing"
@@ -27,12 +28,11 @@ type mutation struct {
 	facts    func(*routing.Facts)
 	decision func(routing.Facts, *routing.Decision)
 
-	unlocked    bool                     // writes do not rest on a resourceVersion
-	adoption    func(*appsv1.Deployment) // an adoption reads Deployments so
-	sets        func(*appsv1.ReplicaSet) // an adoption reads ReplicaSets so
-	unconfirmed bool                     // nothing is read past the cache
-	late        bool                     // what was confirmed is taken to hold for ever
-	noPrecede   bool                     // nobody waits with a rule of somebody else's
+	unlocked    bool                // writes do not rest on a resourceVersion
+	answer      func(client.Object) // changes what the API server answers
+	unconfirmed bool                // nothing is read past the cache
+	late        bool                // what was confirmed is taken to hold for ever
+	noPrecede   bool                // nobody waits with a rule of somebody else's
 	noHold      bool
 	noDrain     bool // an end does not wait for its traffic to go
 	oneLook     bool // nor does it look again, once it has waited, whether the traffic has come back
@@ -69,15 +69,9 @@ func (m mutation) lock(version int64) int64 {
 	return version
 }
 
-func (m mutation) readDeployment(d *appsv1.Deployment) {
-	if m.adoption != nil {
-		m.adoption(d)
-	}
-}
-
-func (m mutation) readSet(s *appsv1.ReplicaSet) {
-	if m.sets != nil {
-		m.sets(s)
+func (m mutation) answers(o client.Object) {
+	if m.answer != nil {
+		m.answer(o)
 	}
 }
 
@@ -120,9 +114,8 @@ var mutations = []mutation{
 		settings: func(s *routing.Settings) { s.Settle = 0 }},
 	{name: "vs-before-dr", rule: "the steps of a decision are made in their order",
 		decision: func(_ routing.Facts, d *routing.Decision) {
-			if _, moves := d.Find(routing.Apply, routing.Routes); moves {
-				drop(d, routing.Apply, routing.Subsets)
-			}
+			d.Writes = slices.Clone(d.Writes)
+			slices.Reverse(d.Writes)
 		}},
 	{name: "route-at-once", rule: "a subset settles before routes refer to it",
 		facts: ageSubsets},
@@ -168,9 +161,18 @@ var mutations = []mutation{
 			drop(d, routing.LabelPods, "")
 		}},
 	{name: "unpaused-adoption", rule: "an adoption pauses the Deployment before it labels the ReplicaSet",
-		adoption: func(d *appsv1.Deployment) { d.Spec.Paused, d.Status.ObservedGeneration = true, d.Generation }},
+		answer: func(o client.Object) {
+			if d, ok := o.(*appsv1.Deployment); ok {
+				d.Spec.Paused, d.Status.ObservedGeneration = true, d.Generation
+			}
+		}},
 	{name: "unseen-sets", rule: "an adoption labels the template once the ReplicaSet's label has been seen",
-		sets: func(s *appsv1.ReplicaSet) { s.Status.ObservedGeneration = s.Generation }},
+		answer: func(o client.Object) {
+			if s, ok := o.(*appsv1.ReplicaSet); ok {
+				s.Status.ObservedGeneration = s.Generation
+			}
+		}},
+	{name: "undo-adoption", rule: "an adoption that has begun is finished", acts: 100786, decision: undo},
 	{name: "ignore-resource-version", rule: "what was decided from a stale copy is refused", unlocked: true},
 	{name: "unconfirmed", rule: "what rests on the other derived object is not written from a stale copy of that", unconfirmed: true},
 	{name: "late", rule: "what was confirmed does not hold for long", late: true},
@@ -204,6 +206,20 @@ var mutations = []mutation{
 	}},
 	{name: "bypass-ends-early", rule: "clients are led past the subsets until every Envoy knows these again", facts: endBypasses},
 	{name: "scale", rule: "spec.replicas is never written", scaling: true},
+}
+
+// undo ends an adoption without a label once something is wrong with the annotations.
+func undo(f routing.Facts, d *routing.Decision) {
+	if len(d.Problems) == 0 {
+		return
+	}
+	for _, x := range f.Deployments {
+		if x.IsBeingAdopted() {
+			is := release.Member{Deployment: x.Name}
+			d.Writes = slices.DeleteFunc(slices.Clone(d.Writes), func(w routing.Write) bool { return w.Member.Deployment == x.Name })
+			d.Writes = append(d.Writes, routing.Write{Verb: routing.Lift, Member: is})
+		}
+	}
 }
 
 // drop takes the writes of a kind out of a decision; part is empty where they are about no derived object.

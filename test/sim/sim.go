@@ -69,6 +69,7 @@ type world struct {
 	lastFault  time.Duration // when the last fault ends or ended
 	tell       bool          // keep the story
 	story      []string
+	stored     []stored // all versions of all objects, as they were when they were stored
 	failure    *Failure
 }
 
@@ -185,6 +186,12 @@ func (w *world) fail(oracle, format string, args ...any) {
 		w.failure = &Failure{Oracle: oracle, What: fmt.Sprintf(format, args...), At: w.now, Step: w.steps}
 		w.note("FAILURE %s", w.failure.Error())
 	}
+}
+
+// stored is a version of an object, and what it said.
+type stored struct {
+	object object
+	text   string
 }
 
 // note adds a line to the story, if anybody listens.

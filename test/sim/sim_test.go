@@ -79,12 +79,17 @@ func TestReplay(t *testing.T) {
 	t.Logf("seed %d: %d steps\n%s", *seed, w.steps, strings.Join(w.story, "\n"))
 }
 
-// TestSame: a seed gives the same run every time, told or not.
+// TestSame: a seed gives the same run every time, told or not, and the product changes nothing of what it reads.
 func TestSame(t *testing.T) {
 	for s := range uint64(20) {
 		once, again, silent := play(Draw(s), mutation{}, true), play(Draw(s), mutation{}, true), play(Draw(s), mutation{}, false)
 		if !slices.Equal(once.story, again.story) || once.steps != again.steps || silent.steps != once.steps {
 			t.Fatalf("seed %d: two runs differ", s)
+		}
+		for _, o := range once.stored {
+			if is := textOf(o.object); is != o.text {
+				t.Fatalf("seed %d: the product has changed what it has read: it was\n%s\nand is\n%s", s, o.text, is)
+			}
 		}
 	}
 }
@@ -128,6 +133,8 @@ func named(name string) mutation {
 // BenchmarkRun plays one seed after the other.
 func BenchmarkRun(b *testing.B) {
 	for i := range b.N {
-		Run(Draw(uint64(i)))
+		if _, failure := Run(Draw(uint64(i))); failure != nil {
+			b.Fatalf("seed %d: %v", i, failure)
+		}
 	}
 }

@@ -113,10 +113,7 @@ var mutations = []mutation{
 	{name: "no-settle", rule: "a write is given time to reach every Envoy before the next depends on it",
 		settings: func(s *routing.Settings) { s.Settle = 0 }},
 	{name: "vs-before-dr", rule: "the steps of a decision are made in their order",
-		decision: func(_ routing.Facts, d *routing.Decision) {
-			d.Writes = slices.Clone(d.Writes)
-			slices.Reverse(d.Writes)
-		}},
+		decision: lastFirst},
 	{name: "route-at-once", rule: "a subset settles before routes refer to it",
 		facts: ageSubsets},
 	{name: "shrink-early", rule: "a subset goes only after its routes have been gone for long enough",
@@ -219,6 +216,18 @@ func undo(f routing.Facts, d *routing.Decision) {
 			d.Writes = slices.DeleteFunc(slices.Clone(d.Writes), func(w routing.Write) bool { return w.Member.Deployment == x.Name })
 			d.Writes = append(d.Writes, routing.Write{Verb: routing.Lift, Member: is})
 		}
+	}
+}
+
+// lastFirst leaves of a decision what would come last: what comes before it is decided again.
+func lastFirst(_ routing.Facts, d *routing.Decision) {
+	switch {
+	case len(d.Status) > 0:
+		d.Writes, d.Annotate = nil, nil
+	case len(d.Annotate) > 0:
+		d.Writes = nil
+	case len(d.Writes) > 0:
+		d.Writes = d.Writes[len(d.Writes)-1:]
 	}
 }
 

@@ -56,8 +56,8 @@ const (
 )
 
 // Setup adds the controller to the manager, whose client must have no rate limit of its own (rest.Config.QPS -1): the
-// API server's priority and fairness is the one to slow us down. It reads from the Options' store, never from the manager's
-// caches.
+// API server's priority and fairness is the one to slow us down. It reads from the Options' store, never from the
+// manager's caches.
 func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	opts = opts.defaulted(mgr)
 	c := New(Parts{Reader: opts.Store, Confined: opts.Store.Confined, Client: mgr.GetClient(), Live: mgr.GetAPIReader(),

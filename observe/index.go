@@ -141,8 +141,8 @@ func labelKeys(namespace string, labels map[string]string) []string {
 // anyVersion is the key of Services that select by the version label alone.
 func anyVersion(namespace string) string { return namespace + "/" + release.VersionLabel }
 
-// selectorKey is one label of everything that the selector matches: the alphabetically first. It is not the version label
-// where there is another one, because admission looks Services up for pods that have no version label yet.
+// selectorKey is one label of everything that the selector matches: the alphabetically first. It is not the version
+// label where there is another one, because admission looks Services up for pods that have no version label yet.
 func selectorKey(namespace string, selector map[string]string) string {
 	first := ""
 	for k := range selector {

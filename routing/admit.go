@@ -16,7 +16,8 @@ type Admission struct {
 	// New is the Deployment as it would be stored, Old as it is stored now; nil on CREATE.
 	New release.Deployment
 	Old *release.Deployment
-	// TemplateChanged is true on UPDATE where the pod templates of old and new object differ in anything but the version label.
+	// TemplateChanged is true on UPDATE where the pod templates of old and new object differ in anything but the version
+	// label.
 	TemplateChanged bool
 	// Services are all Services of the namespace.
 	Services []release.Service
@@ -54,8 +55,8 @@ func Admit(a Admission, s Settings) Verdict {
 	return v
 }
 
-// Mutate is what has to be written into the Deployment. One whose own annotations are invalid is left as it is, for Validate to
-// refuse.
+// Mutate is what has to be written into the Deployment. One whose own annotations are invalid is left as it is, for
+// Validate to refuse.
 func Mutate(a Admission, s Settings) Mutation {
 	invalid := func(p intent.Problem) bool { return p.Kind == intent.Invalid }
 	if !a.concerned() || !a.untouched() && slices.ContainsFunc(a.stored(versionLabel(a)).Problems, invalid) {
@@ -74,10 +75,10 @@ func (a Admission) mutation(s Settings) Mutation {
 	return m
 }
 
-// Validate refuses or warns; it never says what Mutate would write. It never depends on the order in which objects are applied:
-// what is not there yet is a warning. What was wrong before an update and is not touched by it is a warning as well, so that an
-// image can still be changed. And so is a conflict that no annotation of the Deployment causes: another object has to be mended,
-// and may be a moment later.
+// Validate refuses or warns; it never says what Mutate would write. It never depends on the order in which objects are
+// applied: what is not there yet is a warning. What was wrong before an update and is not touched by it is a warning as
+// well, so that an image can still be changed. And so is a conflict that no annotation of the Deployment causes:
+// another object has to be mended, and may be a moment later.
 func Validate(a Admission, s Settings) Verdict {
 	if !a.concerned() {
 		return Verdict{}
@@ -110,8 +111,8 @@ func (a Admission) stored(version string) *release.Version {
 
 // dropsLabel: an update without annotations of ours that would take a version label from pods behind pinned routes.
 func dropsLabel(a Admission) bool {
-	return a.Old != nil && a.Old.TemplateLabels[release.VersionLabel] != "" && a.New.TemplateLabels[release.VersionLabel] == "" &&
-		intent.Declared(a.Old.Annotations)
+	return a.Old != nil && intent.Declared(a.Old.Annotations) &&
+		a.Old.TemplateLabels[release.VersionLabel] != "" && a.New.TemplateLabels[release.VersionLabel] == ""
 }
 
 // versionLabel is the version label to write into the template: at creation, where an update drops it, and where an
@@ -168,8 +169,8 @@ func withLabel(d release.Deployment, version string) release.Deployment {
 	return d
 }
 
-// untouched: nothing that a problem could come from is changed by this update. A version label that the template did not
-// have is what versionLabel wrote into it a moment ago: the validating webhook sees it already.
+// untouched: nothing that a problem could come from is changed by this update. A version label that the template did
+// not have is what versionLabel wrote into it a moment ago: the validating webhook sees it already.
 func (a Admission) untouched() bool {
 	if a.Old == nil || !maps.Equal(a.Old.Annotations, a.New.Annotations) {
 		return false
@@ -181,8 +182,8 @@ func (a Admission) untouched() bool {
 	return maps.Equal(before, a.New.TemplateLabels)
 }
 
-// situations are those of the Services that the Deployment is behind, as they are once it is stored: what the controller
-// reads a moment later.
+// situations are those of the Services that the Deployment is behind, as they are once it is stored: what the
+// controller reads a moment later.
 func (a Admission) situations(v *release.Version, s Settings) []*situation {
 	var out []*situation
 	for _, name := range slices.Concat(v.Placed.Services, v.Placed.Beside) {
@@ -248,7 +249,8 @@ func stableVersionChanged(a Admission, st release.State) []intent.Problem {
 		Fix: "change the version once the release is finished or aborted"}}
 }
 
-// overlap warns where the candidate's selector takes in stable's pods: an autoscaler of the one then counts the other's.
+// overlap warns where the candidate's selector takes in stable's pods: an autoscaler of the one then counts the
+// other's.
 func overlap(namespace string, v *release.Version, r release.Roles) []intent.Problem {
 	i := slices.IndexFunc(r.Stables, func(x *release.Version) bool {
 		for key, value := range v.Selector {
@@ -267,8 +269,8 @@ func overlap(namespace string, v *release.Version, r release.Roles) []intent.Pro
 		Fix: "give each Deployment a selector of its own, for example with the label version"}}
 }
 
-// mayHold: a Deployment is held at its creation alone, and a hold that an update drops is put back. One that runs already is
-// never held.
+// mayHold: a Deployment is held at its creation alone, and a hold that an update drops is put back. One that runs
+// already is never held.
 func (a Admission) mayHold() bool {
 	switch {
 	case !a.New.IsCandidate():

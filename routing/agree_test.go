@@ -19,8 +19,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// TestDoorAndControllerAgree: what the webhook says of a candidate is what the controller says of it once it is stored. The
-// candidate is the youngest, as the webhook takes it to be; one that turns out to be stable has nothing to be told.
+// TestDoorAndControllerAgree: what the webhook says of a candidate is what the controller says of it once it is stored.
+// The candidate is the youngest, as the webhook takes it to be; one that turns out to be stable has nothing to be told.
 func TestDoorAndControllerAgree(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		around := factsIn(rt)
@@ -61,7 +61,8 @@ func rare(rt *rapid.T, once int, what string) bool {
 	return rapid.IntRange(0, once-1).Draw(rt, what) == once-1
 }
 
-// decided is what the controller makes of the Deployment once it is stored as the webhook has it, in the facts where it meets it.
+// decided is what the controller makes of the Deployment once it is stored as the webhook has it, in the facts where it
+// meets it.
 func decided(f routing.Facts, a routing.Admission, v routing.Verdict) (release.Deployment, decision) {
 	stored := a.New
 	stored.CreatedAt = begin
@@ -143,8 +144,8 @@ func sentences(problems []intent.Problem) []string {
 	return out
 }
 
-// factsIn are the facts about Service reviews in the middle of anything: a canary that serves, or is about to, and then whatever
-// users may do.
+// factsIn are the facts about Service reviews in the middle of anything: a canary that serves, or is about to, and then
+// whatever users may do.
 func factsIn(rt *rapid.T) routing.Facts {
 	f := canaryFacts()
 	f.Service = reviews()

@@ -11,9 +11,9 @@ import (
 // (https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers).
 const FieldManager = "grayscale"
 
-// ownedAnnotations keeps our annotations on Deployments right. Stable carries its version while a release lasts, so that
-// its later updates pass the webhook as well. A stable that kept its strategy is marked as soon as the routes say that it
-// is stable, so that it isn't taken for a candidate where somebody deletes them.
+// ownedAnnotations keeps our annotations on Deployments right. Stable carries its version while a release lasts, so
+// that its later updates pass the webhook as well. A stable that kept its strategy is marked as soon as the routes say
+// that it is stable, so that it isn't taken for a candidate where somebody deletes them.
 func (r reporting) ownedAnnotations() []Annotation {
 	var out []Annotation
 	for _, v := range r.versions {

@@ -9,9 +9,9 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// exposes reports whether a candidate that is not released behind the Service would get requests of it all the same, unless it is
-// pinned to stable: it has a cluster IP and a TCP port, and somebody else serves it or is released behind it. Where nobody is, there
-// is nobody to pin it to: such a Service is the candidate's own.
+// exposes reports whether a candidate that is not released behind the Service would get requests of it all the same,
+// unless it is pinned to stable: it has a cluster IP and a TCP port, and somebody else serves it or is released behind
+// it. Where nobody is, there is nobody to pin it to: such a Service is the candidate's own.
 func (x *situation) exposes() bool {
 	plain := func(v *release.Version) bool { return x.behind(v) && v.IsPlain() }
 	released := func(c *release.Candidate) bool { return !c.Beside }
@@ -47,8 +47,9 @@ func (x *situation) standsIn() bool {
 	return len(x.roles.Stables) > 0 && !slices.ContainsFunc(x.roles.Stables, own)
 }
 
-// told is what the owner of a candidate has to know: what is wrong with it, each thing once, and what others' objects do to its
-// release, of each of its Services. Of those that only select its pods it is what keeps them from being pinned.
+// told is what the owner of a candidate has to know: what is wrong with it, each thing once, and what others' objects
+// do to its release, of each of its Services. Of those that only select its pods it is what keeps them from being
+// pinned.
 func told(v *release.Version, around []*situation) (problems, disturbances []intent.Problem) {
 	problems = slices.Clone(v.Problems)
 	raw := slices.Clone(problems)
@@ -73,8 +74,8 @@ func told(v *release.Version, around []*situation) (problems, disturbances []int
 	return problems, disturbances
 }
 
-// said is how a problem of a Service is told to a candidate. One that is not released behind it may wonder why it is told; to that
-// nothing matters but what keeps the Service from being pinned.
+// said is how a problem of a Service is told to a candidate. One that is not released behind it may wonder why it is
+// told; to that nothing matters but what keeps the Service from being pinned.
 func (x *situation) said(c *release.Candidate, problem intent.Problem) []intent.Problem {
 	switch {
 	case !c.Beside:
@@ -86,7 +87,8 @@ func (x *situation) said(c *release.Candidate, problem intent.Problem) []intent.
 		return []intent.Problem{problem}
 	case problem.Reason == mesh.ReasonUnroutableService:
 		return []intent.Problem{{Kind: intent.Unused, Reason: problem.Reason,
-			Message: fmt.Sprintf("%s cannot be pinned to stable, so that its clients reach the candidate's pods: %s", unnamed(x.facts.Service), problem.Message),
+			Message: fmt.Sprintf("%s cannot be pinned to stable, so that its clients reach the candidate's pods: %s",
+				unnamed(x.facts.Service), problem.Message),
 			Fix:     "have its selector leave them out, if they are not to"}}
 	}
 	return nil

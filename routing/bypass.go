@@ -12,8 +12,8 @@ import (
 	"grayscale.dev/grayscale/routing/settle"
 )
 
-// bypasses are the clients to lead past the subsets from now on. One that needs it gets it at once. It loses it again once
-// no rule has taken the subsets from it for long enough that every Envoy knows them, or where an announced rule
+// bypasses are the clients to lead past the subsets from now on. One that needs it gets it at once. It loses it again
+// once no rule has taken the subsets from it for long enough that every Envoy knows them, or where an announced rule
 // does not come.
 func (p *routePlan) bypasses() []release.Bypass {
 	now := p.facts.Now
@@ -73,8 +73,8 @@ func (p *routePlan) outlives(b *release.Bypass) bool {
 	return !left.Over()
 }
 
-// keepBypasses writes the routes that there are with the bypasses that are needed now, for when nothing else can be told
-// of them.
+// keepBypasses writes the routes that there are with the bypasses that are needed now, for when nothing else can be
+// told of them.
 func (p *routePlan) keepBypasses() {
 	if !p.pinned || p.facts.Service.Missing || p.facts.Service.Deleting || p.missing || len(p.state.Traffic.Weights) == 0 {
 		return
@@ -93,8 +93,8 @@ func sameBypasses(a, b []release.Bypass) bool {
 	})
 }
 
-// Bypassed tells how long it takes until every Envoy leads those clients past the subsets who will lack them once the API
-// server has done what it asks about; false where routes, which may have just been written, do not do so yet.
+// Bypassed tells how long it takes until every Envoy leads those clients past the subsets who will lack them once the
+// API server has done what it asks about; false where routes, which may have just been written, do not do so yet.
 func (f Facts) Bypassed(routes mesh.Object, s Settings) (time.Duration, bool) {
 	var longest settle.Left
 	if !isOurs(routes) {
@@ -118,8 +118,8 @@ func (f Facts) Bypassed(routes mesh.Object, s Settings) (time.Duration, bool) {
 // isOurs: there are routes, and grayscale wrote them.
 func isOurs(routes mesh.Object) bool { return routes != nil && mesh.Ours(routes) }
 
-// pastSubsets says which clients the routes lead past the subsets although no rule asks for it any more, or yet; empty for
-// none.
+// pastSubsets says which clients the routes lead past the subsets although no rule asks for it any more, or yet; empty
+// for none.
 func (p *routePlan) pastSubsets() string {
 	list := p.state.Bypasses
 	if p.routesWrite != nil {

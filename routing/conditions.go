@@ -55,7 +55,8 @@ func (r reporting) conditions(v *release.Version) ([]release.Condition, []intent
 			problems = append(problems, p.idle(c)...)
 		}
 	}
-	return []release.Condition{accepted(problems, r.pinnedBeside(v)), r.programmed(v)}, slices.Concat(problems, disturbances)
+	told := []release.Condition{accepted(problems, r.pinnedBeside(v)), r.programmed(v)}
+	return told, slices.Concat(problems, disturbances)
 }
 
 // pinnedBeside names the Services that send the candidate nothing, because it is not released behind them.
@@ -73,8 +74,8 @@ func condition(kind, status, reason, message string) release.Condition {
 	return release.Condition{Type: kind, Status: status, Reason: reason, Message: message}
 }
 
-// accepted says what is wrong with the annotations. Where nothing is, it says what follows for others: beside are the Services
-// that are pinned without being named; and all that changes nothing.
+// accepted says what is wrong with the annotations. Where nothing is, it says what follows for others: beside are the
+// Services that are pinned without being named; and all that changes nothing.
 func accepted(problems []intent.Problem, beside []string) release.Condition {
 	blocking := release.Blocking(problems)
 	if len(blocking) == 0 {
@@ -101,13 +102,15 @@ func sentences(first string, problems []intent.Problem) string {
 
 func toStable(services []string) string {
 	if len(services) == 1 {
-		return fmt.Sprintf("Service %s, which %s does not name, goes to stable alone for as long as the release lasts", services[0], intent.KeyService)
+		return fmt.Sprintf("Service %s, which %s does not name, goes to stable alone for as long as the release lasts",
+			services[0], intent.KeyService)
 	}
-	return fmt.Sprintf("Services %s, which %s does not name, go to stable alone for as long as the release lasts", intent.JoinNames(services), intent.KeyService)
+	return fmt.Sprintf("Services %s, which %s does not name, go to stable alone for as long as the release lasts",
+		intent.JoinNames(services), intent.KeyService)
 }
 
-// programmed says whether Istio has the routes that the candidate asks for, of every Service that it is released behind;
-// when true, its message is the contract's.
+// programmed says whether Istio has the routes that the candidate asks for, of every Service that it is released
+// behind; when true, its message is the contract's.
 func (r reporting) programmed(v *release.Version) release.Condition {
 	not := func(reason, message string) release.Condition {
 		return condition(intent.ConditionProgrammed, statusFalse, reason, message)
@@ -162,8 +165,8 @@ func (p *routePlan) stays(c *release.Candidate) (reason, message string) {
 	return "", ""
 }
 
-// pinning says what the candidate waits for until its Services are pinned to stable; no reason once they are. One that is
-// held waits for those as well that only select its pods.
+// pinning says what the candidate waits for until its Services are pinned to stable; no reason once they are. One that
+// is held waits for those as well that only select its pods.
 func (r reporting) pinning(v *release.Version, parts, named []*routePlan) (reason, message string) {
 	for _, p := range named {
 		if !p.pinned && (p != r.own || p.routesWrite == nil) {

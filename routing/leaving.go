@@ -8,9 +8,9 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// readLeaving marks the Deployments whose pods are about to go: those that the API server asks about now, and those that
-// it asked about so lately that it may still act. One that is still there after settle.AnnouncedLimit gets its traffic
-// back.
+// readLeaving marks the Deployments whose pods are about to go: those that the API server asks about now, and those
+// that it asked about so lately that it may still act. One that is still there after settle.AnnouncedLimit gets its
+// traffic back.
 func (x *situation) readLeaving() {
 	if len(x.facts.Leaving) == 0 && len(x.state.Leaving) == 0 {
 		return

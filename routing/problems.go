@@ -23,8 +23,8 @@ func (x *situation) findRoles(st release.State) release.Roles {
 	return r
 }
 
-// leftOut names those whose pods the Service selects, and which get nothing of its traffic while a release lasts: they are
-// neither stable nor candidates, have never been, and have no version label of those.
+// leftOut names those whose pods the Service selects, and which get nothing of its traffic while a release lasts: they
+// are neither stable nor candidates, have never been, and have no version label of those.
 func (f Facts) leftOut(r release.Roles, behind []*release.Version) *intent.Problem {
 	if r.Stable.Deployment == "" {
 		return nil
@@ -82,10 +82,10 @@ func (f Facts) backend(s Settings) mesh.Backend {
 	return f.Mesh.For(f.Service, c)
 }
 
-// around gives each candidate the problems that it has with its Service, with the mesh, and with other people's objects in
-// it: those that its own strategy and its own version have, and no other candidate's. Objects that turn up for the host of
-// a release that lasts disturb it, and keep only those out that are not in it yet or have no pods yet: the owner of
-// another namespace must not be able to stop an abort.
+// around gives each candidate the problems that it has with its Service, with the mesh, and with other people's objects
+// in it: those that its own strategy and its own version have, and no other candidate's. Objects that turn up for the
+// host of a release that lasts disturb it, and keep only those out that are not in it yet or have no pods yet: the
+// owner of another namespace must not be able to stop an abort.
 func (x *situation) around(st release.State) release.Around {
 	if missing := x.mesh.InstallProblems(); len(missing) > 0 {
 		return func(*release.Version, release.Member) []intent.Problem { return missing }
@@ -100,8 +100,8 @@ func (x *situation) around(st release.State) release.Around {
 	}
 }
 
-// findDisturbances tells what others' objects do to a release that lasts. They keep no candidate in it from what it asks
-// for: the owner of another namespace must not be able to stop an abort.
+// findDisturbances tells what others' objects do to a release that lasts. They keep no candidate in it from what it
+// asks for: the owner of another namespace must not be able to stop an abort.
 func (x *situation) findDisturbances() []intent.Problem {
 	var out []intent.Problem
 	for _, b := range x.blind {

@@ -42,8 +42,8 @@ type Event struct {
 	Message    string `json:"message"`
 }
 
-// MakeReport tells what has become of the annotations once the plan's writes have been made. It says nothing where the facts
-// were too old to decide from.
+// MakeReport tells what has become of the annotations once the plan's writes have been made. It says nothing where the
+// facts were too old to decide from.
 func (p Plan) MakeReport() Report {
 	if p.own == nil {
 		return Report{}

@@ -186,7 +186,9 @@ func (p *routePlan) nextState() release.State {
 		g, _ := p.state.Known(m.Deployment)
 		next.Candidates = append(next.Candidates, release.LastGood{Member: m, Beside: g.Member == m && g.Beside})
 	}
-	slices.SortFunc(next.Candidates, func(a, b release.LastGood) int { return strings.Compare(a.Deployment, b.Deployment) })
+	slices.SortFunc(next.Candidates, func(a, b release.LastGood) int {
+		return strings.Compare(a.Deployment, b.Deployment)
+	})
 	p.noteLeft(&next)
 	return next
 }
@@ -258,8 +260,8 @@ func (p *routePlan) markSubsets(going time.Time) {
 	p.subsetsWrite = &w
 }
 
-// shields reports whether pods of the Deployment get no more requests of the Service than it asks for: routes say so, and
-// have settled. Left is how long that takes where they have been written.
+// shields reports whether pods of the Deployment get no more requests of the Service than it asks for: routes say so,
+// and have settled. Left is how long that takes where they have been written.
 func (p *routePlan) shields(deployment string) (bool, settle.Left) {
 	c := p.roles.Candidate(deployment)
 	switch {

@@ -114,8 +114,9 @@ func TestAnothersClock(t *testing.T) {
 	}
 }
 
-// TestAnothersClockAndABypass: clients get the subsets again once this process has seen for long enough that nothing takes them,
-// whatever the clock said of who wrote that down; and an announced rule counts from when this one saw the announcement.
+// TestAnothersClockAndABypass: clients get the subsets again once this process has seen for long enough that nothing
+// takes them, whatever the clock said of who wrote that down; and an announced rule counts from when this one saw the
+// announcement.
 func TestAnothersClockAndABypass(t *testing.T) {
 	theirs := &networkingv1.DestinationRule{}
 	theirs.Namespace, theirs.Name, theirs.Spec.Host = "bank", "theirs", "reviews.shop.svc.cluster.local"
@@ -194,8 +195,8 @@ func TestAnothersClockAtTheDoor(t *testing.T) {
 	}
 }
 
-// TestAnothersClockAtAnAnnouncedEnd: an end that another replica has just announced is in coming, whatever its clock says; where
-// it does not come, the traffic does.
+// TestAnothersClockAtAnAnnouncedEnd: an end that another replica has just announced is in coming, whatever its clock
+// says; where it does not come, the traffic does.
 func TestAnothersClockAtAnAnnouncedEnd(t *testing.T) {
 	for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
 		f := canaryServes(t)
@@ -215,8 +216,8 @@ func TestAnothersClockAtAnAnnouncedEnd(t *testing.T) {
 	}
 }
 
-// TestAnothersClockAtTheHold: a hold ends in time although the routes were written by a clock an hour ahead, and stable is gone
-// since, so that nothing is to be written into them.
+// TestAnothersClockAtTheHold: a hold ends in time although the routes were written by a clock an hour ahead, and stable
+// is gone since, so that nothing is to be written into them.
 func TestAnothersClockAtTheHold(t *testing.T) {
 	f := canaryFacts()
 	held := &f.Deployments[1]

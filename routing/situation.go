@@ -46,8 +46,8 @@ type situation struct {
 	beside []*situation
 }
 
-// read tells what there is behind a Service and behind those beside it, and who plays which role: behind each by itself,
-// and then with what the others say.
+// read tells what there is behind a Service and behind those beside it, and who plays which role: behind each by
+// itself, and then with what the others say.
 func read(f Facts, s Settings) *situation {
 	own := readOne(f, f.versions(), s)
 	all := []*situation{own}
@@ -100,9 +100,9 @@ func (x *situation) assign(st release.State) release.Roles {
 	return x.findRoles(st)
 }
 
-// readRoutes reads the state, and brings its times into the past. Those that another clock put into the future count from
-// now on where they are recorded anew; those of the routes are as good as none, because RoutesSince says when these were
-// seen.
+// readRoutes reads the state, and brings its times into the past. Those that another clock put into the future count
+// from now on where they are recorded anew; those of the routes are as good as none, because RoutesSince says when
+// these were seen.
 func (x *situation) readRoutes() {
 	x.routes, x.pinned = x.mesh.Routes()
 	x.state = x.routes.State
@@ -145,8 +145,8 @@ func (x *situation) referencedVersions() []string {
 	return slices.Compact(known)
 }
 
-// isStale: the routes were made from newer Deployments than these, by another replica of grayscale or by this one before
-// its API server was restarted.
+// isStale: the routes were made from newer Deployments than these, by another replica of grayscale or by this one
+// before its API server was restarted.
 func (x *situation) isStale() bool {
 	if x.state.Newest == "" || x.facts.Seen == "" {
 		return false
@@ -169,11 +169,11 @@ func newerVersion(a, b string) string {
 	return a
 }
 
-// follow looks at those who have a role behind the Services beside, each by itself. A candidate of other Services, which
-// got nothing here, may have become stable there. Where it replaced the one that is stable here as well, it does so here;
-// elsewhere it is nobody's candidate any more, and plain balancing is right for it. And where no candidate is released
-// behind this Service, and nobody can be told to be stable here, or only a candidate of others, which stands in for a
-// stable that is gone, the one that is stable beside is it.
+// follow looks at those who have a role behind the Services beside, each by itself. A candidate of other Services,
+// which got nothing here, may have become stable there. Where it replaced the one that is stable here as well, it does
+// so here; elsewhere it is nobody's candidate any more, and plain balancing is right for it. And where no candidate is
+// released behind this Service, and nobody can be told to be stable here, or only a candidate of others, which stands
+// in for a stable that is gone, the one that is stable beside is it.
 func (x *situation) follow(beside []release.Roles) {
 	next := x.state
 	for _, g := range x.state.Candidates {

@@ -18,8 +18,8 @@ func (p *routePlan) unserved() bool {
 	return p.pinned && len(p.traffic.Weights) > 0 && !slices.ContainsFunc(p.traffic.Weights, serves)
 }
 
-// noReadyPods says what it means that the candidate has none: no traffic, or traffic that fails where nobody else may take
-// it.
+// noReadyPods says what it means that the candidate has none: no traffic, or traffic that fails where nobody else may
+// take it.
 func (p *routePlan) noReadyPods(c *release.Candidate) string {
 	s, name := p.facts.Service, release.Object(p.facts.Service.Namespace, c.Name)
 	text := fmt.Sprintf("no pod of %s is ready as version %s", name, c.Label)

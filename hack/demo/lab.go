@@ -53,8 +53,8 @@ func up(ctx context.Context, root, dir string, port int) (*lab, error) {
 	return l, nil
 }
 
-// dial opens a connection to a Service as an application does whose traffic its sidecar captures: to the sidecar's listener for
-// the Service's port.
+// dial opens a connection to a Service as an application does whose traffic its sidecar captures: to the sidecar's
+// listener for the Service's port.
 func (l *lab) dial(ctx context.Context, network, service string) (net.Conn, error) {
 	_, text, err := net.SplitHostPort(service)
 	if err != nil {

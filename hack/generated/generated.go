@@ -47,8 +47,8 @@ func (f File) Write() error {
 	return os.WriteFile(f.Path, want, 0o644)
 }
 
-// Check fails where the file is not what Write would write. It names the first line that differs, because the reader wants to
-// know what is out of date.
+// Check fails where the file is not what Write would write. It names the first line that differs, because the reader
+// wants to know what is out of date.
 func (f File) Check() error {
 	want, err := f.Make()
 	if err != nil {

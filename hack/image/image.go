@@ -73,7 +73,8 @@ func buildOne(ctx context.Context, r request, architecture string) (v1.Image, er
 	return mutate.ConfigFile(image, config)
 }
 
-// write makes the layout anew, tagged with the version, and gives the digest of the index: what a registry will call it.
+// write makes the layout anew, tagged with the version, and gives the digest of the index: what a registry will call
+// it.
 func write(dir string, index v1.ImageIndex, version string) (string, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err

@@ -153,7 +153,8 @@ func platforms(t *testing.T) map[string]v1.Image {
 	return out
 }
 
-// Every image says what it is, runs as nobody, and holds a static binary for its machine, the licences, and nothing else.
+// Every image says what it is, runs as nobody, and holds a static binary for its machine, the licences, and nothing
+// else.
 func TestImagesAreBare(t *testing.T) {
 	machines := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
 	images := platforms(t)

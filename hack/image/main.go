@@ -1,6 +1,6 @@
-// Command image builds grayscale's container image without a container runtime: a static binary for each platform in an image
-// of its own, and one OCI index over them, written as an OCI image layout. The same sources, Go and arguments give
-// the same digest, on any machine and in any folder.
+// Command image builds grayscale's container image without a container runtime: a static binary for each platform in an
+// image of its own, and one OCI index over them, written as an OCI image layout. The same sources, Go and arguments
+// give the same digest, on any machine and in any folder.
 //
 // Run it by `make image`, or from the root of the repository:
 //
@@ -62,8 +62,8 @@ func run(ctx context.Context, r request, out string) (string, error) {
 	return write(out, index, r.version)
 }
 
-// sourceDate is the time that everything in the image has (https://reproducible-builds.org/specs/source-date-epoch/); the
-// epoch itself where none is given, so that no clock is read.
+// sourceDate is the time that everything in the image has (https://reproducible-builds.org/specs/source-date-epoch/);
+// the epoch itself where none is given, so that no clock is read.
 func sourceDate(epoch string) (time.Time, error) {
 	if epoch == "" {
 		return time.Unix(0, 0).UTC(), nil

@@ -1,5 +1,5 @@
-// Command manifests writes manifests/base/grayscale.yaml, the part of the kustomize base that the Helm chart renders from
-// its default values. It needs .tools/bin/helm, which `make manifests` builds.
+// Command manifests writes manifests/base/grayscale.yaml, the part of the kustomize base that the Helm chart renders
+// from its default values. It needs .tools/bin/helm, which `make manifests` builds.
 //
 // Run it from the root of the repository:
 //
@@ -29,7 +29,8 @@ func main() {
 	generated.Main(generated.File{Path: out, Source: chart + " renders", Again: "make manifests", Make: render})
 }
 
-// render is what Helm would install. The hook is left out: deleting the base deletes the namespace, which asks for the same.
+// render is what Helm would install. The hook is left out: deleting the base deletes the namespace, which asks for the
+// same.
 func render() ([]byte, error) {
 	cmd := exec.Command(helm, "template", "grayscale", chart, "--namespace", namespace, "--no-hooks")
 	var failed bytes.Buffer

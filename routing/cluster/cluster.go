@@ -49,8 +49,8 @@ func Deployment(d *appsv1.Deployment) release.Deployment {
 	return out
 }
 
-// WithoutPodName is the message of a condition ReplicaFailure without what differs each time that Kubernetes tries again:
-// `pods "web-v2-5d8f-x7k2p" is forbidden: exceeded quota` becomes `pods are forbidden: exceeded quota`.
+// WithoutPodName is the message of a condition ReplicaFailure without what differs each time that Kubernetes tries
+// again: `pods "web-v2-5d8f-x7k2p" is forbidden: exceeded quota` becomes `pods are forbidden: exceeded quota`.
 func WithoutPodName(message string) string {
 	rest, named := strings.CutPrefix(message, `pods "`)
 	_, what, closed := strings.Cut(rest, `" is `)
@@ -178,8 +178,8 @@ const (
 	toNone = "~"
 )
 
-// exportTo reads the annotation as istiod does (istio pilot/pkg/model/push_context.go, initServiceRegistry), and gives it in the
-// form that Istio allows in a VirtualService: each namespace once, by a name that a namespace may have.
+// exportTo reads the annotation as istiod does (istio pilot/pkg/model/push_context.go, initServiceRegistry), and gives
+// it in the form that Istio allows in a VirtualService: each namespace once, by a name that a namespace may have.
 func exportTo(s *corev1.Service) []string {
 	if s.Annotations[ExportTo] == "" {
 		return nil

@@ -32,7 +32,8 @@ const (
 const (
 	// ConditionAccepted is True where the annotations are valid and everything that they name was found.
 	ConditionAccepted = Prefix + "Accepted"
-	// ConditionProgrammed is True where Istio has the routes that the annotations ask for; its message is Intent.Describe then.
+	// ConditionProgrammed is True where Istio has the routes that the annotations ask for; its message is Intent.Describe
+	// then.
 	ConditionProgrammed = Prefix + "Programmed"
 )
 

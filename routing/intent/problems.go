@@ -36,7 +36,8 @@ func unknownKey(object, name, value string) Problem {
 	short := strings.TrimPrefix(name, Prefix)
 	shown := Prefix + bare(short)
 	p := Problem{Key: shown, Kind: Unused, Reason: ReasonUnknownKey,
-		Message: fmt.Sprintf("%s has %s: %s, a key that grayscale does not know and passes over", object, shown, quote(value))}
+		Message: fmt.Sprintf("%s has %s: %s, a key that grayscale does not know and passes over",
+			object, shown, quote(value))}
 	if near := nearest(short, shortNames()); near != "" {
 		p.Fix = "did you mean " + Prefix + near + "?"
 	} else {
@@ -47,7 +48,8 @@ func unknownKey(object, name, value string) Problem {
 
 func moreUnknown(object string, count int) Problem {
 	return Problem{Kind: Unused, Reason: ReasonUnknownKey,
-		Message: fmt.Sprintf("%s has %d more keys beginning with %s that grayscale does not know and passes over", object, count, Prefix),
+		Message: fmt.Sprintf("%s has %d more keys beginning with %s that grayscale does not know and passes over",
+			object, count, Prefix),
 		Fix:     "remove them"}
 }
 
@@ -61,7 +63,8 @@ func unusedKey(object string, key *Key, value string, s Strategy) Problem {
 	p := Problem{Key: key.Name, Kind: Unused, Reason: ReasonUnusedKey}
 	owners := strategyNames(key.Strategies)
 	if s == none {
-		p.Message = fmt.Sprintf("%s has %s: %s, which changes nothing without %s", object, key.Name, quote(value), KeyStrategy)
+		p.Message = fmt.Sprintf("%s has %s: %s, which changes nothing without %s",
+			object, key.Name, quote(value), KeyStrategy)
 		p.Fix = fmt.Sprintf("set %s to %s, or remove this one", KeyStrategy, owners)
 		return p
 	}

@@ -91,7 +91,8 @@ func (s Strategy) TakeTraffic(version string) string {
 	return behaviours[Canary].takeTraffic(version)
 }
 
-// TakeLess says, as the clause of a Problem's Fix, how candidates that ask for more than all traffic together are mended.
+// TakeLess says, as the clause of a Problem's Fix, how candidates that ask for more than all traffic together are
+// mended.
 func (s Strategy) TakeLess() string { return behaviours[s].takeLess }
 
 // CopiesRequests reports whether the strategy needs requests, because connections cannot be copied.

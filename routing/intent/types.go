@@ -1,4 +1,5 @@
-// Package intent is the contract with users: the one table of annotation keys, and what a Deployment's annotations ask for.
+// Package intent is the contract with users: the one table of annotation keys, and what a Deployment's annotations ask
+// for.
 package intent
 
 import "strings"
@@ -53,8 +54,8 @@ func (p Problem) String() string {
 type Intent struct {
 	// Strategy is empty where the Deployment is no candidate.
 	Strategy Strategy `json:"strategy,omitempty"`
-	// Service names the Service to be released behind, in the Deployment's namespace, or several, as JoinNames has them; empty
-	// where it is to be found by its selector.
+	// Service names the Service to be released behind, in the Deployment's namespace, or several, as JoinNames has them;
+	// empty where it is to be found by its selector.
 	Service string `json:"service,omitempty"`
 	// Version is the wanted value of the version label; empty where it follows from the pod template or the name.
 	Version string `json:"version,omitempty"`

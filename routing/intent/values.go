@@ -60,7 +60,8 @@ func setBool(to *bool, value string) *Flaw {
 // Services are those that the annotations name, in their order, each once, valid or not; none where they name none.
 func Services(annotations map[string]string) []string { return services.in(annotations[KeyService]) }
 
-// Stables are the Deployments that the annotations name as stable, in their order, each once, valid or not; none where they name none.
+// Stables are the Deployments that the annotations name as stable, in their order, each once, valid or not; none where
+// they name none.
 func Stables(annotations map[string]string) []string { return stables.in(annotations[KeyStable]) }
 
 // JoinNames lists names as messages do.
@@ -74,7 +75,8 @@ type list struct {
 	flaw  func(name string) *Flaw
 }
 
-// At most 16 Services are decided together, each time that anything of one changes; and as many Deployments are enough for one version.
+// At most 16 Services are decided together, each time that anything of one changes; and as many Deployments are enough
+// for one version.
 var (
 	services = list{"Services", 16, isServiceName, serviceFlaw}
 	stables  = list{"Deployments", 16, isDeploymentName, stableFlaw}
@@ -200,7 +202,8 @@ func nameFlaw(value string, longest int, inner string, valid func(string) bool) 
 	case len(value) > longest:
 		return tooLong(value, longest)
 	}
-	return &Flaw{"which cannot be a name in Kubernetes", mended(strings.ToLower(value), inner, valid, "write the name as kubectl get shows it")}
+	return &Flaw{"which cannot be a name in Kubernetes",
+		mended(strings.ToLower(value), inner, valid, "write the name as kubectl get shows it")}
 }
 
 func tooLong(value string, longest int) *Flaw {

@@ -1,7 +1,7 @@
 package release
 
-// Adoption is what tells how far a running Deployment is on its way to carry the version label without a restart. All of
-// it is read from the API server: no step may rest on a cache that lags behind.
+// Adoption is what tells how far a running Deployment is on its way to carry the version label without a restart. All
+// of it is read from the API server: no step may rest on a cache that lags behind.
 type Adoption struct {
 	// Labelled: the Deployment's template carries a version label; Done: it is the one that is wanted.
 	Labelled, Done bool

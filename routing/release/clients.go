@@ -28,14 +28,14 @@ func (c Clients) Key() string {
 // Everybody reports whether these are all clients that there are.
 func (c Clients) Everybody() bool { return c.Namespace == "" && len(c.Labels) == 0 }
 
-// Bypass leads clients past the subsets, to the whole Service: their proxies lack these, or may soon. They lose the split,
-// and no request.
+// Bypass leads clients past the subsets, to the whole Service: their proxies lack these, or may soon. They lose the
+// split, and no request.
 type Bypass struct {
 	Clients
 	// Since is when the routes began to lead these clients so.
 	Since time.Time `json:"since,omitzero"`
-	// Announced is when the API server last asked about a rule that would take the subsets from them, and that has not been
-	// seen yet; zero where none is awaited.
+	// Announced is when the API server last asked about a rule that would take the subsets from them, and that has not
+	// been seen yet; zero where none is awaited.
 	Announced time.Time `json:"announced,omitzero"`
 	// Gone is since when no rule takes the subsets from them any more; zero while one does.
 	Gone time.Time `json:"gone,omitzero"`

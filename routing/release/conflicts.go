@@ -59,8 +59,8 @@ func (b behind) otherStable(v *Version, r Roles) []intent.Problem {
 		Message: fmt.Sprintf("%s names %q in %s, but %s %s stable behind Service %s, as version %q",
 			b.object(v.Name), intent.JoinNames(wrong), intent.KeyStable, r.StableObjects(b.service.Namespace), verb,
 			b.service.Name, r.Stable.Version),
-		Fix: fmt.Sprintf("name %q, or finish its release first; only Deployments with the same version label are stable together",
-			right)}}
+		Fix: fmt.Sprintf("name %q, or finish its release first;"+
+			" only Deployments with the same version label are stable together", right)}}
 }
 
 // resolveWeights lets the older candidates have what they ask for while it adds up to no more than 100; a younger one

@@ -14,8 +14,8 @@ import (
 
 var reviews = release.Service{Namespace: "shop", Name: "reviews", Selector: map[string]string{"app": "reviews"}}
 
-// described are Deployments behind Service reviews, told in one line: a semicolon between two, each younger than the one
-// before it. First comes the version, which is the name as well; then words:
+// described are Deployments behind Service reviews, told in one line: a semicolon between two, each younger than the
+// one before it. First comes the version, which is the name as well; then words:
 //
 //	canary=10, blue-green=true, mirror=25   the strategy, with the value that moves its traffic
 //	stable=v1, service=reviews              annotations

@@ -160,8 +160,8 @@ func (d *Deployment) TotalPods() int {
 	return n
 }
 
-// Selects reports whether the Service's selector matches the pods that a Deployment's template makes. A Service without a
-// selector has no pods of its own.
+// Selects reports whether the Service's selector matches the pods that a Deployment's template makes. A Service without
+// a selector has no pods of its own.
 func (s Service) Selects(d *Deployment) bool {
 	return len(s.Selector) > 0 && matches(s.Selector, d.TemplateLabels)
 }

@@ -16,7 +16,8 @@ type Placed struct {
 	Services []string
 	// Beside are the others that select its pods, sorted.
 	Beside []string
-	// Author is the one whose decision writes its conditions, so that no two do. It is empty where none of Services exists.
+	// Author is the one whose decision writes its conditions, so that no two do. It is empty where none of Services
+	// exists.
 	Author string
 	// Problems are why it is not behind all of Services, or why these are too many. They are Pending: a Service may come
 	// or go.

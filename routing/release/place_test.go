@@ -26,7 +26,8 @@ func deployment(name string, annotations ...string) release.Deployment {
 	return d
 }
 
-// services are two that select the pods, one that does not, one that selects a version of them, and one that leads out of the cluster.
+// services are two that select the pods, one that does not, one that selects a version of them, and one that leads out
+// of the cluster.
 func services() []release.Service {
 	out := service("elsewhere", "app=api")
 	out.ExternalName = true

@@ -84,8 +84,8 @@ func (b behind) candidate(v *Version, r Roles, others []intent.Problem) *Candida
 	return c
 }
 
-// left are those that the state remembers beside today's stable and candidates, as long as they exist. One with stable's
-// version gets its traffic as before, and is no reason to stay pinned.
+// left are those that the state remembers beside today's stable and candidates, as long as they exist. One with
+// stable's version gets its traffic as before, and is no reason to stay pinned.
 func (b behind) left(r Roles) []Member {
 	var out []Member
 	remembered := b.state.Stables()
@@ -107,8 +107,8 @@ func (c *Candidate) Blocked() bool {
 	return slices.ContainsFunc(c.Wrong, func(p intent.Problem) bool { return p.Kind != intent.Unused })
 }
 
-// standing is the share that the candidate asks for of other Services, where it gets nothing of this one for that reason
-// alone.
+// standing is the share that the candidate asks for of other Services, where it gets nothing of this one for that
+// reason alone.
 func (c *Candidate) standing() intent.Percent {
 	if !c.Beside {
 		return 0

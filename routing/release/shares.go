@@ -42,8 +42,8 @@ func Share(r Roles, usable func(version string) bool) (Traffic, bool) {
 	return Traffic{Weights: weights(shares), Mirrors: mirrors(r, usable)}, true
 }
 
-// fallback takes over from a stable that is leaving for good: the oldest candidate that serves, or, among those that are
-// released behind other Services, the one with the largest share there. It is nil where none serves.
+// fallback takes over from a stable that is leaving for good: the oldest candidate that serves, or, among those that
+// are released behind other Services, the one with the largest share there. It is nil where none serves.
 func fallback(r Roles, usable func(string) bool) *Candidate {
 	var best *Candidate
 	for _, c := range r.Candidates {

@@ -99,8 +99,8 @@ func (b behind) successor() (members []Member, promoted bool) {
 	return []Member{best}, true
 }
 
-// together are those that are stable where a candidate names Deployments of their version: these. Where it names another
-// version as well, which is a problem of its own, nothing changes.
+// together are those that are stable where a candidate names Deployments of their version: these. Where it names
+// another version as well, which is a problem of its own, nothing changes.
 func (b behind) together(known []Member) []Member {
 	_, names := b.naming()
 	var out []Member
@@ -126,9 +126,9 @@ func (b behind) together(known []Member) []Member {
 	return out
 }
 
-// turnedInto another version: it has the member's name, but by its template's label and by all of its pods it is another,
-// because it was deleted and created again, or was rolled out while nobody looked. To label it as the member would roll
-// its pods; where some still are the member's, the label is put back instead.
+// turnedInto another version: it has the member's name, but by its template's label and by all of its pods it is
+// another, because it was deleted and created again, or was rolled out while nobody looked. To label it as the member
+// would roll its pods; where some still are the member's, the label is put back instead.
 func (v *Version) turnedInto(m Member) bool {
 	label := v.TemplateLabels[VersionLabel]
 	return label != "" && label != m.Version &&
@@ -144,8 +144,8 @@ func (b behind) namesake() *Version {
 }
 
 // firstStable chooses the stable of a release that is about to begin: the one that a candidate names, the only live
-// Deployment without a strategy (or the only one of those that declares itself with service or version), one
-// that was promoted with its annotations kept, or a candidate that asks for everything and serves. Those that are released
+// Deployment without a strategy (or the only one of those that declares itself with service or version), one that was
+// promoted with its annotations kept, or a candidate that asks for everything and serves. Those that are released
 // behind other Services come last.
 func (b behind) firstStable() ([]*Version, []intent.Problem) {
 	own := func(v *Version) bool { return v.In(b.service.Name) }
@@ -173,8 +173,8 @@ func one(v *Version, problems []intent.Problem) ([]*Version, []intent.Problem) {
 	return []*Version{v}, nil
 }
 
-// stableBeside chooses the stable of a Service that no candidate is released behind: nobody has said who serves there, so
-// that it has to be plain from all that are there, or from what they say of this very Service.
+// stableBeside chooses the stable of a Service that no candidate is released behind: nobody has said who serves there,
+// so that it has to be plain from all that are there, or from what they say of this very Service.
 func (b behind) stableBeside() (*Version, []intent.Problem) {
 	v, problems := b.amongPlain(anyVersion, func(v *Version) bool { return v.Names(b.service.Name) })
 	for i := range problems {

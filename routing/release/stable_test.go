@@ -9,7 +9,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// of is a Deployment behind Service reviews with a version label and, where stable is given, a candidate that names these.
+// of is a Deployment behind Service reviews with a version label and, where stable is given, a candidate that names
+// these.
 func of(name, version, stable string) release.Deployment {
 	d := release.Deployment{Name: name, Replicas: 1, TemplateLabels: map[string]string{"app": "reviews", "version": version},
 		Pods: []release.Pods{{Version: version, Ready: 1, Total: 1}}}
@@ -19,7 +20,8 @@ func of(name, version, stable string) release.Deployment {
 	return d
 }
 
-// TestWhoIsStable: one Deployment, or several of one version, by what a candidate names and by what the release remembers.
+// TestWhoIsStable: one Deployment, or several of one version, by what a candidate names and by what the release
+// remembers.
 func TestWhoIsStable(t *testing.T) {
 	od, spot, other := of("od", "v1", ""), of("spot", "v1", ""), of("other", "v0", "")
 	zero := od

@@ -84,7 +84,8 @@ type State struct {
 	Newest string `json:"newest,omitempty"`
 	// Bypasses are the clients that the routes lead past the subsets, sorted.
 	Bypasses []Bypass `json:"bypasses,omitempty"`
-	// Leaving holds, per Deployment whose deletion or scaling to zero was announced and has not happened yet, when that was.
+	// Leaving holds, per Deployment whose deletion or scaling to zero was announced and has not happened yet, when that
+	// was.
 	Leaving map[string]time.Time `json:"leaving,omitempty"`
 }
 

@@ -42,7 +42,7 @@ func selectorText(selector map[string]string) string {
 // Enumerate lists a few names: an error must stay one sentence however many objects there are.
 func Enumerate(names []string) string {
 	if len(names) > maxNamesInOneSentence {
-		return strings.Join(names[:maxNamesInOneSentence], ", ") + fmt.Sprintf(" and %d more", len(names)-maxNamesInOneSentence)
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamesInOneSentence], ", "), len(names)-maxNamesInOneSentence)
 	}
 	return strings.Join(names, ", ")
 }

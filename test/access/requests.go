@@ -43,8 +43,8 @@ type audited struct {
 	Annotations map[string]string `json:"annotations"`
 }
 
-// Requests are those of one user in an audit log (audit.k8s.io/v1, a JSON object per line), each kind of them once. A last line without
-// its end is still being written, and left out.
+// Requests are those of one user in an audit log (audit.k8s.io/v1, a JSON object per line), each kind of them once. A
+// last line without its end is still being written, and left out.
 func Requests(log io.Reader, user string) ([]Request, error) {
 	seen := map[Request]bool{}
 	for lines := bufio.NewReader(log); ; {

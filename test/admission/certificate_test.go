@@ -174,8 +174,8 @@ func served(t *testing.T, address, ns string) string {
 	return serial
 }
 
-// Replicas that start together serve one certificate, and the API server trusts it, whichever came first; one that starts
-// later takes it over.
+// Replicas that start together serve one certificate, and the API server trusts it, whichever came first; one that
+// starts later takes it over.
 func TestReplicasShareOneCertificate(t *testing.T) {
 	ns := harness.Namespace(t)
 	configurations(t, ns)
@@ -198,8 +198,8 @@ func TestReplicasShareOneCertificate(t *testing.T) {
 	}
 }
 
-// A Secret that somebody damaged is made anew at the next start, and bundles that a manifest emptied are filled, then and
-// while replicas run.
+// A Secret that somebody damaged is made anew at the next start, and bundles that a manifest emptied are filled, then
+// and while replicas run.
 func TestDamagedCertificateIsMadeAnew(t *testing.T) {
 	ns := harness.Namespace(t)
 	configurations(t, ns)

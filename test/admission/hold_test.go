@@ -57,7 +57,8 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// The same manifest again, by any tool, leaves a held candidate labelled, held, and in its only generation but for replace.
+// The same manifest again, by any tool, leaves a held candidate labelled, held, and in its only generation but for
+// replace.
 func TestReapplyKeepsLabelAndHold(t *testing.T) {
 	manifest := func(t *testing.T, change ...func(*appsv1.Deployment)) string {
 		o := candidate("web-v2", "weight", "10")

@@ -6,7 +6,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// certainly is how many answers in a row convince that both replicas of the webhook know: the API server chooses one at random.
+// certainly is how many answers in a row convince that both replicas of the webhook know: the API server chooses one at
+// random.
 const certainly = 8
 
 // knows fails while a replica of the webhook does not know the Service yet.

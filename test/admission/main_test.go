@@ -1,5 +1,5 @@
-// Package admission asks the webhook through a real API server, as users' tools do, with the product's binary and its own
-// manifests installed.
+// Package admission asks the webhook through a real API server, as users' tools do, with the product's binary and its
+// own manifests installed.
 package admission
 
 import (
@@ -26,8 +26,8 @@ func TestMain(m *testing.M) {
 
 var dryRun = []string{metav1.DryRunAll}
 
-// door is a namespace with Service web and no stable Deployment: a candidate in it is held until somebody brings one, so
-// that what the webhook did stays to be seen.
+// door is a namespace with Service web and no stable Deployment: a candidate in it is held until somebody brings one,
+// so that what the webhook did stays to be seen.
 type door struct {
 	ns       string
 	kube     kubernetes.Interface

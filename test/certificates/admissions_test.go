@@ -20,12 +20,13 @@ import (
 const (
 	perSecond = 100
 	patience  = 30 * time.Second // of a client; what takes longer has failed
-	// mostAtOnce bounds the admissions under way. Two keep the pace where one takes less than 20 ms; more would cost a slow machine
-	// one connection each, and to each webhook, with every bundle.
+	// mostAtOnce bounds the admissions under way. Two keep the pace where one takes less than 20 ms; more would cost a
+	// slow machine one connection each, and to each webhook, with every bundle.
 	mostAtOnce = 2
 )
 
-// admissions creates annotated Deployments, dry-run, at an even pace whether they are answered or not, up to mostAtOnce.
+// admissions creates annotated Deployments, dry-run, at an even pace whether they are answered or not, up to
+// mostAtOnce.
 type admissions struct {
 	client kubernetes.Interface
 	ns     string
@@ -109,8 +110,8 @@ func (a *admissions) note(n int, since time.Time, err error) {
 	a.changed.Broadcast()
 }
 
-// settled waits until whatever has been sent by now is answered, and what is sent next as well: from then on the API server
-// answers for no request that began before.
+// settled waits until whatever has been sent by now is answered, and what is sent next as well: from then on the API
+// server answers for no request that began before.
 func (a *admissions) settled() {
 	a.lock.Lock()
 	defer a.lock.Unlock()

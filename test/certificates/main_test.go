@@ -1,5 +1,5 @@
-// Package certificates has the API server ask grayscale's webhook a hundred times a second, with failurePolicy Fail, while
-// the webhook's certificate and its CA change: no request may fail.
+// Package certificates has the API server ask grayscale's webhook a hundred times a second, with failurePolicy Fail,
+// while the webhook's certificate and its CA change: no request may fail.
 package certificates
 
 import (
@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, harness.Options{}))
 }
 
-// install installs three replicas with Helm until the test ends. The API server waits for longer than by default: what is
-// tried is trust, not the speed of a machine busy with builds.
+// install installs three replicas with Helm until the test ends. The API server waits for longer than by default: what
+// is tried is trust, not the speed of a machine busy with builds.
 func install(t *testing.T, args ...string) {
 	t.Helper()
 	harness.UseProduct(t)
@@ -152,8 +152,8 @@ func bundles() (map[string][]byte, error) {
 	return out, nil
 }
 
-// soon is harness.Eventually for what is a matter of milliseconds, many times over. Each look shakes hands with every replica:
-// looked more often, they would take the processors from what they wait for.
+// soon is harness.Eventually for what is a matter of milliseconds, many times over. Each look shakes hands with every
+// replica: looked more often, they would take the processors from what they wait for.
 func soon(t *testing.T, what string, check func() error) {
 	t.Helper()
 	limit := time.Now().Add(harness.Patience)

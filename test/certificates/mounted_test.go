@@ -16,8 +16,8 @@ import (
 
 const mounted = "platform-tls"
 
-// A platform team that keeps the Secret itself changes the CA in three steps, as docs/install.md says: it has both trusted,
-// then puts the new certificate into the Secret, then takes the old CA away.
+// A platform team that keeps the Secret itself changes the CA in three steps, as docs/install.md says: it has both
+// trusted, then puts the new certificate into the Secret, then takes the old CA away.
 func TestMountedCertificates(t *testing.T) {
 	harness.Kubectl(t, "", "create", "namespace", system)
 	old := harness.NewAuthority(t)

@@ -24,8 +24,8 @@ const secret = "grayscale-webhook-certificate"
 var rotations = flag.Int("rotations", 60, "how many times TestRotations has the CA rotated")
 
 // The CA rotates again and again, while replicas come, go and are updated. Time is made to pass by an older date in the
-// Secret, which is all that the replicas go by. In between the Secret is deleted, emptied and damaged, which they make good by
-// rotating.
+// Secret, which is all that the replicas go by. In between the Secret is deleted, emptied and damaged, which they make
+// good by rotating.
 func TestRotations(t *testing.T) {
 	install(t)
 	load := admit(t)
@@ -63,13 +63,13 @@ func TestRotations(t *testing.T) {
 	}
 }
 
-// mostFiles bounds the open files of the lab's way from the API server to Pods, two for each connection. A replica takes 1024
-// connections from one address, and here all of them come from one.
+// mostFiles bounds the open files of the lab's way from the API server to Pods, two for each connection. A replica
+// takes 1024 connections from one address, and here all of them come from one.
 const mostFiles = 2 * 1500
 
-// room keeps to that. The API server makes new connections for every bundle, and idle ones are kept for 90 s: in a cluster
-// there are months between two bundles. Those of a replica end with it, so all are replaced by new ones now and then, as at an
-// update of grayscale.
+// room keeps to that. The API server makes new connections for every bundle, and idle ones are kept for 90 s: in a
+// cluster there are months between two bundles. Those of a replica end with it, so all are replaced by new ones now and
+// then, as at an update of grayscale.
 type room struct{ updated time.Time }
 
 func (r *room) wait(t *testing.T) {
@@ -108,8 +108,8 @@ func remove(t *testing.T) {
 	}
 }
 
-// rotated fails until the Secret has another certificate, every replica serves it, and every webhook has the CAs that the
-// Secret says.
+// rotated fails until the Secret has another certificate, every replica serves it, and every webhook has the CAs that
+// the Secret says.
 func rotated(before []byte) error {
 	s, err := harness.Kube().CoreV1().Secrets(system).Get(context.Background(), secret, metav1.GetOptions{})
 	if err != nil {

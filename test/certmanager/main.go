@@ -1,8 +1,9 @@
-// Command certmanager is what grayscale's tests need of cert-manager, in one process: its controllers of Certificates and
-// of Issuers that sign with a key in the cluster, and its cainjector for webhook configurations. Both are made of
+// Command certmanager is what grayscale's tests need of cert-manager, in one process: its controllers of Certificates
+// and of Issuers that sign with a key in the cluster, and its cainjector for webhook configurations. Both are made of
 // cert-manager's own packages, with what its two commands give them. The definitions have to be in the cluster before.
 //
-// Without cert-manager's own webhook nobody fills in defaults that the definitions do not, or refuses a wrong Certificate.
+// Without cert-manager's own webhook nobody fills in defaults that the definitions do not, or refuses a wrong
+// Certificate.
 package main
 
 import (

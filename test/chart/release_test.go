@@ -31,8 +31,8 @@ type installation struct {
 	before    []access.Request
 }
 
-// namespaces other than the usual one, by the values file: the chart has to follow the release's, and no file waits until the
-// namespace of the one before is gone.
+// namespaces other than the usual one, by the values file: the chart has to follow the release's, and no file waits
+// until the namespace of the one before is gone.
 var namespaces = map[string]string{"cert-manager-values.yaml": "with-cert-manager", "failure-policy-fail-values.yaml": "strict-tools",
 	"ha-values.yaml": "release-tools", "mounted-values.yaml": "own-certificates", "namespaced-values.yaml": "confined-tools",
 	"restricted-network-values.yaml": "locked-down"}
@@ -44,12 +44,13 @@ var prepare = map[string]func(*installation){
 	"mounted-values.yaml":      (*installation).mount,
 }
 
-// upgraded are the values files that are upgraded and rolled back as well: one replica, several, and confined to namespaces.
-// What the others add (certificates, network, monitoring, failurePolicy) is the same before and after an upgrade.
+// upgraded are the values files that are upgraded and rolled back as well: one replica, several, and confined to
+// namespaces. What the others add (certificates, network, monitoring, failurePolicy) is the same before and after an
+// upgrade.
 var upgraded = []string{"default-values.yaml", "ha-values.yaml", "namespaced-values.yaml"}
 
-// Each values file: checked, installed, used, some upgraded and rolled back, and uninstalled, with requests under way all the
-// time. The test is not parallel: grayscale is everybody's.
+// Each values file: checked, installed, used, some upgraded and rolled back, and uninstalled, with requests under way
+// all the time. The test is not parallel: grayscale is everybody's.
 func TestEveryValuesFile(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(chart, "ci", "*-values.yaml"))
 	if err != nil || len(files) == 0 {
@@ -133,7 +134,8 @@ func confined(t *testing.T, file string) []string {
 	return values.Namespaces
 }
 
-// shops are one with a release and one whose candidate waits for a stable that never comes, so that it is held for good.
+// shops are one with a release and one whose candidate waits for a stable that never comes, so that it is held for
+// good.
 func (i *installation) shops() (web, waiting shop) {
 	i.t.Helper()
 	if len(i.confined) > 0 {
@@ -142,8 +144,9 @@ func (i *installation) shops() (web, waiting shop) {
 	return open(i.t), open(i.t)
 }
 
-// elsewhere fails the test where grayscale does anything about a release in a namespace that it is not to look at: nobody
-// is asked about a wrong annotation, nothing is labelled, held or routed, and Kubernetes shares the requests by pods.
+// elsewhere fails the test where grayscale does anything about a release in a namespace that it is not to look at:
+// nobody is asked about a wrong annotation, nothing is labelled, held or routed, and Kubernetes shares the requests by
+// pods.
 func elsewhere(t *testing.T) {
 	t.Helper()
 	s := open(t)
@@ -228,7 +231,8 @@ func (i *installation) install() {
 	i.answers()
 }
 
-// answers waits until every replica is ready and the webhook denies what is wrong: one that cannot be reached may be skipped.
+// answers waits until every replica is ready and the webhook denies what is wrong: one that cannot be reached may be
+// skipped.
 func (i *installation) answers() {
 	i.t.Helper()
 	harness.WaitReady(i.t, i.namespace, "grayscale")
@@ -245,8 +249,8 @@ func (i *installation) answers() {
 	})
 }
 
-// rightsSuffice fails where the API server refused anything that grayscale tried, or where it looked further than it is to.
-// What it does after its uninstallation has begun is not looked at: its rights go before its Pods do.
+// rightsSuffice fails where the API server refused anything that grayscale tried, or where it looked further than it is
+// to. What it does after its uninstallation has begun is not looked at: its rights go before its Pods do.
 func (i *installation) rightsSuffice() {
 	i.t.Helper()
 	account := harness.Kubectl(i.t, "", "get", "deploy/grayscale", "-n", i.namespace, "-o", "jsonpath={.spec.template.spec.serviceAccountName}")
@@ -367,8 +371,8 @@ func prometheusOperator(t *testing.T) {
 	}
 }
 
-// alertsHaveMetrics fails where an alert reads a metric that no replica has: it would never fire. One release is programmed
-// and one refused meanwhile.
+// alertsHaveMetrics fails where an alert reads a metric that no replica has: it would never fire. One release is
+// programmed and one refused meanwhile.
 func alertsHaveMetrics(t *testing.T) {
 	t.Helper()
 	for _, metric := range []struct{ name, label string }{

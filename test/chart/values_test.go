@@ -46,8 +46,8 @@ func TestEveryValueIsDocumented(t *testing.T) {
 	uncommented(t, text)
 }
 
-// uncommented fails the test for a value that has no comment: above it, above the first of those that belong together, or
-// above its section.
+// uncommented fails the test for a value that has no comment: above it, above the first of those that belong together,
+// or above its section.
 func uncommented(t *testing.T, text string) {
 	t.Helper()
 	told := map[string]bool{} // by indentation: whether a comment has been given for the values that follow
@@ -141,8 +141,8 @@ func TestProfilesAreAskedFor(t *testing.T) {
 	}
 }
 
-// Confined to namespaces, grayscale has in each of them what it has in the whole cluster otherwise, and there nothing but
-// its webhook configurations.
+// Confined to namespaces, grayscale has in each of them what it has in the whole cluster otherwise, and there nothing
+// but its webhook configurations.
 func TestConfinedRights(t *testing.T) {
 	rights := func(args ...string) map[string]bool {
 		all, err := access.Rights([]byte(harness.Helm(t, append([]string{"template", "grayscale", chart, "-n", "grayscale-system"}, args...)...)))

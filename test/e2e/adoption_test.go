@@ -9,7 +9,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The first candidate behind a Deployment that has been running for long, without a version label: it is adopted as it runs.
+// The first candidate behind a Deployment that has been running for long, without a version label: it is adopted as it
+// runs.
 func TestAdoptionOfRunningDeployment(t *testing.T) {
 	s, _ := startWeb(t)
 	before := s.pods("web-v1")
@@ -37,7 +38,8 @@ func TestAdoptionOfRunningDeployment(t *testing.T) {
 	}
 }
 
-// A Deployment that runs already can be made a candidate by kubectl annotate: it is adopted as well, and keeps its pods.
+// A Deployment that runs already can be made a candidate by kubectl annotate: it is adopted as well, and keeps its
+// pods.
 func TestAdoptionOfRunningCandidate(t *testing.T) {
 	s, _ := startWeb(t)
 	s.Apply(web("web-v2"))

@@ -21,8 +21,8 @@ spec:
   trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}
 `
 
-// Session affinity of the Service, and a user's consistent hash, choose among the pods of a version; the versions get their
-// weights nonetheless.
+// Session affinity of the Service, and a user's consistent hash, choose among the pods of a version; the versions get
+// their weights nonetheless.
 func TestSessionAffinity(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(strings.Replace(webService, "spec:\n", "spec:\n  sessionAffinity: ClientIP\n", 1), hashedByHost, web("web-v1")))

@@ -26,8 +26,8 @@ spec:
     resource: {name: cpu, target: {type: AverageValue, averageValue: 100m}}
 `
 
-// Autoscalers of stable and of the candidate follow the share of the traffic: at 5 ms of CPU per request the load alone takes
-// three pods, of the version that gets it.
+// Autoscalers of stable and of the candidate follow the share of the traffic: at 5 ms of CPU per request the load alone
+// takes three pods, of the version that gets it.
 func TestAutoscalersOfBoth(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(webService, busy(web("web-v1")), fmt.Sprintf(autoscaler, "web-v1")))

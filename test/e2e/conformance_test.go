@@ -12,7 +12,8 @@ import (
 )
 
 // The stories of this file are what the end-to-end tests of the peers check, one each, under load and with no request
-// lost. docs/conformance.md lists all of them, those that another file's story tells and those that have to wait as well.
+// lost. docs/conformance.md lists all of them, those that another file's story tells and those that have to wait as
+// well.
 
 // Case 1: "weights 100/0 -> 90/10 -> final".
 func TestConformance01Weights(t *testing.T) {
@@ -216,8 +217,8 @@ func TestConformance17BadImage(t *testing.T) {
 	history.consistent()
 }
 
-// Case 18: "rollback at 20%; scale up and down mid-release". Both sides are scaled as autoscalers do it, through the scale
-// subresource and at the same time: weights are shares of requests, whatever the numbers of pods are.
+// Case 18: "rollback at 20%; scale up and down mid-release". Both sides are scaled as autoscalers do it, through the
+// scale subresource and at the same time: weights are shares of requests, whatever the numbers of pods are.
 func TestConformance18ScaleAndRollback(t *testing.T) {
 	s, _ := startWeb(t)
 	history := s.history()
@@ -244,8 +245,8 @@ func TestConformance18ScaleAndRollback(t *testing.T) {
 	history.consistent()
 }
 
-// Case 20: "configuration deleted mid-release restores everything". What configures a release is the candidate itself; the
-// VirtualService that follows from it is somebody's to delete as well, and comes back.
+// Case 20: "configuration deleted mid-release restores everything". What configures a release is the candidate itself;
+// the VirtualService that follows from it is somebody's to delete as well, and comes back.
 func TestConformance20ConfigurationDeleted(t *testing.T) {
 	s, _ := startWeb(t)
 	stable := s.pods("web-v1")

@@ -22,8 +22,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Case 2: "the same for TLS routes" (weights 100/0 -> 90/10 -> final). A port that is declared as TLS is not routed, and the
-// candidate waits; declared as TCP the same connections are shared, and TLS stays between client and pod.
+// Case 2: "the same for TLS routes" (weights 100/0 -> 90/10 -> final). A port that is declared as TLS is not routed,
+// and the candidate waits; declared as TCP the same connections are shared, and TLS stays between client and pod.
 func TestConformance02TLS(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(fmt.Sprintf(tlsService, tlsPort), deployment("vault", "vault-v1")))
@@ -51,8 +51,8 @@ func TestConformance02TLS(t *testing.T) {
 	harness.AssertOnly(t, url, "v2")
 }
 
-// speakTLS answers in the place of a Deployment's pods on the port behind Service vault: the lab's app speaks no TLS. The
-// certificate's common name is the version.
+// speakTLS answers in the place of a Deployment's pods on the port behind Service vault: the lab's app speaks no TLS.
+// The certificate's common name is the version.
 func (s story) speakTLS(deployment, version string) {
 	s.T.Helper()
 	config := &tls.Config{Certificates: []tls.Certificate{certificate(s.T, version)}}
@@ -114,8 +114,8 @@ func certificate(t testing.TB, name string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// shakeHands does so loadRate times per second, however long each takes, until the returned function is called: that fails the test
-// where one failed.
+// shakeHands does so loadRate times per second, however long each takes, until the returned function is called: that
+// fails the test where one failed.
 func shakeHands(t *testing.T, url string) (end func()) {
 	t.Helper()
 	var (

@@ -109,7 +109,8 @@ func (s story) watchEnd(deployment string) <-chan uint64 {
 	})
 }
 
-// revision is etcd's of the first event that fits: one counter for all objects, so that two of them tell which was first.
+// revision is etcd's of the first event that fits: one counter for all objects, so that two of them tell which was
+// first.
 func (s story) revision(w watch.Interface, err error, fits func(watch.Event) bool) <-chan uint64 {
 	s.T.Helper()
 	if err != nil {

@@ -38,7 +38,8 @@ func (h history) consistent() {
 	}
 }
 
-// subsets waits until the derived DestinationRule has these versions' subsets and no others, each with its version's pods.
+// subsets waits until the derived DestinationRule has these versions' subsets and no others, each with its version's
+// pods.
 func (s story) subsets(service string, versions ...string) {
 	s.T.Helper()
 	want := map[string]string{}

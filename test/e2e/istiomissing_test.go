@@ -7,8 +7,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Grayscale is installed before Istio: the candidate waits without pods, and goes on when Istio's custom resource definitions
-// come. The test is not parallel: the definitions are everybody's. Parallel tests wait until all others have ended.
+// Grayscale is installed before Istio: the candidate waits without pods, and goes on when Istio's custom resource
+// definitions come. The test is not parallel: the definitions are everybody's. Parallel tests wait until all others
+// have ended.
 func TestIstioMissing(t *testing.T) {
 	restore := harness.RemoveIstio(t)
 	anew(t)

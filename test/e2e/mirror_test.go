@@ -7,7 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Mirrors get copies: all of the requests, a quarter, and beside a second mirror half of them. Users never see an answer of theirs.
+// Mirrors get copies: all of the requests, a quarter, and beside a second mirror half of them. Users never see an
+// answer of theirs.
 func TestMirror(t *testing.T) {
 	s, load := startWeb(t)
 

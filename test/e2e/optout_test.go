@@ -28,7 +28,8 @@ func TestOptOutLeavesNoTrace(t *testing.T) {
 	s.NoRoutes()
 }
 
-// Deleting the Service takes its routes with it and leaves the Deployments alone. There is no load: nobody serves without a Service.
+// Deleting the Service takes its routes with it and leaves the Deployments alone. There is no load: nobody serves
+// without a Service.
 func TestServiceDeleted(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(webService, web("web-v1")))

@@ -26,7 +26,8 @@ func TestPromotionByDeletingOld(t *testing.T) {
 	s.untouched("web-v2", promoted)
 }
 
-// At 100 % the strategy is removed: the candidate is stable while the old one is still there, and the routes go with it.
+// At 100 % the strategy is removed: the candidate is stable while the old one is still there, and the routes go with
+// it.
 func TestPromotionByRemovingStrategy(t *testing.T) {
 	s, _ := startWeb(t)
 	s.Apply(web("web-v2", "strategy: canary", `weight: "100"`))

@@ -7,7 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// startWebWith is startWeb for Service web with other ports, written name:number; the load on each of the URLs is the caller's.
+// startWebWith is startWeb for Service web with other ports, written name:number; the load on each of the URLs is the
+// caller's.
 func startWebWith(t *testing.T, ports ...string) story {
 	t.Helper()
 	s := newStory(t)
@@ -40,8 +41,8 @@ func (s story) grown(urls ...string) {
 	s.shared(urls, split{"v2": 100})
 }
 
-// A port other than 80, as Istio's own samples have: clients whose traffic is captured follow the routes, and so do those that use
-// their sidecar as an HTTP proxy.
+// A port other than 80, as Istio's own samples have: clients whose traffic is captured follow the routes, and so do
+// those that use their sidecar as an HTTP proxy.
 func TestHTTPOnAnotherPort(t *testing.T) {
 	s := startWebWith(t, "http:9080")
 	captured, proxied := harness.URL(s.NS, "web", 9080), harness.ProxyURL(s.NS, "web", 9080)
@@ -68,8 +69,8 @@ func TestTwoHTTPPorts(t *testing.T) {
 	s.grown(urls...)
 }
 
-// gRPC: single calls are shared by weight, though all of them go over one connection; a stream stays with the version that it was
-// opened to, and is not broken by a change of weight, nor by the promotion of the other version.
+// gRPC: single calls are shared by weight, though all of them go over one connection; a stream stays with the version
+// that it was opened to, and is not broken by a change of weight, nor by the promotion of the other version.
 func TestGRPC(t *testing.T) {
 	s := startWebWith(t, "grpc-api:9090")
 	url := harness.GRPCURL(s.NS, "web", 9090)
@@ -79,8 +80,8 @@ func TestGRPC(t *testing.T) {
 	s.keptTo(streams, "v1")
 }
 
-// A WebSocket, and an answer that comes in chunks for as long as the client listens, stay with the version that they were opened to
-// while the weights change.
+// A WebSocket, and an answer that comes in chunks for as long as the client listens, stay with the version that they
+// were opened to while the weights change.
 func TestLongAnswers(t *testing.T) {
 	s := startWebWith(t, "http:80")
 	s.load(s.URL)
@@ -93,7 +94,8 @@ func TestLongAnswers(t *testing.T) {
 
 const streamCount = 4
 
-// keptTo ends streams that were opened before the release, and fails the test where one was broken, or answered by another version.
+// keptTo ends streams that were opened before the release, and fails the test where one was broken, or answered by
+// another version.
 func (s story) keptTo(streams *harness.Load, version string) {
 	s.T.Helper()
 	seen := maps.Clone(streams.AssertNoneLost(s.T).Versions)

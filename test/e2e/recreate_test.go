@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Deployments of strategy Recreate are released as others are: the adoption restarts nothing, and a candidate whose template
-// changes while it gets no traffic costs nobody a request.
+// Deployments of strategy Recreate are released as others are: the adoption restarts nothing, and a candidate whose
+// template changes while it gets no traffic costs nobody a request.
 func TestRecreate(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(webService, recreate(web("web-v1"))))

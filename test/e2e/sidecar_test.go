@@ -19,8 +19,8 @@ spec:
   egress: [{hosts: ["./*", %q]}]
 `
 
-// A Sidecar in the client's namespace that names the Service, its namespace in part, takes nothing of the release from its
-// clients. It is every story's client that it restricts: this one runs alone.
+// A Sidecar in the client's namespace that names the Service, its namespace in part, takes nothing of the release from
+// its clients. It is every story's client that it restricts: this one runs alone.
 func TestSidecarWithRestrictedEgress(t *testing.T) {
 	ns := harness.Namespace(t)
 	s := story{harness.StoryIn(t, ns)}

@@ -38,8 +38,8 @@ spec:
         ports: [{containerPort: 8080}]
 `
 
-// A StatefulSet behind the same Service serves until the Service is pinned, gets nothing of it while the release lasts, and
-// serves again after it; its own headless Service reaches it all along.
+// A StatefulSet behind the same Service serves until the Service is pinned, gets nothing of it while the release lasts,
+// and serves again after it; its own headless Service reaches it all along.
 func TestStatefulSetBeside(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(webService, webSet, web("web-v1")))

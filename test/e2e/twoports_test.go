@@ -7,7 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// A Service with an HTTP and a TCP port is released as one: both ports get the weight, and neither takes the other's traffic.
+// A Service with an HTTP and a TCP port is released as one: both ports get the weight, and neither takes the other's
+// traffic.
 func TestTwoPorts(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(fmt.Sprintf(bothService, twoPortsPort), deployment("shop", "shop-v1")))

@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// A second Service selects the candidate's pods, and the candidate does not name it: not one of its requests reaches them, from the
-// hold on and for as long as the release lasts.
+// A second Service selects the candidate's pods, and the candidate does not name it: not one of its requests reaches
+// them, from the hold on and for as long as the release lasts.
 func TestSecondServiceNotNamed(t *testing.T) {
 	s, load, second, before := startTwoServices(t)
 	answer := s.Apply(web("web-v2", "strategy: canary", "service: web", `weight: "0"`))
@@ -141,7 +141,8 @@ func webInternal() string {
 	return strings.Replace(webService, "  name: web\n", "  name: web-internal\n", 1)
 }
 
-// startTwoServices applies two Services with web-v1 behind both, and starts a load on each; second is the other one's URL.
+// startTwoServices applies two Services with web-v1 behind both, and starts a load on each; second is the other one's
+// URL.
 func startTwoServices(t *testing.T) (s story, load *harness.Load, second string, other *harness.Load) {
 	t.Helper()
 	s = newStory(t)

@@ -14,9 +14,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Uninstalled in the middle of whatever is going on, with releases in every state: nothing is left paused, no route names
-// a subset that does not exist, nothing of grayscale's stays, and no request is lost. Installed again, every release goes
-// on. The test is not parallel: grayscale is everybody's.
+// Uninstalled in the middle of whatever is going on, with releases in every state: nothing is left paused, no route
+// names a subset that does not exist, nothing of grayscale's stays, and no request is lost. Installed again, every
+// release goes on. The test is not parallel: grayscale is everybody's.
 func TestUninstallAtAnyMoment(t *testing.T) {
 	running, weight := open(t)[0], 10 // through all of them
 	running.Apply(web("web-v2", "strategy: canary", `weight: "10"`))

@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The API server crashes in the middle of an adoption, after the DestinationRule and before the VirtualService. Envoy goes on
-// with what it has, and the release with what it had done.
+// The API server crashes in the middle of an adoption, after the DestinationRule and before the VirtualService. Envoy
+// goes on with what it has, and the release with what it had done.
 func TestAPIServerRestarts(t *testing.T) {
 	s := begin(t)
 	pods, before := harness.PodUIDs(t, s.NS, "release=web-v1"), restarts(t)
@@ -28,7 +28,8 @@ func TestAPIServerRestarts(t *testing.T) {
 	s.end(meshBack(down, up))
 }
 
-// meshBack is when the watches of istiod have surely come back from an outage: each pauses ever longer between two tries.
+// meshBack is when the watches of istiod have surely come back from an outage: each pauses ever longer between two
+// tries.
 func meshBack(down, up time.Time) time.Time {
 	return up.Add(2*up.Sub(down) + 2*time.Second)
 }

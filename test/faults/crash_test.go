@@ -28,8 +28,8 @@ import (
 )
 
 // The controller is killed right after each of its writes, before it hears of their success, and started anew: through
-// adoption, a canary of 10 and 50 and 100 %, promotion and the end. Whatever it had in mind is lost each time; all that it
-// needs is in the cluster.
+// adoption, a canary of 10 and 50 and 100 %, promotion and the end. Whatever it had in mind is lost each time; all that
+// it needs is in the cluster.
 func TestCrashAtEveryWrite(t *testing.T) {
 	s := begin(t)
 	takeLease(t)
@@ -94,8 +94,8 @@ func takeLease(t *testing.T) {
 	})
 }
 
-// mortal is a controller of grayscale that dies of each of its writes to one namespace. It reaches the API server through
-// a proxy, which kills it when the API server has done the write.
+// mortal is a controller of grayscale that dies of each of its writes to one namespace. It reaches the API server
+// through a proxy, which kills it when the API server has done the write.
 type mortal struct {
 	t          *testing.T
 	namespace  string

@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Istio's custom resource definitions are removed in the middle of a release, which removes all routes with them, and come
-// back. Without them Kubernetes shares the requests by pods; with them the release goes on.
+// Istio's custom resource definitions are removed in the middle of a release, which removes all routes with them, and
+// come back. Without them Kubernetes shares the requests by pods; with them the release goes on.
 func TestIstioDefinitionsRemovedAndBack(t *testing.T) {
 	s := begin(t)
 	s.canary(10)

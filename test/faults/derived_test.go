@@ -13,8 +13,8 @@ import (
 // back is within which a derived object is as it was after somebody's edit.
 const back = time.Second
 
-// People edit and delete the derived objects while they serve. All is put back, and who only changes where requests go, or
-// takes the routes away, loses none.
+// People edit and delete the derived objects while they serve. All is put back, and who only changes where requests go,
+// or takes the routes away, loses none.
 func TestDerivedObjectsEditedAndDeleted(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -36,8 +36,8 @@ func TestDerivedObjectsEditedAndDeleted(t *testing.T) {
 	s.end(fault)
 }
 
-// Whoever takes subsets away that routes lead to loses the requests of that moment, as istiod removes the subset at once.
-// grayscale puts it back within a second.
+// Whoever takes subsets away that routes lead to loses the requests of that moment, as istiod removes the subset at
+// once. grayscale puts it back within a second.
 func TestDerivedSubsetsRemoved(t *testing.T) {
 	t.Parallel()
 	s := scene(t)

@@ -12,8 +12,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Somebody else's VirtualService takes the host, to send its requests to the neighbour. Who was first wins: a release keeps
-// the host that it has, and waits for one that is taken. The neighbour's answers would tell.
+// Somebody else's VirtualService takes the host, to send its requests to the neighbour. Who was first wins: a release
+// keeps the host that it has, and waits for one that is taken. The neighbour's answers would tell.
 func TestForeignVirtualServiceTakesTheHost(t *testing.T) {
 	t.Parallel()
 	s := begin(t)

@@ -22,9 +22,9 @@ const (
 	foreignTCPPort   = 6110
 )
 
-// Somebody else's DestinationRule takes the subsets from the clients in the middle of a release: in their namespace, for their
-// namespace, and with another exportTo. Weights change and the release is aborted meanwhile. Requests and connections go on,
-// and the split comes back once the rule is gone.
+// Somebody else's DestinationRule takes the subsets from the clients in the middle of a release: in their namespace,
+// for their namespace, and with another exportTo. Weights change and the release is aborted meanwhile. Requests and
+// connections go on, and the split comes back once the rule is gone.
 func TestForeignDestinationRuleInTheMiddle(t *testing.T) {
 	t.Parallel()
 	s, connections := foreignScene(t)

@@ -22,7 +22,8 @@ func needGatewayAPI(t *testing.T) {
 	harness.InstallGatewayAPI(t)
 }
 
-// Somebody else's HTTPRoute with the Service as parent was there first: a release waits for its end, and changes nothing.
+// Somebody else's HTTPRoute with the Service as parent was there first: a release waits for its end, and changes
+// nothing.
 func TestHTTPRouteHoldsTheHost(t *testing.T) {
 	t.Parallel()
 	needGatewayAPI(t)
@@ -54,8 +55,8 @@ func TestHTTPRouteHoldsTheHost(t *testing.T) {
 	s.end(fault)
 }
 
-// An HTTPRoute that comes in the middle of a release takes the clients of its own namespace from it, and no others. The load is
-// a client in namespace default.
+// An HTTPRoute that comes in the middle of a release takes the clients of its own namespace from it, and no others. The
+// load is a client in namespace default.
 func TestHTTPRouteComesInTheMiddle(t *testing.T) {
 	t.Parallel()
 	needGatewayAPI(t)
@@ -104,8 +105,8 @@ func TestGRPCRouteHoldsTheHost(t *testing.T) {
 	s.end(time.Now())
 }
 
-// The Gateway API's definitions are installed in the middle of a release, removed, and installed again. Routes of theirs are
-// seen as soon as they may be there; grayscale is not restarted for it.
+// The Gateway API's definitions are installed in the middle of a release, removed, and installed again. Routes of
+// theirs are seen as soon as they may be there; grayscale is not restarted for it.
 func TestGatewayAPIDefinitionsComeAndGo(t *testing.T) {
 	t.Parallel()
 	gatewayAPI.Lock()

@@ -11,8 +11,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Every watch of grayscale breaks while it cannot look, and what it missed is not to be had any more: a restarted API server
-// answers "410 Gone" to whoever wants to go on where they were. Neither an edit nor an annotation from that time is lost.
+// Every watch of grayscale breaks while it cannot look, and what it missed is not to be had any more: a restarted API
+// server answers "410 Gone" to whoever wants to go on where they were. Neither an edit nor an annotation from that time
+// is lost.
 func TestWatchesGetGone(t *testing.T) {
 	s := begin(t)
 	s.canary(10)

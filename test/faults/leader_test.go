@@ -10,9 +10,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The leader is stopped in the middle of a release, about to send the first requests to the candidate, and for longer than
-// its lease. Another one takes over, and goes on to larger shares. When the old leader wakes up, it still takes itself for
-// the leader, its time to write has come, and what it knows is old: it must not win.
+// The leader is stopped in the middle of a release, about to send the first requests to the candidate, and for longer
+// than its lease. Another one takes over, and goes on to larger shares. When the old leader wakes up, it still takes
+// itself for the leader, its time to write has come, and what it knows is old: it must not win.
 func TestLeaderStopsAndResumes(t *testing.T) {
 	s := begin(t)
 	leader, before := harness.Leader(t), restarts(t)

@@ -12,8 +12,8 @@ import (
 )
 
 // A namespace is deleted in the middle of an adoption. Nobody can serve its requests any more: what is promised is that
-// nothing of ours keeps it from going, that nothing is tried over and over meanwhile, and that a release elsewhere goes on.
-// The test is not parallel: it looks at how much grayscale does in all.
+// nothing of ours keeps it from going, that nothing is tried over and over meanwhile, and that a release elsewhere goes
+// on. The test is not parallel: it looks at how much grayscale does in all.
 func TestNamespaceDeletedMidRelease(t *testing.T) {
 	elsewhere := begin(t)
 	elsewhere.apply("web-v2", 10)

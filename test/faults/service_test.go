@@ -12,9 +12,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The Service of a release is deleted, and created again later. Nobody can serve a Service that is not there: what is promised
-// is that the neighbour's requests are served throughout, the Service's own from its first answer on, and that the release
-// goes on with the pods that it had.
+// The Service of a release is deleted, and created again later. Nobody can serve a Service that is not there: what is
+// promised is that the neighbour's requests are served throughout, the Service's own from its first answer on, and that
+// the release goes on with the pods that it had.
 func TestServiceDeletedAndRecreated(t *testing.T) {
 	t.Parallel()
 	s := scene(t)
@@ -72,8 +72,8 @@ func TestServiceReplacedByForce(t *testing.T) {
 	own.AssertNoneLost(t) // whichever of the two the garbage collector took first
 }
 
-// endpointsAnew waits until istiod has the EndpointSlices of the Service that is there now: the garbage collector takes the old one's, and
-// until the new ones have come Kubernetes leads nowhere, with or without a release.
+// endpointsAnew waits until istiod has the EndpointSlices of the Service that is there now: the garbage collector takes
+// the old one's, and until the new ones have come Kubernetes leads nowhere, with or without a release.
 func (s story) endpointsAnew() {
 	s.T.Helper()
 	service, err := harness.Kube().CoreV1().Services(s.NS).Get(ctx, "web", metav1.GetOptions{})
@@ -103,13 +103,14 @@ func (s story) deleteService() {
 	s.must(harness.Kube().CoreV1().Services(s.NS).Delete(ctx, "web", metav1.DeleteOptions{}))
 }
 
-// renamedPort belongs to one test alone: where Envoy sniffs a port of one Service, it takes the requests of all for it, for the
-// sidecar has one listener per port for all namespaces.
+// renamedPort belongs to one test alone: where Envoy sniffs a port of one Service, it takes the requests of all for it,
+// for the sidecar has one listener per port for all namespaces.
 const renamedPort = 6201
 
-// A port of the Service is renamed, to another name for HTTP and to one that says nothing about the protocol. Kubernetes' own
-// EndpointSlices follow a moment later, and where istiod pushes in between, as it does on a busy machine, Envoy has no endpoint for
-// that port, with or without a release. Slices that know the next name already take that out of what is measured.
+// A port of the Service is renamed, to another name for HTTP and to one that says nothing about the protocol.
+// Kubernetes' own EndpointSlices follow a moment later, and where istiod pushes in between, as it does on a busy
+// machine, Envoy has no endpoint for that port, with or without a release. Slices that know the next name already take
+// that out of what is measured.
 func TestServicePortRenamed(t *testing.T) {
 	t.Parallel()
 	s := beginOn(t, renamedPort)

@@ -32,7 +32,8 @@ func TestAPIServerStalls30Seconds(t *testing.T) {
 			return harness.Annotate(s.NS, "web-v2", []string{"weight=50"})
 		})
 	}
-	// A renewal that waited in the API server's queue counts from now on: the lease can be its dead holder's until it ends.
+	// A renewal that waited in the API server's queue counts from now on: the lease can be its dead holder's until it
+	// ends.
 	harness.Leader(t)
 	fault := time.Now()
 	if took := fault.Sub(resumed); took > failover {

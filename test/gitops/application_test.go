@@ -16,8 +16,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// story is one application, examples/chart, that a tool brings from Git into a namespace of its own, with requests to it
-// until the test ends, of which none may be lost.
+// story is one application, examples/chart, that a tool brings from Git into a namespace of its own, with requests to
+// it until the test ends, of which none may be lost.
 type story struct {
 	harness.Story
 	tool   tool
@@ -73,8 +73,8 @@ func annotated(key, value string) func(*unstructured.Unstructured) {
 	}
 }
 
-// steady fails the test where the tool sees a difference between Git and the cluster, or where its syncs change anything:
-// an object, a ReplicaSet, a pod.
+// steady fails the test where the tool sees a difference between Git and the cluster, or where its syncs change
+// anything: an object, a ReplicaSet, a pod.
 func (s *story) steady() {
 	s.T.Helper()
 	s.same()

@@ -20,8 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// What Argo CD puts around its engine: its field manager, and how it marks what is an Application's, by both of its methods
-// (https://argo-cd.readthedocs.io/en/stable/user-guide/resource_tracking/).
+// What Argo CD puts around its engine: its field manager, and how it marks what is an Application's, by both of its
+// methods (https://argo-cd.readthedocs.io/en/stable/user-guide/resource_tracking/).
 const (
 	argoManager  = "argocd-controller"
 	argoTracks   = "argocd.argoproj.io/tracking-id"
@@ -30,8 +30,8 @@ const (
 
 type argoSettings struct{}
 
-// IsExcludedResource is Argo CD's default setting resource.exclusions, as far as the lab has such kinds: it neither sees nor
-// applies them (https://argo-cd.readthedocs.io/en/stable/operator-manual/upgrading/2.14-3.0/).
+// IsExcludedResource is Argo CD's default setting resource.exclusions, as far as the lab has such kinds: it neither
+// sees nor applies them (https://argo-cd.readthedocs.io/en/stable/operator-manual/upgrading/2.14-3.0/).
 func (argoSettings) IsExcludedResource(group, kind, _ string) bool {
 	return kind == "Endpoints" && group == "" || kind == "EndpointSlice" || kind == "Lease" || group == "events.k8s.io" ||
 		kind == "Event" && group == "" || group == "authentication.k8s.io" || group == "authorization.k8s.io" || group == "certificates.k8s.io"

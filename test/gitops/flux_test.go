@@ -51,7 +51,8 @@ func (k *kustomization) targets(t testing.TB, git []*unstructured.Unstructured) 
 	return out
 }
 
-// applyOptions are those of kustomize-controller: what kubectl has written is Flux's to take back, unless Merge says no.
+// applyOptions are those of kustomize-controller: what kubectl has written is Flux's to take back, unless Merge says
+// no.
 func applyOptions() ssa.ApplyOptions {
 	o := ssa.DefaultApplyOptions()
 	o.ExclusionSelector = map[string]string{fluxGroup + "/reconcile": "disabled", fluxSSA: "Ignore"}

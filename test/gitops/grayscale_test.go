@@ -19,8 +19,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Argo CD installs grayscale from its chart, and plays two applications' releases, with client-side and with server-side
-// apply.
+// Argo CD installs grayscale from its chart, and plays two applications' releases, with client-side and with
+// server-side apply.
 func TestArgoCD(t *testing.T) {
 	harness.UseProduct(t)
 	harness.Kubectl(t, "", "create", "namespace", system)
@@ -56,8 +56,8 @@ func replaced(t *testing.T, own *argoApp, git []*unstructured.Unstructured) {
 	harness.Eventually(t, "what was taken away is put back", func() error { return filledIn(c) })
 }
 
-// Flux installs grayscale from the kustomize base, and plays two applications' releases, one of which has the annotation that
-// leaves to kubectl what kubectl has written.
+// Flux installs grayscale from the kustomize base, and plays two applications' releases, one of which has the
+// annotation that leaves to kubectl what kubectl has written.
 func TestFlux(t *testing.T) {
 	harness.UseProduct(t)
 	git := parse(t, harness.Kubectl(t, "", "kustomize", base), system)

@@ -12,8 +12,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// A HelmRelease of Flux is Helm's own install and upgrade, and a drift detection that compares what Helm has rendered with
-// the cluster.
+// A HelmRelease of Flux is Helm's own install and upgrade, and a drift detection that compares what Helm has rendered
+// with the cluster.
 func TestFluxHelmRelease(t *testing.T) {
 	harness.UseProduct(t)
 	harness.Kubectl(t, "", "create", "namespace", system)

@@ -1,5 +1,6 @@
-// Package gitops tries grayscale under Argo CD and Flux: both tools' own engines apply manifests as they would find them
-// in Git, compare them with the cluster, judge its health and prune it, while grayscale does its part on the same objects.
+// Package gitops tries grayscale under Argo CD and Flux: both tools' own engines apply manifests as they would find
+// them in Git, compare them with the cluster, judge its health and prune it, while grayscale does its part on the same
+// objects.
 //
 // It is a module of its own: the tools' packages are no concern of the product's.
 package gitops
@@ -40,7 +41,8 @@ func TestMain(m *testing.M) {
 
 // tool is one of the two, with what it has been told about one application. Objects are what it finds in Git.
 type tool interface {
-	// sync is one run of the tool: it applies what is in Git, and prunes what it takes for the application's and Git has not.
+	// sync is one run of the tool: it applies what is in Git, and prunes what it takes for the application's and Git has
+	// not.
 	sync(t testing.TB, git []*unstructured.Unstructured)
 	// differences are what the tool says that a sync would change, by each of its ways to tell.
 	differences(t testing.TB, git []*unstructured.Unstructured) []string

@@ -17,8 +17,8 @@ const (
 	crashLimit    = 30 * time.Second
 )
 
-// The leader is told to end, again and again, and each time a weight is changed as soon as it has let the lease go. The next
-// leader writes it.
+// The leader is told to end, again and again, and each time a weight is changed as soon as it has let the lease go. The
+// next leader writes it.
 func TestHandover(t *testing.T) {
 	s := begin(t)
 	for round := range 3 {
@@ -67,8 +67,8 @@ func restartedSince(t *testing.T, before int) error {
 	return nil
 }
 
-// standing waits until every replica is ready, and gives the one that leads. It asks the pods: what their Deployment says of
-// them comes a moment later.
+// standing waits until every replica is ready, and gives the one that leads. It asks the pods: what their Deployment
+// says of them comes a moment later.
 func standing(t *testing.T) harness.Replica {
 	t.Helper()
 	harness.WaitReady(t, own, "grayscale")

@@ -72,12 +72,12 @@ const (
 	failingRate = 60
 	flaps       = 20
 	flapEvery   = time.Second
-	// reaction bounds the time between Envoy's losing a version's last endpoint and its new routes. Both follow from the same
-	// change of a pod on two ways, through the EndpointSlice and through us, and take some 20 ms each; requests in
+	// reaction bounds the time between Envoy's losing a version's last endpoint and its new routes. Both follow from the
+	// same change of a pod on two ways, through the EndpointSlice and through us, and take some 20 ms each; requests in
 	// between have nowhere to go. Nobody can promise them: the pod has failed with them.
 	reaction = 500 * time.Millisecond
-	// settled is when a version that is ready may come back: only after it has been ready for as long as endpoints are given to
-	// reach every Envoy, 2 s by default, so that one which fails every second stays out. Half of it is for what
+	// settled is when a version that is ready may come back: only after it has been ready for as long as endpoints are
+	// given to reach every Envoy, 2 s by default, so that one which fails every second stays out. Half of it is for what
 	// grayscale learns late. On a busy machine some of the flaps last as long.
 	settled = time.Second
 )
@@ -100,8 +100,8 @@ func startFailing(t *testing.T, percent int) (story, losses) {
 	return s, losses{s, load, before}
 }
 
-// only fails the test where a request was lost that was not meant for the failing version, or more of those than it gets
-// within reaction each time that routes leave it. share is its share of the requests.
+// only fails the test where a request was lost that was not meant for the failing version, or more of those than it
+// gets within reaction each time that routes leave it. share is its share of the requests.
 func (l losses) only(version string, share float64) {
 	l.T.Helper()
 	unserved, report := harness.Unserved(l.T, l.NS), l.load.Stop()
@@ -125,8 +125,9 @@ func (l losses) only(version string, share float64) {
 	l.consistent()
 }
 
-// calm fails the test where routes were written more often than twice for each time that a version was ready long enough to
-// get requests: when it comes and when it goes. It has not gone at the end; the candidate's share has its own write in the beginning.
+// calm fails the test where routes were written more often than twice for each time that a version was ready long
+// enough to get requests: when it comes and when it goes. It has not gone at the end; the candidate's share has its own
+// write in the beginning.
 func (l losses) calm(version string) {
 	l.T.Helper()
 	spells := l.readySpells(version, settled)

@@ -20,7 +20,8 @@ import (
 const (
 	// admissionRate is in questions per second.
 	admissionRate = 200
-	// mostAtOnce bounds those under way: a machine that cannot answer so many in a second would only make them wait for longer.
+	// mostAtOnce bounds those under way: a machine that cannot answer so many in a second would only make them wait for
+	// longer.
 	mostAtOnce = 20
 )
 
@@ -51,7 +52,8 @@ func TestRollingUpdate(t *testing.T) {
 	asked.end()
 }
 
-// failurePolicy is set for the two webhooks that ask about annotations. Helm's --set webhook.failurePolicy does the same.
+// failurePolicy is set for the two webhooks that ask about annotations. Helm's --set webhook.failurePolicy does the
+// same.
 func failurePolicy(t *testing.T, policy string, seconds int) {
 	t.Helper()
 	change := fmt.Sprintf(`[{"op":"replace","path":"/webhooks/0/failurePolicy","value":%q},{"op":"replace","path":"/webhooks/0/timeoutSeconds","value":%d}]`, policy, seconds)

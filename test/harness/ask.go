@@ -36,9 +36,9 @@ type Answer struct {
 	Headers http.Header       `json:"headers"`
 }
 
-// URL is the address of a Service for mesh clients: http://web.<namespace>.svc.cluster.local/, with a port where it is not 80.
-// Requests to it arrive as captured traffic does: at the sidecar's listener for the port, with the Service in the Host. Several
-// Services may have that port as long as each declares it as HTTP.
+// URL is the address of a Service for mesh clients: http://web.<namespace>.svc.cluster.local/, with a port where it is
+// not 80. Requests to it arrive as captured traffic does: at the sidecar's listener for the port, with the Service in
+// the Host. Several Services may have that port as long as each declares it as HTTP.
 func URL(namespace, service string, port int) string {
 	host := fmt.Sprintf("%s.%s.svc.cluster.local", service, namespace)
 	if port == 80 {
@@ -57,8 +57,8 @@ func GRPCURL(namespace, service string, port int) string {
 	return ofScheme("grpc", namespace, service, port)
 }
 
-// TCPURL is URL for a port of plain TCP. The mesh client's sidecar has one listener per port for all namespaces, so each
-// test takes a port number of its own.
+// TCPURL is URL for a port of plain TCP. The mesh client's sidecar has one listener per port for all namespaces, so
+// each test takes a port number of its own.
 func TCPURL(namespace, service string, port int) string {
 	return ofScheme("tcp", namespace, service, port)
 }
@@ -72,8 +72,8 @@ func ofScheme(scheme, namespace, service string, port int) string {
 	return fmt.Sprintf("%s://%s.%s.svc.cluster.local:%d", scheme, service, namespace, port)
 }
 
-// Ask sends one request (tcp://: opens one connection; tls://: shakes hands once) through the mesh client's sidecar. What
-// speaks gRPC is asked by a load alone.
+// Ask sends one request (tcp://: opens one connection; tls://: shakes hands once) through the mesh client's sidecar.
+// What speaks gRPC is asked by a load alone.
 func Ask(address string) (Answer, error) {
 	target, err := url.Parse(address)
 	if err != nil {
@@ -100,7 +100,8 @@ func meshAddress(port string) (string, error) {
 	return net.JoinHostPort(Lab().MeshHost, strconv.Itoa(n)), nil
 }
 
-// askTLS asks for the Service by its name. The certificate tells who answered: its subject's common name is the version.
+// askTLS asks for the Service by its name. The certificate tells who answered: its subject's common name is the
+// version.
 func askTLS(name, port string) (Answer, error) {
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: askTimeout}, Config: &tls.Config{ServerName: name, InsecureSkipVerify: true}}
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
@@ -146,7 +147,8 @@ func askTCP(port string) (Answer, error) {
 	return Answer{Pod: pod, Version: version}, nil
 }
 
-// captured sends every request to the sidecar's listener for its port, on a connection of its own. It never sends one twice.
+// captured sends every request to the sidecar's listener for its port, on a connection of its own. It never sends one
+// twice.
 var captured = &http.Client{Timeout: askTimeout, Transport: &http.Transport{DisableKeepAlives: true,
 	DialContext: func(ctx context.Context, network, host string) (net.Conn, error) {
 		_, port, err := net.SplitHostPort(host)
@@ -191,7 +193,8 @@ func askHTTP(address string) (Answer, error) {
 	return a, json.Unmarshal(body, &a)
 }
 
-// WaitServed waits until a Service answers through the mesh, so often in a row that no version of it can be failing still.
+// WaitServed waits until a Service answers through the mesh, so often in a row that no version of it can be failing
+// still.
 func WaitServed(t testing.TB, address string) {
 	t.Helper()
 	const row = 30

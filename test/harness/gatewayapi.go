@@ -11,8 +11,8 @@ import (
 // gatewayAPIs are the resources of the Gateway API whose routes may have a Service as parent.
 var gatewayAPIs = []string{"httproutes", "grpcroutes", "tcproutes"}
 
-// InstallGatewayAPI makes the API server serve the Gateway API's routes, as its release has them, until RemoveGatewayAPI. It may
-// be called by several tests at once.
+// InstallGatewayAPI makes the API server serve the Gateway API's routes, as its release has them, until
+// RemoveGatewayAPI. It may be called by several tests at once.
 func InstallGatewayAPI(t testing.TB) {
 	t.Helper()
 	// The module that the product reads the API's types from has the definitions as well.
@@ -42,7 +42,8 @@ func gatewayDefinitions() []string {
 	return out
 }
 
-// MeshRoute is a route of the Gateway API, in YAML, with a Service as parent, that sends all to another one of the same namespace.
+// MeshRoute is a route of the Gateway API, in YAML, with a Service as parent, that sends all to another one of the same
+// namespace.
 func MeshRoute(kind, namespace, name, of, parent, backend string) string {
 	return fmt.Sprintf(`apiVersion: gateway.networking.k8s.io/v1
 kind: %s

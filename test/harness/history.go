@@ -208,7 +208,8 @@ func (h *History) takeRoutes(w *Write, value []byte) error {
 	return nil
 }
 
-// Weights are those of the first HTTP route, by subset, of 100 or of 10000 as written; a lone destination has all of 100.
+// Weights are those of the first HTTP route, by subset, of 100 or of 10000 as written; a lone destination has all of
+// 100.
 func Weights(vs *networkingv1.VirtualService) map[string]int32 {
 	if len(vs.Spec.Http) == 0 {
 		return nil

@@ -96,7 +96,8 @@ func up(o Options) (*lab, error) {
 	return l, nil
 }
 
-// overlay is a kustomization of manifests/base with what the options change; manifests/base itself where they change nothing.
+// overlay is a kustomization of manifests/base with what the options change; manifests/base itself where they change
+// nothing.
 func (l *lab) overlay(o Options) (string, error) {
 	if o.Settle == 0 {
 		return l.base, nil
@@ -209,8 +210,8 @@ func (l *lab) connect() error {
 	return err
 }
 
-// down stops the lab and removes its directory. It may be called twice. Nothing of the lab is looked at any more, so that no pod is
-// given the time to end in good order.
+// down stops the lab and removes its directory. It may be called twice. Nothing of the lab is looked at any more, so
+// that no pod is given the time to end in good order.
 func (l *lab) down() {
 	l.stop.Do(func() {
 		if l.process != nil && l.process.Process != nil {
@@ -224,8 +225,8 @@ func (l *lab) down() {
 	})
 }
 
-// depend has Go run these tests again when something has changed that only other processes read. What a test reads, or asks
-// for the time of, counts for its cached result (cmd/go/internal/test, computeTestInputsID), once m.Run has begun.
+// depend has Go run these tests again when something has changed that only other processes read. What a test reads, or
+// asks for the time of, counts for its cached result (cmd/go/internal/test, computeTestInputsID), once m.Run has begun.
 func (l *lab) depend() {
 	for _, name := range []string{"Makefile", "bin", "docs", "examples", "hack", "manifests"} { // the Makefile names Envoy's version
 		if err := filepath.WalkDir(filepath.Join(l.root, name), func(path string, _ fs.DirEntry, err error) error {

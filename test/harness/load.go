@@ -33,8 +33,8 @@ type Load struct {
 	report Report
 }
 
-// StartLoad sends rps requests (tcp://: connections; grpc://: calls) per second to url until Stop, or until the test ends,
-// which fails where one of them was lost. The Service should answer already: see WaitServed.
+// StartLoad sends rps requests (tcp://: connections; grpc://: calls) per second to url until Stop, or until the test
+// ends, which fails where one of them was lost. The Service should answer already: see WaitServed.
 func StartLoad(t testing.TB, url string, rps int) *Load {
 	t.Helper()
 	l := StartCountedLoad(t, url, rps)
@@ -49,8 +49,8 @@ func StartCountedLoad(t testing.TB, url string, rps int) *Load {
 	return startLoad(t, url, rps)
 }
 
-// StartStreams is StartLoad over streams that are opened now and held open: of TCP, gRPC, a WebSocket (ws://), or HTTP, where
-// each is one answer whose chunks count. A stream that breaks is a loss.
+// StartStreams is StartLoad over streams that are opened now and held open: of TCP, gRPC, a WebSocket (ws://), or HTTP,
+// where each is one answer whose chunks count. A stream that breaks is a loss.
 func StartStreams(t testing.TB, url string, streams, rps int) *Load {
 	t.Helper()
 	l := startLoad(t, url, rps, "--streams", strconv.Itoa(streams))

@@ -17,8 +17,9 @@ type Options struct {
 	Grayscale bool
 	// Debounce is istiod's PILOT_DEBOUNCE_AFTER; zero leaves the lab's own default of 10 ms.
 	Debounce time.Duration
-	// Settle is grayscale's --settle, for packages that neither send requests nor count writes; zero leaves the manifests' default of
-	// 2 s. Requests are lost at less than the second for which the EndpointSlice controller may back off, and a write has half of it.
+	// Settle is grayscale's --settle, for packages that neither send requests nor count writes; zero leaves the manifests'
+	// default of 2 s. Requests are lost at less than the second for which the EndpointSlice controller may back off, and a
+	// write has half of it.
 	Settle time.Duration
 }
 

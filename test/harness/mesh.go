@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// WaitMesh waits until istiod sees what is written now: an earlier test may have cut its watches off, and each comes back by
-// itself.
+// WaitMesh waits until istiod sees what is written now: an earlier test may have cut its watches off, and each comes
+// back by itself.
 func WaitMesh(t testing.TB, namespace string) {
 	t.Helper()
 	ctx, api := context.Background(), Istio().NetworkingV1()

@@ -88,8 +88,8 @@ func Service(name string, ports ...Port) *corev1.Service {
 	return s
 }
 
-// Annotate sets (key=value) or removes (key-) annotations of ours on a Deployment, by the request that kubectl annotate sends, which
-// may be for a subresource. Keys have no prefix.
+// Annotate sets (key=value) or removes (key-) annotations of ours on a Deployment, by the request that kubectl annotate
+// sends, which may be for a subresource. Keys have no prefix.
 func Annotate(namespace, deployment string, changes []string, subresources ...string) error {
 	annotations := map[string]any{}
 	for _, change := range changes {

@@ -92,8 +92,8 @@ func replica(t testing.TB, p corev1.Pod) Replica {
 	return Replica{Pod: p.Name, PID: pid, Webhook: address + ":9443", Metrics: "http://" + address + ":8080/metrics"}
 }
 
-// Leader waits until exactly one replica of grayscale says that it leads, and gives it. The Lease's own holder is a host
-// name, which all replicas of a lab share.
+// Leader waits until exactly one replica of grayscale says that it leads, and gives it. The Lease's own holder is a
+// host name, which all replicas of a lab share.
 func Leader(t testing.TB) Replica {
 	t.Helper()
 	var leaders []Replica

@@ -10,7 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Story is a namespace of a user's, whose Service web a release goes on behind. Packages of tests embed it, and add what is theirs.
+// Story is a namespace of a user's, whose Service web a release goes on behind. Packages of tests embed it, and add
+// what is theirs.
 type Story struct {
 	T   testing.TB
 	NS  string
@@ -40,7 +41,8 @@ func (s Story) Apply(manifests string) string {
 	return Kubectl(s.T, manifests, "apply", "-n", s.NS, "-f", "-")
 }
 
-// Annotate sets (key=value) or removes (key-) annotations of ours, by the request that kubectl annotate sends; keys have no prefix.
+// Annotate sets (key=value) or removes (key-) annotations of ours, by the request that kubectl annotate sends; keys
+// have no prefix.
 func (s Story) Annotate(deployment string, changes ...string) {
 	s.T.Helper()
 	if err := Annotate(s.NS, deployment, changes); err != nil {
@@ -60,7 +62,8 @@ func (s Story) Served(percent map[string]float64) {
 	AssertSplit(s.T, s.URL, percent)
 }
 
-// Load waits until an address answers and then sends requests, or connections, to the end of the test; not one may be lost.
+// Load waits until an address answers and then sends requests, or connections, to the end of the test; not one may be
+// lost.
 func (s Story) Load(address string, perSecond int) *Load {
 	s.T.Helper()
 	WaitServed(s.T, address)
@@ -96,8 +99,8 @@ func (s Story) NoRoutes() {
 	})
 }
 
-// Probes lets the readiness probes of the pods with these labels fail or succeed. The pods answer all the same, as pods do whose
-// probe fails for a dependency.
+// Probes lets the readiness probes of the pods with these labels fail or succeed. The pods answer all the same, as pods
+// do whose probe fails for a dependency.
 func (s Story) Probes(selector string, succeed bool) {
 	s.T.Helper()
 	patch := `{"metadata":{"annotations":{"lab.grayscale.dev/ready":"false"}}}`

@@ -20,7 +20,8 @@ import (
 // Patience is how long the waits of this package wait: many times what is promised, for machines busy with builds.
 const Patience = 2 * time.Minute
 
-// WaitDeployment waits by a watch until the Deployment is as wanted, and gives it. what says so in the failure's message.
+// WaitDeployment waits by a watch until the Deployment is as wanted, and gives it. what says so in the failure's
+// message.
 func WaitDeployment(t testing.TB, namespace, name, what string, wanted func(*appsv1.Deployment) bool) *appsv1.Deployment {
 	t.Helper()
 	var last *appsv1.Deployment
@@ -89,7 +90,8 @@ func WaitProgrammed(t testing.TB, namespace, name, message string) {
 	})
 }
 
-// WaitCondition waits until a condition of the Deployment has a status and a message that holds a text, and gives the message.
+// WaitCondition waits until a condition of the Deployment has a status and a message that holds a text, and gives the
+// message.
 func WaitCondition(t testing.TB, namespace, name, kind, status, text string) string {
 	t.Helper()
 	message := ""
@@ -105,8 +107,8 @@ func WaitCondition(t testing.TB, namespace, name, kind, status, text string) str
 	return message
 }
 
-// Eventually polls until check returns nil; what it returns last is the failure. It is for what cannot be watched, such as
-// what Envoy serves.
+// Eventually polls until check returns nil; what it returns last is the failure. It is for what cannot be watched, such
+// as what Envoy serves.
 func Eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
 	limit := time.Now().Add(Patience)

@@ -34,7 +34,8 @@ func TestDashboardIsWhole(t *testing.T) {
 	}
 }
 
-// Alerts and dashboard ask for nothing that docs/metrics.md does not list: names, labels, and values where they are grayscale's.
+// Alerts and dashboard ask for nothing that docs/metrics.md does not list: names, labels, and values where they are
+// grayscale's.
 func TestWhatIsAskedForExists(t *testing.T) {
 	known := Documented(t)
 	used := map[string]bool{}

@@ -1,5 +1,6 @@
-// Package monitoring reads what watches grayscale: the alerts of the chart, its Grafana dashboard, and docs/metrics.md. Its
-// tests evaluate the alerts with Prometheus's own promtool; test/observability holds all of it against the real binary.
+// Package monitoring reads what watches grayscale: the alerts of the chart, its Grafana dashboard, and docs/metrics.md.
+// Its tests evaluate the alerts with Prometheus's own promtool; test/observability holds all of it against the real
+// binary.
 package monitoring
 
 import (
@@ -44,7 +45,8 @@ type Panel struct {
 	} `json:"targets"`
 }
 
-// Selector is what an expression asks for: a metric, the labels that it has to have, and those that the result is told apart by.
+// Selector is what an expression asks for: a metric, the labels that it has to have, and those that the result is told
+// apart by.
 type Selector struct {
 	Metric   string `json:"metric"`
 	Matchers []struct {

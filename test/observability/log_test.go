@@ -72,8 +72,8 @@ func decided(t *testing.T, namespace string) []line {
 	return slices.DeleteFunc(logged(t, namespace), func(l line) bool { return l.Message != "decided" })
 }
 
-// Each write of the routes has its line, with the weights before and after and who asked for them; while nothing changes,
-// nothing is logged.
+// Each write of the routes has its line, with the weights before and after and who asked for them; while nothing
+// changes, nothing is logged.
 func TestLogTellsEveryDecision(t *testing.T) {
 	ns := shop(t)
 	history := harness.Record(t, ns)

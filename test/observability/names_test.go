@@ -120,7 +120,8 @@ func TestWhatIsListedAndAskedForIsThere(t *testing.T) {
 	}
 }
 
-// labelling says where a metric's labels are not those that are listed. Values are compared where they are grayscale's own.
+// labelling says where a metric's labels are not those that are listed. Values are compared where they are grayscale's
+// own.
 func labelling(f *dto.MetricFamily, m monitoring.Metric) []string {
 	var out []string
 	for _, series := range f.Metric {

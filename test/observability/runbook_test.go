@@ -18,8 +18,8 @@ import (
 
 var command = regexp.MustCompile(`(?m)^\$ (.+)$`)
 
-// Every command of the runbook, and of the page on metrics, does what it says on a real API server: a person who is woken
-// up copies it as it stands.
+// Every command of the runbook, and of the page on metrics, does what it says on a real API server: a person who is
+// woken up copies it as it stands.
 func TestRunbookCommandsRun(t *testing.T) {
 	ns := reviews(t)
 	path := kubectlOnly(t)
@@ -72,8 +72,8 @@ func reviews(t *testing.T) string {
 	return ns
 }
 
-// kubectlOnly is a PATH that begins with a kubectl for the lab. The lab has no kubelet that would hand out logs: they are
-// read from where it keeps them.
+// kubectlOnly is a PATH that begins with a kubectl for the lab. The lab has no kubelet that would hand out logs: they
+// are read from where it keeps them.
 func kubectlOnly(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -94,7 +94,8 @@ exec %[1]s "$@"
 	return dir + ":" + os.Getenv("PATH")
 }
 
-// shell runs a command. A grep that finds nothing is an answer as well, and openssl is not asked, for not everybody has it.
+// shell runs a command. A grep that finds nothing is an answer as well, and openssl is not asked, for not everybody has
+// it.
 func shell(path, text string) (string, error) {
 	text, _, _ = strings.Cut(text, " | openssl")
 	cmd := exec.Command("bash", "-o", "pipefail", "-c", text)

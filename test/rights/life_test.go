@@ -65,8 +65,8 @@ func (s shop) putBack() {
 	}
 }
 
-// ended: web-v3's traffic goes before its pods do, by way of the webhook; web-v2 takes over, web-v1 is deleted, and with it
-// the routes.
+// ended: web-v3's traffic goes before its pods do, by way of the webhook; web-v2 takes over, web-v1 is deleted, and
+// with it the routes.
 func (s shop) ended() {
 	s.t.Helper()
 	s.kubectl("", "scale", "deploy/web-v3", "--replicas=0")
@@ -88,8 +88,8 @@ func (s shop) ended() {
 	})
 }
 
-// stateLost: somebody deletes what grayscale keeps in its own namespace, and its replicas are replaced. Both are made anew.
-// The new replicas fill their caches as from an API server that cannot stream lists, as older ones.
+// stateLost: somebody deletes what grayscale keeps in its own namespace, and its replicas are replaced. Both are made
+// anew. The new replicas fill their caches as from an API server that cannot stream lists, as older ones.
 func stateLost(t *testing.T) {
 	t.Helper()
 	harness.Kubectl(t, "", "delete", "-n", own, "lease/grayscale", "secret/grayscale-webhook-certificate")

@@ -1,5 +1,5 @@
-// Package rights has grayscale live through all that it does, on the lab, and holds what it asked the API server for against
-// what its roles allow: no right is unused, and none is missing.
+// Package rights has grayscale live through all that it does, on the lab, and holds what it asked the API server for
+// against what its roles allow: no right is unused, and none is missing.
 package rights
 
 import (

@@ -110,8 +110,8 @@ func hiding(t *testing.T, v victim) []byte {
 	return review(t, admissionv1.Create, rule, nil, v.ns, "theirs")
 }
 
-// A Pod that can reach the webhook's port, and knows grayscale's sources but no secret, forges the questions that have effects: nothing
-// moves, no hold ends, and it learns nothing of other namespaces.
+// A Pod that can reach the webhook's port, and knows grayscale's sources but no secret, forges the questions that have
+// effects: nothing moves, no hold ends, and it learns nothing of other namespaces.
 func forgedQuestionsAreNotAnswered(t *testing.T) {
 	v := newVictim(t)
 	waiting, name := held(t)
@@ -137,8 +137,9 @@ func forgedQuestionsAreNotAnswered(t *testing.T) {
 	}
 }
 
-// What the secret is worth: whoever has it moves the traffic away from a version for a while, as the API server does before a deletion. With
-// no deletion to follow it comes back by itself. It is also the proof that the forged questions of the test before are good ones.
+// What the secret is worth: whoever has it moves the traffic away from a version for a while, as the API server does
+// before a deletion. With no deletion to follow it comes back by itself. It is also the proof that the forged questions
+// of the test before are good ones.
 func stolenPathMovesTrafficForAWhileOnly(t *testing.T) {
 	v := newVictim(t)
 	before := routes(t, v.ns)
@@ -158,8 +159,8 @@ func stolenPathMovesTrafficForAWhileOnly(t *testing.T) {
 	v.untouched(t, before)
 }
 
-// A configuration that lost the paths, as one that is replaced does, gets new secrets at the first question, and the old ones are
-// good for nothing.
+// A configuration that lost the paths, as one that is replaced does, gets new secrets at the first question, and the
+// old ones are good for nothing.
 func TestLostPathsAreMadeAnew(t *testing.T) {
 	before := paths(t)
 	for name := range before {
@@ -317,7 +318,8 @@ func (l *letters) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// The largest questions that an API server asks are answered; many at once wait for each other, and memory stays bounded.
+// The largest questions that an API server asks are answered; many at once wait for each other, and memory stays
+// bounded.
 func TestLargestQuestions(t *testing.T) {
 	large := func(weight string) *appsv1.Deployment {
 		a := canary("web-v2", weight)

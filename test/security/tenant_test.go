@@ -106,8 +106,8 @@ func tenantCannotNameAnotherNamespace(t *testing.T) {
 	v.untouched(t, before)
 }
 
-// Twins: the tenant has a Service and Deployments of the same names, and everything that a later release of grayscale might
-// follow is annotated. Their release, its end and the word for grayscale's own end concern the tenant alone.
+// Twins: the tenant has a Service and Deployments of the same names, and everything that a later release of grayscale
+// might follow is annotated. Their release, its end and the word for grayscale's own end concern the tenant alone.
 func tenantsTwinsConcernTheTenantAlone(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)
@@ -154,8 +154,9 @@ func tenantsAliasClaimsNothing(t *testing.T) {
 	v.untouched(t, before)
 }
 
-// A tenant who may write Istio's objects too: rules and routes of theirs for the victim's host are never merged, copied or
-// carried over into what grayscale derives. They change what the tenant's own clients get, which the victim is told, and nothing else.
+// A tenant who may write Istio's objects too: rules and routes of theirs for the victim's host are never merged, copied
+// or carried over into what grayscale derives. They change what the tenant's own clients get, which the victim is told,
+// and nothing else.
 func tenantsIstioObjectsAreNotTakenOver(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)

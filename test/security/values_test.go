@@ -58,11 +58,12 @@ var allowed = map[string][]string{
 	"host":     {intent.KeyStable, intent.KeyVersion},
 }
 
-// longest is how many bytes a sentence may have about one value, whatever that is: what allows it and the fix are part of it.
+// longest is how many bytes a sentence may have about one value, whatever that is: what allows it and the fix are part
+// of it.
 const longest = 1024
 
-// Every key of the table answers every hostile value with a short sentence that shows it in plain ASCII. Without an answer
-// in time the API server would have admitted it.
+// Every key of the table answers every hostile value with a short sentence that shows it in plain ASCII. Without an
+// answer in time the API server would have admitted it.
 func TestHostileValuesAreRefusedPlainly(t *testing.T) {
 	ns := harness.Namespace(t)
 	apply(t, ns, harness.Service("web"))
@@ -118,8 +119,8 @@ func (w *warnings) HandleWarningHeader(_ int, _ string, text string) {
 	w.all = append(w.all, text)
 }
 
-// Keys that are none of ours are warned of, as plainly, and however many there are the answer stays short. A prefix that only looks
-// like ours is refused by the API server itself.
+// Keys that are none of ours are warned of, as plainly, and however many there are the answer stays short. A prefix
+// that only looks like ours is refused by the API server itself.
 func TestHostileKeysAreWarnedOfPlainly(t *testing.T) {
 	ns := harness.Namespace(t)
 	apply(t, ns, harness.Service("web"))
@@ -160,8 +161,8 @@ func TestHostileKeysAreWarnedOfPlainly(t *testing.T) {
 	}
 }
 
-// What was stored unasked, as in a namespace that the webhook is not asked about, is told as plainly by the controller: in conditions,
-// Events and logs, and no route follows from it.
+// What was stored unasked, as in a namespace that the webhook is not asked about, is told as plainly by the controller:
+// in conditions, Events and logs, and no route follows from it.
 func TestHostileValuesAreToldPlainlyByTheController(t *testing.T) {
 	const ns = "kube-system"
 	ctx, api := context.Background(), harness.Kube().AppsV1().Deployments(ns)
@@ -213,8 +214,8 @@ func toldPlainly(t *testing.T, d *appsv1.Deployment) {
 	}
 }
 
-// The logs of all that the tests before made grayscale do: every line is plain, and short enough to be read. This file is the last of the package
-// by name, and so its last test the last to run.
+// The logs of all that the tests before made grayscale do: every line is plain, and short enough to be read. This file
+// is the last of the package by name, and so its last test the last to run.
 func TestLogsArePlain(t *testing.T) {
 	logs, err := filepath.Glob(filepath.Join(harness.Lab().Dir, "logs", "grayscale-system_*.log"))
 	if err != nil || len(logs) == 0 {

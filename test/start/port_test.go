@@ -14,12 +14,12 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// taker is what the lab says at the moment when another process takes a port of it: the ports were free when it looked, and
-// Envoy asks for its own only seconds later.
+// taker is what the lab says at the moment when another process takes a port of it: the ports were free when it looked,
+// and Envoy asks for its own only seconds later.
 const taker = "kube-apiserver "
 
-// An Envoy that could not have its port is never called ready, although its admin interface is; the one line that the lab
-// ends with names the port and what it is for.
+// An Envoy that could not have its port is never called ready, although its admin interface is; the one line that the
+// lab ends with names the port and what it is for.
 func TestTakenPortOfAnEnvoyIsNamed(t *testing.T) {
 	base := freeRun(t)
 	cmd := exec.Command(harness.Binary("lab"), "up", "--dir", t.TempDir(), "--base-port", strconv.Itoa(base))
@@ -42,7 +42,8 @@ func TestTakenPortOfAnEnvoyIsNamed(t *testing.T) {
 	}
 }
 
-// take takes the port once the lab has begun, and reads what it says to its end; a lab that comes up nonetheless is ended.
+// take takes the port once the lab has begun, and reads what it says to its end; a lab that comes up nonetheless is
+// ended.
 func take(t *testing.T, said io.Reader, port int, end func()) {
 	t.Helper()
 	lines := bufio.NewScanner(said)

@@ -1,5 +1,5 @@
-// Command selectors reads PromQL expressions, a JSON list of strings, and prints what each selects: a JSON list with one list
-// of selectors per expression. It fails on the first that does not parse.
+// Command selectors reads PromQL expressions, a JSON list of strings, and prints what each selects: a JSON list with
+// one list of selectors per expression. It fails on the first that does not parse.
 package main
 
 import (

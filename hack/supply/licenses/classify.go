@@ -13,7 +13,8 @@ import (
 // allowed are licences under which a binary may be given away beside Apache-2.0, as long as their texts go with it.
 var allowed = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT"}
 
-// coverage is the part of a text, in percent, that has to be known licences: the rest are names, years and where it comes from.
+// coverage is the part of a text, in percent, that has to be known licences: the rest are names, years and where it
+// comes from.
 const coverage = 70
 
 // classify names the module's licences, and fails where there is none, or one that is unknown or not allowed.

@@ -10,8 +10,8 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// complete writes into the SBOM what was found: cyclonedx-gomod's own guess takes BSD-3-Clause for its rarer relatives. The
-// time in it is the sources', not the clock's, so that the same sources give the same SBOM.
+// complete writes into the SBOM what was found: cyclonedx-gomod's own guess takes BSD-3-Clause for its rarer relatives.
+// The time in it is the sources', not the clock's, so that the same sources give the same SBOM.
 func complete(modules []module, path string) error {
 	raw, err := os.Open(path)
 	if err != nil {
@@ -71,7 +71,8 @@ func named(m module) *cdx.Licenses {
 	return &out
 }
 
-// sourceDate is https://reproducible-builds.org/specs/source-date-epoch/ in the SBOM's form; none where it is not given.
+// sourceDate is https://reproducible-builds.org/specs/source-date-epoch/ in the SBOM's form; none where it is not
+// given.
 func sourceDate(epoch string) (string, error) {
 	if epoch == "" {
 		return "", nil

@@ -37,8 +37,9 @@ func (l *lab) egressSocket() string {
 	return fmt.Sprintf("@grayscale-lab-%d-%d", os.Getpid(), l.octet.number)
 }
 
-// spawn starts a component of the control plane. On a real cluster it has machines of its own; here it waits for what carries
-// requests (nice: Envoys, pods and load have ten times its weight), so that a busy machine makes changes late, not requests.
+// spawn starts a component of the control plane. On a real cluster it has machines of its own; here it waits for what
+// carries requests (nice: Envoys, pods and load have ten times its weight), so that a busy machine makes changes late,
+// not requests.
 func (l *lab) spawn(component string, env []string, args ...string) error {
 	return l.family.start(component, l.dir.log(component), env, "nice", append([]string{"-n", "10", l.self, component}, args...)...)
 }
@@ -118,8 +119,8 @@ func (l *lab) startIstiod() error {
 		"--mesh-host="+l.octet.host(meshLast), "--mesh-proxy="+l.ports.address(l.ports.meshProxy))
 }
 
-// istiodEnvironment are the settings that Istio reads from its environment while its packages initialise. They leave out
-// what needs certificates or injection, and the filters that upstream Envoy does not have.
+// istiodEnvironment are the settings that Istio reads from its environment while its packages initialise. They leave
+// out what needs certificates or injection, and the filters that upstream Envoy does not have.
 func istiodEnvironment(debounce time.Duration) []string {
 	return []string{
 		"CLUSTER_ID=Kubernetes", "POD_NAMESPACE=istio-system", "POD_NAME=istiod-lab", "REVISION=default",

@@ -31,7 +31,8 @@ var (
 	podRunner   = identity{"pods", "lab:pods", ""}
 )
 
-// writeCredentials makes the API server's certificate and ServiceAccount key, a token and a kubeconfig for each identity.
+// writeCredentials makes the API server's certificate and ServiceAccount key, a token and a kubeconfig for each
+// identity.
 func writeCredentials(d directory, p ports) error {
 	cert, key, err := certutil.GenerateSelfSignedCertKey(p.host, []net.IP{net.ParseIP("127.0.0.1")}, []string{"kubernetes.default.svc"})
 	if err != nil {

@@ -82,8 +82,8 @@ func (d directory) acquire() (*os.File, error) {
 	return file, nil
 }
 
-// owner is the process id of the lab that runs in the directory; false when none does. It only looks: taking the lock for
-// a moment could make a lab that is just starting fail.
+// owner is the process id of the lab that runs in the directory; false when none does. It only looks: taking the lock
+// for a moment could make a lab that is just starting fail.
 func (d directory) owner() (int, bool, error) {
 	file, err := os.Open(d.lock())
 	if errors.Is(err, os.ErrNotExist) {
@@ -104,8 +104,8 @@ func (d directory) owner() (int, bool, error) {
 	return pid, err == nil, err
 }
 
-// wholeFile asks for an exclusive lock that belongs to the open file, not to the process (fcntl(2), open file description
-// locks): such a lock says nothing about its owner, so the process id is the file's content.
+// wholeFile asks for an exclusive lock that belongs to the open file, not to the process (fcntl(2), open file
+// description locks): such a lock says nothing about its owner, so the process id is the file's content.
 func wholeFile() *unix.Flock_t {
 	return &unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 }

@@ -21,8 +21,8 @@ type egress struct {
 
 const egressDialTimeout = 5 * time.Second
 
-// startEgress serves on an abstract Unix socket: it has no file that could outlive the process, and no limit on the length
-// of the lab's path.
+// startEgress serves on an abstract Unix socket: it has no file that could outlive the process, and no limit on the
+// length of the lab's path.
 func startEgress(socket string, octet byte) (*egress, error) {
 	listener, err := net.Listen("unix", socket)
 	if err != nil {

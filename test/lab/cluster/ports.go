@@ -21,8 +21,8 @@ type ports struct {
 
 const (
 	portCount = 12
-	// lowestEphemeral is where Linux begins to give ports to outgoing connections (ip_local_port_range): from there on one may
-	// take a port between the look whether it is free and its use.
+	// lowestEphemeral is where Linux begins to give ports to outgoing connections (ip_local_port_range): from there on one
+	// may take a port between the look whether it is free and its use.
 	lowestEphemeral = 32768
 	// autoBase and autoLast are where the search for free ports goes on.
 	autoBase = 15000
@@ -46,8 +46,8 @@ func (p *ports) roles() []role {
 	}
 }
 
-// choosePorts takes the ports from base on 127.0.0.1; a taken one is an error. Base 0 takes the first free run of ports on
-// own, an address that only this lab uses.
+// choosePorts takes the ports from base on 127.0.0.1; a taken one is an error. Base 0 takes the first free run of ports
+// on own, an address that only this lab uses.
 func choosePorts(base int, own string) (ports, error) {
 	if base != 0 {
 		if base < 1 || base+portCount > lowestEphemeral {

@@ -67,8 +67,8 @@ func plainClient() *http.Client {
 	}}
 }
 
-// waitForDefaultAccount waits for what the first Pod of the cluster needs: without its namespace's ServiceAccount a Pod is
-// refused. It also shows that the controllers work.
+// waitForDefaultAccount waits for what the first Pod of the cluster needs: without its namespace's ServiceAccount a Pod
+// is refused. It also shows that the controllers work.
 func waitForDefaultAccount(ctx context.Context, config *rest.Config) error {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// restart kills a component of a running lab and waits until the supervisor has started it again. The supervisor is told
-// by a file, so that it does not take the death for the end of the lab; the file is gone once the new process runs.
+// restart kills a component of a running lab and waits until the supervisor has started it again. The supervisor is
+// told by a file, so that it does not take the death for the end of the lab; the file is gone once the new process
+// runs.
 func restart(ctx context.Context, dir, component string) error {
 	state, err := ReadState(dir)
 	if err != nil {

@@ -15,7 +15,8 @@ type State struct {
 	Kubeconfig string `json:"kubeconfig"`
 	// MeshProxy is the URL of the HTTP proxy of the mesh client's sidecar Envoy: requests through it follow mesh routes.
 	MeshProxy string `json:"meshProxy"`
-	// MeshHost is the loopback address on which that sidecar listens on the port of every Service, as for captured traffic.
+	// MeshHost is the loopback address on which that sidecar listens on the port of every Service, as for captured
+	// traffic.
 	MeshHost string `json:"meshHost"`
 	// MeshLowPorts is what is added there to ports under 1024, which not everybody may bind.
 	MeshLowPorts int `json:"meshLowPorts"`

@@ -18,8 +18,8 @@ import (
 // Options are what a user may choose about a lab.
 type Options struct {
 	Dir string
-	// BasePort is the first of the ports of the components on 127.0.0.1, all under 32768; 0 takes free ones on an address of the
-	// lab's own.
+	// BasePort is the first of the ports of the components on 127.0.0.1, all under 32768; 0 takes free ones on an address
+	// of the lab's own.
 	BasePort int
 	// IstioDebounce is how long istiod waits for further changes before it pushes (Istio's own default is 100 ms).
 	IstioDebounce time.Duration

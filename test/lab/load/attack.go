@@ -72,8 +72,9 @@ func (p plan) address() (string, error) {
 	return via.Host, nil
 }
 
-// client sends as an application does whose traffic its sidecar captures, which is how a gateway takes requests as well: the
-// connection goes to address, the URL says what is asked for. A sidecar that serves as an HTTP proxy is asked otherwise.
+// client sends as an application does whose traffic its sidecar captures, which is how a gateway takes requests as
+// well: the connection goes to address, the URL says what is asked for. A sidecar that serves as an HTTP proxy is asked
+// otherwise.
 func (p plan) client(address string) (*http.Client, error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: idleConnections, DisableCompression: true}
 	if p.via == viaProxy {
@@ -107,8 +108,8 @@ type caller interface {
 	close() // after the last call
 }
 
-// openLoop calls at the pacer's rate, each time in its own goroutine, so that a slow answer delays none. The greeting becomes
-// the result's body.
+// openLoop calls at the pacer's rate, each time in its own goroutine, so that a slow answer delays none. The greeting
+// becomes the result's body.
 func (p plan) openLoop(ctx context.Context, pacer vegeta.Pacer, c caller) <-chan *vegeta.Result {
 	results := make(chan *vegeta.Result)
 	go func() {
@@ -149,8 +150,8 @@ func (p plan) exchange(ask func() (string, error)) *vegeta.Result {
 	return result
 }
 
-// tcpCaller opens a connection to the address, reads the greeting and has one line echoed, so that both directions are known
-// to work.
+// tcpCaller opens a connection to the address, reads the greeting and has one line echoed, so that both directions are
+// known to work.
 type tcpCaller string
 
 func (address tcpCaller) call(ctx context.Context) (greeting string, err error) {

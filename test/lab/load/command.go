@@ -53,8 +53,8 @@ type plan struct {
 	streams int // held open instead of a request per answer; 0 for none
 }
 
-// Command is `lab load`. It prints a report and fails when a request was lost. SIGINT or SIGTERM ends the load early, with
-// the report of what was sent.
+// Command is `lab load`. It prints a report and fails when a request was lost. SIGINT or SIGTERM ends the load early,
+// with the report of what was sent.
 func Command() *cobra.Command { return command(cluster.ReadState) }
 
 // command finds the lab by find.

@@ -28,11 +28,13 @@ type Report struct {
 	Sent    int     `json:"sent"`
 	// Lost counts errors, statuses of 500 and more, and answers that no Pod gave.
 	Lost int `json:"lost"`
-	// Versions counts the answers that Pods gave, failed ones included, by the Pod's label `version`; "unlabelled" without it.
+	// Versions counts the answers that Pods gave, failed ones included, by the Pod's label `version`; "unlabelled" without
+	// it.
 	Versions map[string]int `json:"versions"`
 	// Mirrored counts the requests copied by mirroring to Pods of the URL's namespace meanwhile, by version.
 	Mirrored map[string]int64 `json:"mirrored"`
-	// Codes counts the answers by HTTP status; requests without an answer are not in it. Empty for others than HTTP requests.
+	// Codes counts the answers by HTTP status; requests without an answer are not in it. Empty for others than HTTP
+	// requests.
 	Codes map[string]int `json:"codes"`
 	// Errors says what was lost, why, how often and when, the most frequent first.
 	Errors  []string `json:"errors"`

@@ -27,8 +27,8 @@ type stream interface {
 	close()
 }
 
-// holdStreams keeps streams open for the whole load, each with its part of the rate, one message after the other. A stream that
-// breaks is not opened again: its next answer is lost.
+// holdStreams keeps streams open for the whole load, each with its part of the rate, one message after the other. A
+// stream that breaks is not opened again: its next answer is lost.
 func (p plan) holdStreams(ctx context.Context, address string) <-chan *vegeta.Result {
 	results := make(chan *vegeta.Result)
 	ctx, cancel := context.WithTimeout(ctx, p.during)

@@ -27,8 +27,8 @@ type options struct {
 	metrics, certificate, key string
 }
 
-// Command is the hidden `lab pods`: it runs every Pod of one lab until SIGINT or SIGTERM. Once --listen answers, every Pod
-// that existed is known.
+// Command is the hidden `lab pods`: it runs every Pod of one lab until SIGINT or SIGTERM. Once --listen answers, every
+// Pod that existed is known.
 //
 // Its user needs: nodes create; pods list, watch, delete; pods/binding create; pods/status patch; services list, watch;
 // serviceaccounts/token create.

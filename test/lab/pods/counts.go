@@ -13,7 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Counts is the body of GET /counts: everything that the lab's echo Pods received since the start or the last POST /reset.
+// Counts is the body of GET /counts: everything that the lab's echo Pods received since the start or the last POST
+// /reset.
 type Counts struct {
 	Pods []PodCounts `json:"pods"` // by namespace, then name; deleted Pods stay until the next reset
 }

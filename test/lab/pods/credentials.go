@@ -25,8 +25,8 @@ type credentials struct {
 	cluster *rest.Config // whose API server and CA are handed on
 }
 
-// write asks for a token bound to the Pod and puts it and a kubeconfig that reads it into dir. Clients reread a token file
-// by themselves, so writing again before renew keeps them going.
+// write asks for a token bound to the Pod and puts it and a kubeconfig that reads it into dir. Clients reread a token
+// file by themselves, so writing again before renew keeps them going.
 func (c credentials) write(ctx context.Context, pod *corev1.Pod, dir string) (kubeconfig string, renew time.Time, err error) {
 	expiry := tokenSeconds
 	answer, err := c.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, pod.Spec.ServiceAccountName,

@@ -23,8 +23,8 @@ type Answer struct {
 	Headers    http.Header       `json:"headers"` // the request's
 }
 
-// newHTTPServer serves HTTP/1 and HTTP/2 without TLS. It sets no idle timeout: closing a connection that Envoy keeps for
-// reuse would lose requests that no user of the lab asked to lose.
+// newHTTPServer serves HTTP/1 and HTTP/2 without TLS. It sets no idle timeout: closing a connection that Envoy keeps
+// for reuse would lose requests that no user of the lab asked to lose.
 func newHTTPServer(handler http.Handler) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

@@ -13,15 +13,15 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// The methods of the echo app's gRPC service: requests and answers are google.protobuf.StringValue, and an answer is the line
-// that ParseGreeting reads.
+// The methods of the echo app's gRPC service: requests and answers are google.protobuf.StringValue, and an answer is
+// the line that ParseGreeting reads.
 const (
 	// UnaryMethod answers one request.
 	UnaryMethod = "/grayscale.lab.Echo/Who"
 	// StreamMethod answers each message of a stream with one.
 	StreamMethod = "/grayscale.lab.Echo/Talk"
-	// EveryQuery is the query parameter of an HTTP request that asks for an answer without an end: the greeting, in a chunk of
-	// its own, each time that this duration has passed.
+	// EveryQuery is the query parameter of an HTTP request that asks for an answer without an end: the greeting, in a
+	// chunk of its own, each time that this duration has passed.
 	EveryQuery = "every"
 )
 
@@ -76,7 +76,8 @@ func (e *echo) serveLong(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// serveWebSocket answers each message with the greeting. The connection ends as one of plain TCP does when the Pod stops.
+// serveWebSocket answers each message with the greeting. The connection ends as one of plain TCP does when the Pod
+// stops.
 func (e *echo) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	conn, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
 	if err != nil {

@@ -29,8 +29,8 @@ func (e *echo) greet(conn net.Conn) {
 	}
 }
 
-// ParseGreeting reads the line with which the echo app opens a TCP connection; ok is false when it is not one. The version
-// is empty for a Pod without label `version`.
+// ParseGreeting reads the line with which the echo app opens a TCP connection; ok is false when it is not one. The
+// version is empty for a Pod without label `version`.
 func ParseGreeting(line string) (pod, version string, ok bool) {
 	line, complete := strings.CutSuffix(line, "\n")
 	pod, version, found := strings.Cut(line, " ")

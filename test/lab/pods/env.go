@@ -10,8 +10,8 @@ import (
 	"k8s.io/kubernetes/third_party/forked/golang/expansion"
 )
 
-// resolveEnv gives a container's environment as a kubelet would: literal values with $(VAR) of the variables before them,
-// and the downward API's fields. Other sources are refused, by name.
+// resolveEnv gives a container's environment as a kubelet would: literal values with $(VAR) of the variables before
+// them, and the downward API's fields. Other sources are refused, by name.
 func resolveEnv(pod *corev1.Pod, container *corev1.Container) (map[string]string, error) {
 	env := make(map[string]string, len(container.Env))
 	for _, v := range container.Env {

@@ -9,8 +9,8 @@ import (
 	httpprobe "k8s.io/kubernetes/pkg/probe/http"
 )
 
-// readinessFirstPeriod is how often a process is asked until it is ready for the first time: a lab should not wait for a
-// probe's period, which a kubelet does not either (it probes at once after a start).
+// readinessFirstPeriod is how often a process is asked until it is ready for the first time: a lab should not wait for
+// a probe's period, which a kubelet does not either (it probes at once after a start).
 const readinessFirstPeriod = 200 * time.Millisecond
 
 // prober asks one httpGet probe over and over.
@@ -29,8 +29,9 @@ func newProber(spec *corev1.Probe, container *corev1.Container, host string) (*p
 	return &prober{spec: spec, container: container, host: host, client: httpprobe.New(false)}, true
 }
 
-// run reports true after successThreshold successes in a row and false after failureThreshold failures in a row, each time
-// anew, until ctx is done. Before the first success it asks every firstPeriod, when that is not 0, without counting failures.
+// run reports true after successThreshold successes in a row and false after failureThreshold failures in a row, each
+// time anew, until ctx is done. Before the first success it asks every firstPeriod, when that is not 0, without
+// counting failures.
 func (p *prober) run(ctx context.Context, firstPeriod time.Duration, report func(ok bool)) {
 	period := seconds(p.spec.PeriodSeconds, 10)
 	wait, succeeded := seconds(p.spec.InitialDelaySeconds, 0), firstPeriod == 0

@@ -45,8 +45,8 @@ type process struct {
 	code  int32 // valid once ended is closed
 }
 
-// processArgs gives the arguments of the container's process: those of its command past the binary itself, those of args,
-// both with $(VAR) expanded from env, and the two flags that stand for being in a cluster.
+// processArgs gives the arguments of the container's process: those of its command past the binary itself, those of
+// args, both with $(VAR) expanded from env, and the two flags that stand for being in a cluster.
 func processArgs(c *corev1.Container, env map[string]string, kubeconfig string, address netip.Addr) []string {
 	var args []string
 	if len(c.Command) > 1 {

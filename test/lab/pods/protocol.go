@@ -8,10 +8,10 @@ import (
 	"k8s.io/endpointslice"
 )
 
-// speaksTCP says whether the app speaks plain TCP, not HTTP, on a container port. The Services that select the Pod decide,
-// as they do for istiod; a port that no Service reaches goes by its own name. Istio's own conversion reads the
-// names. A port without protocol is HTTP: the app cannot sniff, for on a TCP port it is the one who speaks first. A Service's
-// UDP port says nothing about the TCP port of the same number.
+// speaksTCP says whether the app speaks plain TCP, not HTTP, on a container port. The Services that select the Pod
+// decide, as they do for istiod; a port that no Service reaches goes by its own name. Istio's own conversion reads the
+// names. A port without protocol is HTTP: the app cannot sniff, for on a TCP port it is the one who speaks first. A
+// Service's UDP port says nothing about the TCP port of the same number.
 func speaksTCP(pod *corev1.Pod, port corev1.ContainerPort, services []*corev1.Service) bool {
 	reached := false
 	for _, service := range services {

@@ -266,8 +266,9 @@ func (r *runner) terminate(ctx context.Context, pod *corev1.Pod, s *sandbox) (ti
 	return 0, err
 }
 
-// closingTime is when a Pod that is deleted now stops serving. Echo Pods serve on for --pod-grace, as an app with a preStop
-// sleep does; a process is told at once, unless it has such a sleep itself. The Pod's own grace period bounds both.
+// closingTime is when a Pod that is deleted now stops serving. Echo Pods serve on for --pod-grace, as an app with a
+// preStop sleep does; a process is told at once, unless it has such a sleep itself. The Pod's own grace period bounds
+// both.
 func (r *runner) closingTime(pod *corev1.Pod, s *sandbox, now time.Time) time.Time {
 	serve := r.podGrace
 	if s.isProcess() {
@@ -328,8 +329,8 @@ func (r *runner) waker(pod *corev1.Pod) func() {
 	return func() { r.queue.Add(name) }
 }
 
-// shutdown ends every Pod of a lab that goes down: processes may end by themselves for a moment, so that they can release
-// what they hold in the API, then all is cut.
+// shutdown ends every Pod of a lab that goes down: processes may end by themselves for a moment, so that they can
+// release what they hold in the API, then all is cut.
 func (r *runner) shutdown() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

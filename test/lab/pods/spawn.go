@@ -6,8 +6,9 @@ import (
 	"syscall"
 )
 
-// spawner starts child processes that die with this one. Linux sends the parent-death signal when the thread that forked
-// the child ends (prctl(2), PR_SET_PDEATHSIG), not the process: so all are started from one thread that never ends.
+// spawner starts child processes that die with this one. Linux sends the parent-death signal when the thread that
+// forked the child ends (prctl(2), PR_SET_PDEATHSIG), not the process: so all are started from one thread that never
+// ends.
 type spawner chan func()
 
 func newSpawner() spawner {

@@ -13,7 +13,8 @@ import (
 	metrics "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 )
 
-// The metrics API (metrics.k8s.io) of the lab: what metrics-server is in a cluster. It costs nothing until somebody asks.
+// The metrics API (metrics.k8s.io) of the lab: what metrics-server is in a cluster. It costs nothing until somebody
+// asks.
 const (
 	// cpuAnnotation on a Pod is the CPU that it uses, "250m", whatever it is asked.
 	cpuAnnotation = "lab.grayscale.dev/cpu"

@@ -13,11 +13,12 @@ import (
 	volumeutil "k8s.io/kubernetes/pkg/volume/util"
 )
 
-// volumesPeriod is how often the Secrets of a process Pod's volumes are read again: a kubelet takes up to a minute or two.
+// volumesPeriod is how often the Secrets of a process Pod's volumes are read again: a kubelet takes up to a minute or
+// two.
 const volumesPeriod = time.Second
 
-// mount writes the Secrets of a process Pod's volumes into its directory, with the kubelet's own writer: readers see the old
-// files or the new ones. Without such volumes it does nothing, and says so.
+// mount writes the Secrets of a process Pod's volumes into its directory, with the kubelet's own writer: readers see
+// the old files or the new ones. Without such volumes it does nothing, and says so.
 func (r *runner) mount(ctx context.Context, s *sandbox) (mounted bool, err error) {
 	pod := s.pod.Load()
 	for i := range pod.Spec.Volumes {

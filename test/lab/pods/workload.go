@@ -8,8 +8,8 @@ import (
 
 // workload is one started container.
 type workload interface {
-	// ready says whether the container serves at now. When it will become ready by time alone, wait is how long that takes;
-	// otherwise wait is 0 and the workload wakes its Pod when the answer changes.
+	// ready says whether the container serves at now. When it will become ready by time alone, wait is how long that
+	// takes; otherwise wait is 0 and the workload wakes its Pod when the answer changes.
 	ready(now time.Time) (ready bool, wait time.Duration)
 	// stop begins a graceful end and returns at once; what has not ended after within is cut.
 	stop(within time.Duration)
@@ -52,8 +52,8 @@ type container struct {
 	backoff   time.Duration
 }
 
-// step starts the container, or notes its end, when it is time; it returns how long until it must be called again, 0 when
-// a wake-up comes by itself.
+// step starts the container, or notes its end, when it is time; it returns how long until it must be called again, 0
+// when a wake-up comes by itself.
 func (c *container) step(now time.Time) time.Duration {
 	if c.work != nil {
 		code, over := c.work.exited()

@@ -13,9 +13,9 @@ import (
 	"istio.io/istio/pkg/config"
 )
 
-// TestServiceExportedToSome: clients to whom a Service is not exported get what they got without a release, whichever mode
-// their outbound traffic has: with routes for all they would be led to a cluster that they lack. Those who know the Service
-// are given its subsets.
+// TestServiceExportedToSome: clients to whom a Service is not exported get what they got without a release, whichever
+// mode their outbound traffic has: with routes for all they would be led to a cluster that they lack. Those who know
+// the Service are given its subsets.
 func TestServiceExportedToSome(t *testing.T) {
 	if got := examples(t)["exported"].Routes[0].routes(t).Spec.(*v1alpha3.VirtualService).ExportTo; !slices.Equal(got, []string{".", "bank"}) {
 		t.Errorf("our routes are exported to %q, not to those to whom the Service is", got)
@@ -81,7 +81,8 @@ spec:
 }
 
 // TestTLSOfSubsets: what secures connections to the Service secures those to its subsets: mutual TLS by a user's
-// DestinationRule beside PeerAuthentication STRICT, whether or not the mesh turns it on by itself, and beside further policy.
+// DestinationRule beside PeerAuthentication STRICT, whether or not the mesh turns it on by itself, and beside further
+// policy.
 func TestTLSOfSubsets(t *testing.T) {
 	strict := created(parsedYAML(t, `
 apiVersion: security.istio.io/v1
@@ -122,7 +123,8 @@ spec: {host: reviews, trafficPolicy: {`+policy+`}}
 	}
 }
 
-// secures: both clusters have the same transport sockets, but for the server name that tells Istio's own gateways the subset.
+// secures: both clusters have the same transport sockets, but for the server name that tells Istio's own gateways the
+// subset.
 func secures(t *testing.T, what string, service, subset *clusterv3.Cluster) {
 	t.Helper()
 	if service == nil || subset == nil {

@@ -25,8 +25,8 @@ var (
 	apps       = []string{"client", "other"}
 )
 
-// TestBlindClientsAreReal: for many sets of rules, the clients that routing/istio takes for blind are those that istiod's
-// code gives no subset of ours, or another one of its name.
+// TestBlindClientsAreReal: for many sets of rules, the clients that routing/istio takes for blind are those that
+// istiod's code gives no subset of ours, or another one of its name.
 func TestBlindClientsAreReal(t *testing.T) {
 	var cases []struct {
 		Rules []struct {
@@ -115,8 +115,9 @@ func blind(s *xds.FakeDiscoveryServer, p *model.Proxy) bool {
 	return right != 2
 }
 
-// TestBypass: beside a rule that takes our subsets from some clients, these get what they would get without any route of
-// ours, all others what they would get without the bypass, to the byte, and no client a route to a cluster that it lacks.
+// TestBypass: beside a rule that takes our subsets from some clients, these get what they would get without any route
+// of ours, all others what they would get without the bypass, to the byte, and no client a route to a cluster that it
+// lacks.
 func TestBypass(t *testing.T) {
 	for name, e := range examplesIn(t, "../../../routing/istio/testdata/bypass/*.yaml") {
 		t.Run(name, func(t *testing.T) {

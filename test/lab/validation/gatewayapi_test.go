@@ -19,8 +19,8 @@ import (
 	"istio.io/istio/pkg/kube"
 )
 
-// TestMeshRoutesAreReal: which routes of the Gateway API with the Service as parent take requests or connections of which
-// clients away from ours; routing/istio reports these, and says of whose clients.
+// TestMeshRoutesAreReal: which routes of the Gateway API with the Service as parent take requests or connections of
+// which clients away from ours; routing/istio reports these, and says of whose clients.
 func TestMeshRoutesAreReal(t *testing.T) {
 	shop := map[string]bool{"shop": true}
 	for _, c := range []struct {
@@ -58,8 +58,8 @@ func TestMeshRoutesAreReal(t *testing.T) {
 	}
 }
 
-// bundled has every custom resource definition say of which release of the Gateway API it is: istiod reads none that is older
-// than it knows, or that does not say.
+// bundled has every custom resource definition say of which release of the Gateway API it is: istiod reads none that is
+// older than it knows, or that does not say.
 func bundled(c kube.Client) {
 	add := func(action clienttesting.Action) (bool, runtime.Object, error) {
 		if write, ok := action.(interface{ GetObject() runtime.Object }); ok {

@@ -15,8 +15,8 @@ import (
 	"istio.io/istio/pkg/config"
 )
 
-// TestPolicyReachesOurSubsets: a user's trafficPolicy, whether merged by Istio or carried over by us, is that of the whole
-// Service and of every subset, whoever wrote first.
+// TestPolicyReachesOurSubsets: a user's trafficPolicy, whether merged by Istio or carried over by us, is that of the
+// whole Service and of every subset, whoever wrote first.
 func TestPolicyReachesOurSubsets(t *testing.T) {
 	for _, name := range []string{"merged-rule", "merged-export", "root-rule", "wildcard-rule", "merged-rule-tcp", "root-rule-tcp", "wildcard-sniffed"} {
 		e := examples(t)[name]
@@ -48,7 +48,8 @@ func connectionsAllowed(c *clusterv3.Cluster) uint32 {
 	return 0
 }
 
-// TestRuleConflictsAreReal: which users' rules hide our subsets from which clients; routing/istio reports those that do.
+// TestRuleConflictsAreReal: which users' rules hide our subsets from which clients; routing/istio reports those that
+// do.
 func TestRuleConflictsAreReal(t *testing.T) {
 	e := examples(t)["http"]
 	for _, c := range []struct {

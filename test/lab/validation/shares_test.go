@@ -48,9 +48,9 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// TestSharesThroughAnHTTPProxy: a client that uses its sidecar as an HTTP proxy is given the shares that others get where
-// the Service has one port for requests. With several such ports Istio cannot tell them apart there; then such a client
-// goes on as before.
+// TestSharesThroughAnHTTPProxy: a client that uses its sidecar as an HTTP proxy is given the shares that others get
+// where the Service has one port for requests. With several such ports Istio cannot tell them apart there; then such a
+// client goes on as before.
 func TestSharesThroughAnHTTPProxy(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -81,8 +81,9 @@ func proxied(t *testing.T, s *xds.FakeDiscoveryServer) []*routev3.RouteConfigura
 	})
 }
 
-// TestAnHTTPProxyFindsPort80 is Istio's limit, with or without a VirtualService: its HTTP proxy ignores the port in the Host
-// while the names of other ports than 80 have one, so that none of these is found. The lab repairs that for its clients.
+// TestAnHTTPProxyFindsPort80 is Istio's limit, with or without a VirtualService: its HTTP proxy ignores the port in the
+// Host while the names of other ports than 80 have one, so that none of these is found. The lab repairs that for its
+// clients.
 func TestAnHTTPProxyFindsPort80(t *testing.T) {
 	for name, c := range map[string]struct {
 		port int32

@@ -21,9 +21,9 @@ import (
 	"istio.io/istio/pkg/config/protocol"
 )
 
-// TestPinnedIsUnchanged: with all traffic for stable, every client gets the listeners and routes that it got without any
-// object of ours, but for the name of the cluster, the note which object a route stems from, and what counts under the
-// cluster's name; and the cluster of stable is the one of the whole Service but for its name and endpoints.
+// TestPinnedIsUnchanged: with all traffic for stable, every client gets the listeners and routes that it got without
+// any object of ours, but for the name of the cluster, the note which object a route stems from, and what counts under
+// the cluster's name; and the cluster of stable is the one of the whole Service but for its name and endpoints.
 func TestPinnedIsUnchanged(t *testing.T) {
 	for name, e := range examples(t) {
 		t.Run(name, func(t *testing.T) {
@@ -49,8 +49,8 @@ func TestPinnedIsUnchanged(t *testing.T) {
 	}
 }
 
-// withoutForeignPort80 takes out what istiod adds to the routes of port 80 for any VirtualService whose Service lacks that
-// port; TestPort80OfOtherServices says what it does.
+// withoutForeignPort80 takes out what istiod adds to the routes of port 80 for any VirtualService whose Service lacks
+// that port; TestPort80OfOtherServices says what it does.
 func withoutForeignPort80(e example, traffic map[string]any) {
 	routes, ok := traffic["routes 80"].(map[string]any)
 	if !ok || e.hasPort(80) {
@@ -67,9 +67,9 @@ func (e example) hasPort(number int32) bool {
 	return slices.ContainsFunc(e.Service.Ports, func(p port) bool { return p.Number == number })
 }
 
-// TestPort80OfOtherServices: where a Service without port 80 has one HTTP port, a request in its name to port 80 of another
-// address is served as one to its own port; without a VirtualService it goes to that address. On its own address nobody
-// listens there.
+// TestPort80OfOtherServices: where a Service without port 80 has one HTTP port, a request in its name to port 80 of
+// another address is served as one to its own port; without a VirtualService it goes to that address. On its own
+// address nobody listens there.
 func TestPort80OfOtherServices(t *testing.T) {
 	e := examples(t)["http-9080"]
 	call := simulation.Call{Address: "10.96.0.8", Port: 80, HostHeader: fqdn, Protocol: simulation.HTTP, CallMode: simulation.CallModeOutbound}
@@ -204,8 +204,8 @@ func withoutOrigin(n map[string]any) {
 	}
 }
 
-// TestPinnedBesideConsistentHash: a user's consistent hash goes on as before, with one exception that is Istio's: beside
-// any VirtualService, a request that is tried again may go to the host that failed, since its hash leads there.
+// TestPinnedBesideConsistentHash: a user's consistent hash goes on as before, with one exception that is Istio's:
+// beside any VirtualService, a request that is tried again may go to the host that failed, since its hash leads there.
 func TestPinnedBesideConsistentHash(t *testing.T) {
 	const theirs = `
 apiVersion: networking.istio.io/v1

@@ -1,5 +1,6 @@
-// Package translate fits what istiod sends to Envoy to one lab on one machine: Pod addresses in endpoints and the addresses
-// on which the mesh client's sidecar listens become loopback addresses, and its HTTP proxy finds every port of a Service.
+// Package translate fits what istiod sends to Envoy to one lab on one machine: Pod addresses in endpoints and the
+// addresses on which the mesh client's sidecar listens become loopback addresses, and its HTTP proxy finds every port
+// of a Service.
 package translate
 
 import (
@@ -12,8 +13,8 @@ import (
 // pilot/pkg/networking/core/listener_address.go, LocalhostAddress).
 const loopback = "127.0.0.1"
 
-// LowPorts is what is added to the ports under 1024 on which the mesh client's sidecar listens: others than root may not bind
-// those, and no Service needs the ports from 64512 on.
+// LowPorts is what is added to the ports under 1024 on which the mesh client's sidecar listens: others than root may
+// not bind those, and no Service needs the ports from 64512 on.
 const LowPorts = 64512
 
 // Addresses are those of one lab.

@@ -8,8 +8,8 @@ import (
 	"istio.io/istio/pilot/pkg/model"
 )
 
-// Listeners wraps istiod's generator of listeners: those of a sidecar move from 127.0.0.1, which every lab on the machine
-// shares, to addresses of this lab. A gateway's listeners bind where its Gateway says.
+// Listeners wraps istiod's generator of listeners: those of a sidecar move from 127.0.0.1, which every lab on the
+// machine shares, to addresses of this lab. A gateway's listeners bind where its Gateway says.
 func Listeners(inner model.XdsResourceGenerator, addresses Addresses) model.XdsResourceGenerator {
 	return listeners{inner, addresses}
 }

@@ -11,8 +11,8 @@ import (
 
 // Routes wraps istiod's generator of routes so that the mesh client's HTTP proxy reaches every port of a Service.
 //
-// For that listener istiod tells ports apart by the Host ("web:8090"), and at the same time has Envoy ignore the port in
-// the Host, so that a Service with a port other than 80, or with several, is never found (istio.io/istio,
+// For that listener istiod tells ports apart by the Host ("web:8090"), and at the same time has Envoy ignore the port
+// in the Host, so that a Service with a port other than 80, or with several, is never found (istio.io/istio,
 // pilot/pkg/networking/core/httproute.go, IgnorePortInHostMatching and mergeAllVirtualHosts). What a route does is not
 // touched.
 func Routes(inner model.XdsResourceGenerator) model.XdsResourceGenerator {

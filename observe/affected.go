@@ -29,7 +29,7 @@ func SameService(before, after *corev1.Service) bool {
 // SamePod compares two states of a pod.
 func SamePod(before, after *Pod) bool {
 	return before.UID == after.UID && before.Ready == after.Ready && before.Ended == after.Ended &&
-		reflect.DeepEqual(before.Labels, after.Labels)
+		slices.Equal(before.Labels, after.Labels)
 }
 
 // AffectedBy* are the Services that have to be looked at after an object has come, changed or gone. Duplicates are
@@ -49,7 +49,7 @@ func AffectedByDeployment(r Reader, d *appsv1.Deployment) []types.NamespacedName
 
 // AffectedByPod are the releases that select the pod.
 func AffectedByPod(r Reader, p *Pod) []types.NamespacedName {
-	return releasesSelecting(r, p.Namespace, p.Labels)
+	return releasesSelecting(r, p.Namespace, p.Labels.asMap())
 }
 
 // releasesSelecting are the Services with a release that select such pods, and their siblings. All others cost these

@@ -122,7 +122,7 @@ func (s *FirstSeen) readyPods(service types.NamespacedName, now time.Time, pods 
 		if !p.Ready {
 			continue
 		}
-		is := podSeen{pod: p.UID, version: p.Labels[release.VersionLabel], changed: p.Changed, since: now}
+		is := podSeen{pod: p.UID, version: p.Labels.get(release.VersionLabel), changed: p.Changed, since: now}
 		if was, seen := before[p.UID]; seen && was.version == is.version && was.changed.Equal(is.changed) {
 			is = was
 		}

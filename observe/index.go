@@ -72,7 +72,7 @@ var (
 		return []string{d.Namespace + "/", Everywhere}
 	}}
 	// PodsByLabel has pods by each of their labels.
-	PodsByLabel = PodIndex{"label", func(p *Pod) []string { return labelKeys(p.Namespace, p.Labels) }}
+	PodsByLabel = PodIndex{"label", func(p *Pod) []string { return p.Labels.keys(p.Namespace) }}
 	// PodsByOwner has pods by the Deployment whose ReplicaSet owns them; its name may be cut.
 	PodsByOwner = PodIndex{"owner", func(p *Pod) []string {
 		if p.Deployment == "" {
@@ -127,15 +127,8 @@ func participates(d *appsv1.Deployment) bool {
 
 func labelKey(namespace, key, value string) string { return namespace + "/" + key + "=" + value }
 
-// labelKeys leave out the hash. Nothing is looked up by it, and each ReplicaSet has another one.
 func labelKeys(namespace string, labels map[string]string) []string {
-	keys := make([]string, 0, len(labels))
-	for k, v := range labels {
-		if k != appsv1.DefaultDeploymentUniqueLabelKey {
-			keys = append(keys, labelKey(namespace, k, v))
-		}
-	}
-	return keys
+	return labelList(labels).keys(namespace)
 }
 
 // anyVersion is the key of Services that select by the version label alone.
@@ -153,26 +146,6 @@ func selectorKey(namespace string, selector map[string]string) string {
 	return labelKey(namespace, first, selector[first])
 }
 
-func matches(selector, labels map[string]string) bool { return newRequirements(selector).match(labels) }
-
-// requirements are a selector's labels. A list is several times as fast as a map where a thousand pods are compared.
-type requirements []requirement
-
-type requirement struct{ key, value string }
-
-func newRequirements(selector map[string]string) requirements {
-	out := make(requirements, 0, len(selector))
-	for k, v := range selector {
-		out = append(out, requirement{k, v})
-	}
-	return out
-}
-
-func (r requirements) match(labels map[string]string) bool {
-	for _, one := range r {
-		if got, ok := labels[one.key]; !ok || got != one.value {
-			return false
-		}
-	}
-	return len(r) > 0
+func matches(selector, labels map[string]string) bool {
+	return labelList(selector).match(labelList(labels))
 }

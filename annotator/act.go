@@ -122,7 +122,7 @@ func (a *acting) writeOne(w routing.Write) error {
 	case routing.Label:
 		return a.labelling(w.Member, a.adopter.Label(a.ctx, w.Member))
 	case routing.Lift:
-		return a.lift(w.Member.Deployment)
+		return a.lift(w.Member)
 	}
 	return fmt.Errorf("a write with the unknown verb %q", w.Verb)
 }
@@ -179,14 +179,14 @@ func (a *acting) labelling(m release.Member, err error) error {
 }
 
 // lift ends a Deployment's hold.
-func (a *acting) lift(name string) error {
-	seen := a.seen.Deployments[name]
+func (a *acting) lift(m release.Member) error {
+	seen := a.seen.Deployments[m.Deployment]
 	if seen == nil {
 		return nil
 	}
-	lifted, err := a.adopter.Lift(a.ctx, seen)
+	lifted, err := a.adopter.Lift(a.ctx, seen, m.Version)
 	if err != nil {
-		return fmt.Errorf("lifting the hold of Deployment %s/%s: %w", a.key.Namespace, name, err)
+		return fmt.Errorf("lifting the hold of Deployment %s/%s: %w", a.key.Namespace, m.Deployment, err)
 	}
 	if lifted {
 		a.metrics.lifted()

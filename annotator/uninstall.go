@@ -15,6 +15,7 @@ import (
 	"grayscale.dev/grayscale/annotator/adopt"
 	"grayscale.dev/grayscale/observe"
 	"grayscale.dev/grayscale/routing/intent"
+	"grayscale.dev/grayscale/routing/release"
 )
 
 // adoptionLimit is how long adoptions that have begun are given to end by themselves; they take a few hundred
@@ -66,7 +67,7 @@ func (c *Controller) liftForUninstall(ctx context.Context, d *appsv1.Deployment)
 	key := types.NamespacedName{Namespace: d.Namespace}
 	a := c.acting(ctx, key, observe.Observation{Deployments: map[string]*appsv1.Deployment{d.Name: d}})
 	for {
-		err := a.lift(d.Name)
+		err := a.lift(release.Member{Deployment: d.Name})
 		if err == nil {
 			ctrl.LoggerFrom(ctx).Info("lifted a hold, because grayscale is being uninstalled",
 				"deployment", d.Namespace+"/"+d.Name)

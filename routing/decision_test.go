@@ -95,18 +95,15 @@ func write(f *routing.Facts, w routing.Write) {
 	switch w.Verb {
 	case routing.LabelPods: // facts have no pods that a ReplicaSet of before could have lost
 	case routing.Label:
-		d := deployment(f, w.Member.Deployment)
-		if label(d, w.Member.Version); d.IsBeingAdopted() {
-			resume(d)
-		}
+		label(deployment(f, w.Member.Deployment), w.Member.Version)
 	case routing.Lift:
-		resume(deployment(f, w.Member.Deployment))
+		d := deployment(f, w.Member.Deployment)
+		if d.IsBeingAdopted() {
+			label(d, w.Member.Version)
+		}
+		d.SpecPaused = false
+		annotate(d, intent.KeyHeld, nil, "")
 	}
-}
-
-func resume(d *release.Deployment) {
-	d.SpecPaused = false
-	annotate(d, intent.KeyHeld, nil, "")
 }
 
 func applied(f *routing.Facts, verb routing.Verb, vs *networkingv1.VirtualService) *networkingv1.VirtualService {

@@ -22,7 +22,8 @@ const (
 	LabelPods Verb = "LabelPods"
 	// Label gives a Deployment's pods, ReplicaSets and template the version label without a restart.
 	Label Verb = "Label"
-	// Lift ends a Deployment's hold: spec.paused and the annotation grayscale.dev/held are removed.
+	// Lift ends a Deployment's hold: spec.paused and the annotation grayscale.dev/held are removed. An adoption that has
+	// begun is finished first, with the Member's version.
 	Lift Verb = "Lift"
 )
 
@@ -147,18 +148,15 @@ func (p *routePlan) writes() []Write {
 	return out
 }
 
-// lifts end the holds of candidates whose pods are shielded, and those that the owner gave up with the strategy. An
-// adoption that nobody wants any more is finished: a replica that led before may be about to label the ReplicaSet, which
-// restarts every pod once the pause is gone.
+// lifts end the holds of candidates whose pods are shielded, those that the owner gave up with the strategy, and adoptions
+// that were cut short and that nobody wants any more.
 func (p Plan) lifts() []Write {
 	var out []Write
 	for _, v := range p.own.versions {
-		lift := Write{Verb: Lift, Member: release.Member{Deployment: v.Name}, RestsOn: Basis{Routes: p.own.pinned}}
+		lift := Write{Verb: Lift, Member: v.Member(), RestsOn: Basis{Routes: p.own.pinned}}
 		switch {
 		case v.Placed.Author != p.own.service():
-		case v.IsBeingAdopted() && !p.adopts(v):
-			out = append(out, Write{Verb: Label, Member: v.Member()})
-		case v.IsHeld() && !v.IsCandidate():
+		case v.IsHeld() && !v.IsCandidate(), v.IsBeingAdopted() && !p.adopts(v):
 			out = append(out, lift)
 		case v.IsHeld():
 			if beside, ok := p.shielded(v); ok {

@@ -54,26 +54,27 @@ func (a *Adopter) Relabel(ctx context.Context, m release.Member) error {
 }
 
 // Label gives the Deployment's template, ReplicaSets and pods the version label. Pods of a ReplicaSet of another
-// version keep that. An adoption that has begun is finished with its version.
+// version keep that. An adoption that has begun goes on with its own version.
 func (a *Adopter) Label(ctx context.Context, m release.Member) error {
 	s, err := a.read(ctx, m)
 	if err != nil || s.deployment.DeletionTimestamp != nil {
 		return err
 	}
-	if s.deployment.Annotations[intent.KeyHeld] == release.Adopting {
+	if s.ours() {
 		s.version = cmp.Or(s.begun(), s.version)
 	}
 	return a.advance(ctx, s)
 }
 
-// Lift ends the hold of a Deployment, and reports whether it was the webhook's. An adoption that is not wanted any
-// more, but has labelled the ReplicaSet already, is finished instead: to resume alone would restart every pod.
-func (a *Adopter) Lift(ctx context.Context, seen *appsv1.Deployment) (bool, error) {
+// Lift ends the hold of a Deployment, and reports whether it was the webhook's. An adoption that is not wanted any more
+// is finished with the version. To resume alone would restart every pod where a ReplicaSet has the label, or gets it
+// from a replica that led before. While grayscale is being uninstalled no replica adopts, and there is no version.
+func (a *Adopter) Lift(ctx context.Context, seen *appsv1.Deployment, version string) (bool, error) {
 	switch {
 	case a.resumed[seen.Name]:
 		return false, nil
 	case seen.Annotations[intent.KeyHeld] == release.Adopting:
-		return false, a.giveUp(ctx, seen.Name)
+		return false, a.finish(ctx, release.Member{Deployment: seen.Name, Version: version})
 	}
 	if err := a.Patch(ctx, seen.Name, resume()); err != nil {
 		return false, err
@@ -87,16 +88,16 @@ func resume() Patch {
 	return Patch{"metadata": Patch{"annotations": Patch{intent.KeyHeld: nil}}, "spec": Patch{"paused": nil}}
 }
 
-// giveUp ends an adoption while grayscale is being uninstalled.
-func (a *Adopter) giveUp(ctx context.Context, name string) error {
-	s, err := a.read(ctx, release.Member{Deployment: name})
-	if err != nil {
+// finish ends an adoption that is not wanted any more.
+func (a *Adopter) finish(ctx context.Context, m release.Member) error {
+	s, err := a.read(ctx, m)
+	if err != nil || !s.ours() {
 		return err
 	}
-	if s.version = s.begun(); s.version != "" {
-		return a.advance(ctx, s)
+	if s.version = cmp.Or(s.begun(), s.version); s.version == "" {
+		return a.Patch(ctx, m.Deployment, resume())
 	}
-	return a.Patch(ctx, name, resume())
+	return a.advance(ctx, s)
 }
 
 // read reads a Deployment and its ReplicaSets from the API server.
@@ -182,7 +183,7 @@ func templateLabel(version string) Patch {
 // labelTemplate ends the adoption. A pause that is not ours stays: the user's, or the webhook's hold.
 func (a *Adopter) labelTemplate(ctx context.Context, s state) error {
 	d, change := s.deployment, templateLabel(s.version)
-	if d.Annotations[intent.KeyHeld] == release.Adopting {
+	if s.ours() {
 		change["metadata"] = Patch{"annotations": Patch{intent.KeyHeld: nil}}
 		change["spec"].(Patch)["paused"] = nil
 		if a.resumed == nil {

@@ -25,7 +25,7 @@ func (s state) next() release.AdoptionStep {
 	label, labelled := d.Spec.Template.Labels[release.VersionLabel]
 	return release.Adoption{
 		Labelled: labelled, Done: label == s.version,
-		Paused: d.Spec.Paused, Ours: d.Annotations[intent.KeyHeld] == release.Adopting,
+		Paused: d.Spec.Paused, Ours: s.ours(),
 		PauseSeen: d.Status.ObservedGeneration >= d.Generation,
 		Current:   s.current() != nil, Ready: s.ready() != nil,
 		SetsLack: len(s.unlabelled()) > 0, SetsSeen: s.seen(),
@@ -75,7 +75,10 @@ func (s state) unlabelled() []*appsv1.ReplicaSet {
 	})
 }
 
-// begun is the version of the ReplicaSet that has it already while the template does not; empty where there is none.
+// ours reports whether the pause is that of an adoption.
+func (s state) ours() bool { return s.deployment.Annotations[intent.KeyHeld] == release.Adopting }
+
+// begun is the version of a ReplicaSet that has the label before the template; empty where there is none.
 func (s state) begun() string {
 	for _, set := range s.sets {
 		s.version = versionOf(set)

@@ -392,7 +392,7 @@ func (j *judge) touched(before object, c change) {
 		was, ok := before.(*replicaSet)
 		if !ok || c.gone || was.replicas != o.replicas || was.template.image != o.template.image {
 			j.w.fail("e", "more than the label of ReplicaSet %s is written", o.name)
-		} else if d, ok := get[*deployment](j.w.api.list(deployments), o.deployment); ok && d.uid == o.owner && !d.paused && was.template == d.template {
+		} else if d, ok := get[*deployment](j.w.api.list(deployments), o.deployment); ok && d.uid == o.owner && !d.paused && !d.relabelled && was.template == d.template {
 			j.w.fail("e", "ReplicaSet %s is labelled while %s is not paused: it rolls out another one", o.name, d.name)
 		}
 	case *pod:

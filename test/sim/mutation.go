@@ -205,16 +205,12 @@ var mutations = []mutation{
 	{name: "scale", rule: "spec.replicas is never written", scaling: true},
 }
 
-// undo ends an adoption without a label once something is wrong with the annotations.
-func undo(f routing.Facts, d *routing.Decision) {
-	if len(d.Problems) == 0 {
-		return
-	}
-	for _, x := range f.Deployments {
-		if x.IsBeingAdopted() {
-			is := release.Member{Deployment: x.Name}
-			d.Writes = slices.DeleteFunc(slices.Clone(d.Writes), func(w routing.Write) bool { return w.Member.Deployment == x.Name })
-			d.Writes = append(d.Writes, routing.Write{Verb: routing.Lift, Member: is})
+// undo has adoptions that nobody wants any more ended without a label, as while grayscale is being uninstalled.
+func undo(_ routing.Facts, d *routing.Decision) {
+	d.Writes = slices.Clone(d.Writes)
+	for i := range d.Writes {
+		if d.Writes[i].Verb == routing.Lift {
+			d.Writes[i].Member.Version = ""
 		}
 	}
 }

@@ -21,9 +21,8 @@ func (a *acting) apply(w routing.Write) error {
 	m := observe.IstioIn(a.seen.Facts)
 	switch want := w.Object.(type) {
 	case *networkingv1.VirtualService:
-		var next *networkingv1.VirtualService
-		if m.VirtualService != nil {
-			next = m.VirtualService.DeepCopy()
+		next := m.VirtualService.DeepCopy()
+		if next != nil {
 			overlay(&next.ObjectMeta, &want.ObjectMeta)
 			want.Spec.DeepCopyInto(&next.Spec)
 		}
@@ -33,9 +32,8 @@ func (a *acting) apply(w routing.Write) error {
 		a.routed = true
 		return nil
 	case *networkingv1.DestinationRule:
-		var next *networkingv1.DestinationRule
-		if m.DestinationRule != nil {
-			next = m.DestinationRule.DeepCopy()
+		next := m.DestinationRule.DeepCopy()
+		if next != nil {
 			overlay(&next.ObjectMeta, &want.ObjectMeta)
 			want.Spec.DeepCopyInto(&next.Spec)
 		}

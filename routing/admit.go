@@ -10,19 +10,18 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Admission is a request to create or update a Deployment, and what is known around it.
+// Admission is a request to create or update a Deployment, with what is known around it.
 type Admission struct {
 	Namespace string
 	// New is the Deployment as it would be stored, Old as it is stored now; nil on CREATE.
 	New release.Deployment
 	Old *release.Deployment
-	// TemplateChanged is true on UPDATE where the pod templates of old and new object differ in anything but the version
-	// label.
+	// TemplateChanged is true on UPDATE if the old and the new pod template differ in more than the version label.
 	TemplateChanged bool
 	// Services are all Services of the namespace.
 	Services []release.Service
-	// Around gives what is known around one of them: the Facts that its controller would decide from now, whether the
-	// Deployment is among them or not. Of its times only those of Deployments are read.
+	// Around returns the Facts of one of these Services, as its controller would decide from them now. The Deployment
+	// of the request may be missing in them. Of their times, only the ages of Deployments matter.
 	Around func(service string) Facts
 }
 
@@ -37,16 +36,18 @@ type Mutation struct {
 // Verdict is the answer at admission.
 type Verdict struct {
 	Mutation
-	// Denied are the problems that can never be right; any of them refuses the request.
+	// Denied are the problems that refuse the request: invalid values, and conflicts that an annotation of the
+	// Deployment causes.
 	Denied []intent.Problem
-	// Warnings are shown to the user; the request passes.
+	// Warnings are shown to the user; they refuse nothing.
 	Warnings []intent.Problem
 }
 
-// youngest makes the Deployment younger than all that exist: in a conflict it is the one that has to yield.
+// youngest is the age of the Deployment in a request, also if it has existed for long: what it conflicts with was there
+// first, so the request has to yield.
 var youngest = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Admit is both halves of an admission, for previews and tests. The API server asks for one after the other.
+// Admit does both halves of an admission, for previews and tests. The API server calls them one after the other.
 func Admit(a Admission, s Settings) Verdict {
 	v := Validate(a, s)
 	if a.concerned() {
@@ -55,8 +56,8 @@ func Admit(a Admission, s Settings) Verdict {
 	return v
 }
 
-// Mutate is what has to be written into the Deployment. One whose own annotations are invalid is left as it is, for
-// Validate to refuse.
+// Mutate returns what to write into the Deployment. It leaves a Deployment with invalid annotations as it is; Validate
+// refuses that one.
 func Mutate(a Admission, s Settings) Mutation {
 	invalid := func(p intent.Problem) bool { return p.Kind == intent.Invalid }
 	if !a.concerned() || !a.untouched() && slices.ContainsFunc(a.stored(versionLabel(a)).Problems, invalid) {
@@ -65,7 +66,7 @@ func Mutate(a Admission, s Settings) Mutation {
 	return a.mutation(s)
 }
 
-// mutation asks what is around only where a hold depends on that: most updates need a label at most.
+// mutation reads the situations only if a hold depends on them: most updates need at most a label.
 func (a Admission) mutation(s Settings) Mutation {
 	m := Mutation{Version: versionLabel(a)}
 	if a.mayHold() {
@@ -75,10 +76,10 @@ func (a Admission) mutation(s Settings) Mutation {
 	return m
 }
 
-// Validate refuses or warns; it never says what Mutate would write. It never depends on the order in which objects are
-// applied: what is not there yet is a warning. What was wrong before an update and is not touched by it is a warning as
-// well, so that an image can still be changed. And so is a conflict that no annotation of the Deployment causes:
-// another object has to be mended, and may be a moment later.
+// Validate refuses or warns; it does not return a Mutation. It never depends on the order in which objects are applied:
+// what does not exist yet is a warning. What was already wrong and is not touched by an update is a warning too, so
+// that an image can still be changed. So is a conflict that no annotation of the Deployment causes: another object has
+// to change, and may do so a moment later.
 func Validate(a Admission, s Settings) Verdict {
 	if !a.concerned() {
 		return Verdict{}
@@ -97,26 +98,27 @@ func Validate(a Admission, s Settings) Verdict {
 	return out
 }
 
-// concerned reports whether there is anything to answer.
+// concerned reports whether grayscale has anything to do with the request.
 func (a Admission) concerned() bool {
 	return !a.New.Deleting && (intent.Declared(a.New.Annotations) || dropsLabel(a))
 }
 
-// stored is the Deployment as it is once it is stored with a version label.
+// stored is the Deployment of the request as it will be stored with that version label.
 func (a Admission) stored(version string) *release.Version {
 	d := withLabel(a.New, version)
 	d.CreatedAt = youngest
 	return release.Parse(a.Namespace, d, a.Services)
 }
 
-// dropsLabel: an update without annotations of ours that would take a version label from pods behind pinned routes.
+// dropsLabel: the update removes all our annotations, and with them a version label that pinned routes may rely on.
 func dropsLabel(a Admission) bool {
 	return a.Old != nil && intent.Declared(a.Old.Annotations) &&
 		a.Old.TemplateLabels[release.VersionLabel] != "" && a.New.TemplateLabels[release.VersionLabel] == ""
 }
 
-// versionLabel is the version label to write into the template: at creation, where an update drops it, and where an
-// update rolls out new pods anyway. An update that changes annotations alone never touches the template.
+// versionLabel is the version label to write into the template; empty for none. It is written at creation, where an
+// update drops the label, and where an update rolls out new pods anyway. An update that changes only annotations never
+// touches the template.
 func versionLabel(a Admission) string {
 	asked, label := a.New.Annotations[intent.KeyVersion], a.New.TemplateLabels[release.VersionLabel]
 	want, old := "", ""
@@ -140,7 +142,7 @@ func versionLabel(a Admission) string {
 	return want
 }
 
-// atCreation labels candidates and declared stables, no others.
+// atCreation labels candidates and declared stables, and no others.
 func atCreation(a Admission) string {
 	n := a.New.Annotations
 	if n[intent.KeyStrategy] == "" && n[intent.KeyService] == "" && n[intent.KeyVersion] == "" {
@@ -151,7 +153,7 @@ func atCreation(a Admission) string {
 	}
 	v := release.Parse(a.Namespace, a.New, a.Services)
 	if len(v.Placed.Services) != 1 && n[intent.KeyService] == "" {
-		return "" // the name would be another one once the Service is there, or one is named; the controller labels it then
+		return "" // the label depends on the Service, which is not known yet; the controller sets it later
 	}
 	return v.Label
 }
@@ -169,8 +171,8 @@ func withLabel(d release.Deployment, version string) release.Deployment {
 	return d
 }
 
-// untouched: nothing that a problem could come from is changed by this update. A version label that the template did
-// not have is what versionLabel wrote into it a moment ago: the validating webhook sees it already.
+// untouched: the update changes nothing that a problem could come from. A version label that the template did not have
+// before was written by Mutate a moment ago: the validating webhook already sees it.
 func (a Admission) untouched() bool {
 	if a.Old == nil || !maps.Equal(a.Old.Annotations, a.New.Annotations) {
 		return false
@@ -182,13 +184,13 @@ func (a Admission) untouched() bool {
 	return maps.Equal(before, a.New.TemplateLabels)
 }
 
-// situations are those of the Services that the Deployment is behind, as they are once it is stored: what the
-// controller reads a moment later.
+// situations are those of the Services that the Deployment is behind, as the controller will read them once it is
+// stored.
 func (a Admission) situations(v *release.Version, s Settings) []*situation {
 	var out []*situation
 	for _, name := range slices.Concat(v.Placed.Services, v.Placed.Beside) {
 		if f := a.Around(name); !f.Service.Missing && f.Service.Selects(&v.Deployment) {
-			f.Seen = "" // what is older than the routes tells as well what is wrong
+			f.Seen = "" // facts that are older than the routes still show what is wrong
 			out = append(out, readOne(f, with(f.versions(), v), s))
 		}
 	}
@@ -196,7 +198,7 @@ func (a Admission) situations(v *release.Version, s Settings) []*situation {
 	return out
 }
 
-// with are the versions once the Deployment is stored, with the pods that it has by now.
+// with returns the versions as they are once the Deployment is stored. Its pods are those that it has now.
 func with(versions []*release.Version, v *release.Version) []*release.Version {
 	stored := *v
 	versions = slices.DeleteFunc(versions, func(o *release.Version) bool {
@@ -208,7 +210,7 @@ func with(versions []*release.Version, v *release.Version) []*release.Version {
 	return append(versions, &stored)
 }
 
-// problems asks the engine itself what is wrong with the Deployment among those behind its Services.
+// problems are what the engine itself finds wrong with the Deployment among those behind its Services.
 func (a Admission) problems(v *release.Version, around []*situation) []intent.Problem {
 	var changed, overlaps []intent.Problem
 	plays := false
@@ -221,7 +223,7 @@ func (a Admission) problems(v *release.Version, around []*situation) []intent.Pr
 		changed = append(changed, stableVersionChanged(a, x.state)...)
 	}
 	if plays {
-		wrong, disturbing := told(v, around)
+		wrong, disturbing := problemsOf(v, around)
 		return slices.Concat(wrong, disturbing, unique(overlaps))
 	}
 	return slices.Concat(v.Problems, unique(changed))
@@ -237,7 +239,8 @@ func unique(problems []intent.Problem) []intent.Problem {
 	return out
 }
 
-// stableVersionChanged: the subset of a running release never changes its labels.
+// stableVersionChanged: the annotation asks for another version, but the labels of a subset never change during a
+// release.
 func stableVersionChanged(a Admission, st release.State) []intent.Problem {
 	asked := a.New.Annotations[intent.KeyVersion]
 	if asked == "" || !st.IsStable(a.New.Name) || st.Stable.Version == asked {
@@ -249,8 +252,8 @@ func stableVersionChanged(a Admission, st release.State) []intent.Problem {
 		Fix: "change the version once the release is finished or aborted"}}
 }
 
-// overlap warns where the candidate's selector takes in stable's pods: an autoscaler of the one then counts the
-// other's.
+// overlap warns if the candidate's selector also matches stable's pods: an autoscaler of one then counts the pods of
+// the other.
 func overlap(namespace string, v *release.Version, r release.Roles) []intent.Problem {
 	i := slices.IndexFunc(r.Stables, func(x *release.Version) bool {
 		for key, value := range v.Selector {
@@ -269,8 +272,8 @@ func overlap(namespace string, v *release.Version, r release.Roles) []intent.Pro
 		Fix: "give each Deployment a selector of its own, for example with the label version"}}
 }
 
-// mayHold: a Deployment is held at its creation alone, and a hold that an update drops is put back. One that runs
-// already is never held.
+// mayHold: a candidate is held only at its creation, and a hold that an update drops is put back. A candidate that
+// already runs is never held.
 func (a Admission) mayHold() bool {
 	switch {
 	case !a.New.IsCandidate():
@@ -281,8 +284,8 @@ func (a Admission) mayHold() bool {
 	return a.Old.IsHeld() && !a.New.IsHeld()
 }
 
-// unpinned: some Service would send the candidate requests before it is pinned to stable.
+// unpinned: some Service is not pinned to stable yet, and would send the candidate requests.
 func unpinned(v *release.Version, around []*situation) bool {
-	open := func(x *situation) bool { return !x.pinned && (v.In(x.service()) || x.exposes()) }
-	return len(around) == 0 || len(v.Placed.Problems) > 0 || slices.ContainsFunc(around, open)
+	exposed := func(x *situation) bool { return !x.pinned && (v.In(x.service()) || x.exposes()) }
+	return len(around) == 0 || len(v.Placed.Problems) > 0 || slices.ContainsFunc(around, exposed)
 }

@@ -7,13 +7,13 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// FieldManager is the name under which everything of ours is written
+// FieldManager is the field manager of everything that grayscale writes
 // (https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers).
 const FieldManager = "grayscale"
 
-// ownedAnnotations keeps our annotations on Deployments right. Stable carries its version while a release lasts, so
-// that its later updates pass the webhook as well. A stable that kept its strategy is marked as soon as the routes say
-// that it is stable, so that it isn't taken for a candidate where somebody deletes them.
+// ownedAnnotations are the changes to our own annotations on Deployments. Stable carries its version as long as a
+// release lasts, so that the webhook accepts its later updates. A stable that kept its strategy is marked as soon as
+// the routes record it as stable. Without the mark it would be a candidate again if somebody deleted the routes.
 func (r reporting) ownedAnnotations() []Annotation {
 	var out []Annotation
 	for _, v := range r.versions {
@@ -40,7 +40,7 @@ func (r reporting) versionAnnotation(v *release.Version, stable bool) []Annotati
 	return nil
 }
 
-// outlived: the release is over, or another version is stable now. The annotation waits for the routes to go first.
+// outlived: the release is over, or another version is stable now. The annotation stays until the routes are gone.
 func (r reporting) outlived(stable bool) bool {
 	if r.over() {
 		return !r.pinned
@@ -48,7 +48,7 @@ func (r reporting) outlived(stable bool) bool {
 	return !stable && r.roles.Stable.Deployment != ""
 }
 
-// stableBeside: the Deployment is stable behind another Service, whose release lasts.
+// stableBeside: the Deployment is stable behind another Service whose release is still running.
 func (r reporting) stableBeside(v *release.Version) bool {
 	return slices.ContainsFunc(r.beside, func(o *situation) bool { return o.roles.IsStable(v.Name) && o.pinned })
 }
@@ -65,7 +65,7 @@ func (r reporting) promotedAnnotation(v *release.Version, stable bool) []Annotat
 	return nil
 }
 
-// toBeMarkedPromoted: the release is over, but the annotations of a stable still say candidate, and the Service that
+// toBeMarkedPromoted: the release is over, but a stable's annotations still make it a candidate, and the Service that
 // writes them is about to mark it.
 func (x *situation) toBeMarkedPromoted() bool {
 	return slices.ContainsFunc(x.roles.Stables, func(v *release.Version) bool {

@@ -9,9 +9,9 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// exposes reports whether a candidate that is not released behind the Service would get requests of it all the same,
-// unless it is pinned to stable: it has a cluster IP and a TCP port, and somebody else serves it or is released behind
-// it. Where nobody is, there is nobody to pin it to: such a Service is the candidate's own.
+// exposes reports whether a candidate that is not released behind the Service would still get its requests, unless the
+// Service is pinned to stable. That is so if the Service has a cluster IP and a TCP port, and somebody else serves it
+// or is released behind it. Otherwise there is nobody to pin it to: the Service is the candidate's own.
 func (x *situation) exposes() bool {
 	plain := func(v *release.Version) bool { return x.behind(v) && v.IsPlain() }
 	released := func(c *release.Candidate) bool { return !c.Beside }
@@ -22,8 +22,8 @@ func (x *situation) exposes() bool {
 
 func (x *situation) behind(v *release.Version) bool { return x.facts.Service.Selects(&v.Deployment) }
 
-// takeStable takes over the stables of another Service where this one has none of its own and is nobody's release. They
-// have to be all that serve here, so that nobody loses what it has.
+// takeStable takes over the stables of another Service, if this one has none of its own and no candidate is released
+// behind it. They must be all that serve this Service, so that nobody loses traffic.
 func (x *situation) takeStable(beside []release.Roles, st release.State) {
 	agrees := func(b release.Roles) bool { return b.Stable == x.roles.Stable }
 	if x.roles.Stable.Deployment != "" && (!x.standsIn() || slices.ContainsFunc(beside, agrees)) ||
@@ -41,16 +41,16 @@ func (x *situation) takeStable(beside []release.Roles, st release.State) {
 	}
 }
 
-// standsIn: stable is a candidate of other Services, which serves this one because the stable that there was is gone.
+// standsIn: stable is a candidate of other Services. It serves this one because the stable that it had is gone.
 func (x *situation) standsIn() bool {
 	own := func(v *release.Version) bool { return !v.IsCandidate() || v.In(x.service()) }
 	return len(x.roles.Stables) > 0 && !slices.ContainsFunc(x.roles.Stables, own)
 }
 
-// told is what the owner of a candidate has to know: what is wrong with it, each thing once, and what others' objects
-// do to its release, of each of its Services. Of those that only select its pods it is what keeps them from being
+// problemsOf is what the owner of a candidate has to know: each problem of it once, and what the objects of others do
+// to its release behind each of its Services. A Service that only selects its pods adds just what keeps it from being
 // pinned.
-func told(v *release.Version, around []*situation) (problems, disturbances []intent.Problem) {
+func problemsOf(v *release.Version, around []*situation) (problems, disturbances []intent.Problem) {
 	problems = slices.Clone(v.Problems)
 	raw := slices.Clone(problems)
 	for _, x := range around {
@@ -61,22 +61,22 @@ func told(v *release.Version, around []*situation) (problems, disturbances []int
 		for _, problem := range c.Wrong {
 			if !slices.Contains(raw, problem) {
 				raw = append(raw, problem)
-				problems = append(problems, x.said(c, problem)...)
+				problems = append(problems, x.reworded(c, problem)...)
 			}
 		}
 		if c.Blocked() {
 			continue
 		}
 		for _, problem := range x.disturbances {
-			disturbances = append(disturbances, x.said(c, problem)...)
+			disturbances = append(disturbances, x.reworded(c, problem)...)
 		}
 	}
 	return problems, disturbances
 }
 
-// said is how a problem of a Service is told to a candidate. One that is not released behind it may wonder why it is
-// told; to that nothing matters but what keeps the Service from being pinned.
-func (x *situation) said(c *release.Candidate, problem intent.Problem) []intent.Problem {
+// reworded is a problem of a Service as the owner of a candidate reads it. If the candidate is not released behind the
+// Service, its owner needs to know only what keeps the Service from being pinned, and which Service that is.
+func (x *situation) reworded(c *release.Candidate, problem intent.Problem) []intent.Problem {
 	switch {
 	case !c.Beside:
 		return []intent.Problem{problem}
@@ -94,7 +94,7 @@ func (x *situation) said(c *release.Candidate, problem intent.Problem) []intent.
 	return nil
 }
 
-// unnamed is a Service that selects a candidate's pods while that does not say that it is released behind it.
+// unnamed describes a Service that selects a candidate's pods but is not named in the candidate's annotation.
 func unnamed(s release.Service) string {
 	return fmt.Sprintf("Service %s, which %s does not name,", s.Name, intent.KeyService)
 }

@@ -12,9 +12,9 @@ import (
 	"grayscale.dev/grayscale/routing/settle"
 )
 
-// bypasses are the clients to lead past the subsets from now on. One that needs it gets it at once. It loses it again
-// once no rule has taken the subsets from it for long enough that every Envoy knows them, or where an announced rule
-// does not come.
+// bypasses are the clients to lead past the subsets from now on. Clients that need a bypass get it at once. It ends
+// when no rule has hidden the subsets for long enough that every Envoy knows them, or when an announced rule does not
+// come.
 func (p *routePlan) bypasses() []release.Bypass {
 	now := p.facts.Now
 	known, next := map[string]release.Bypass{}, map[string]release.Bypass{}
@@ -38,7 +38,7 @@ func (p *routePlan) bypasses() []release.Bypass {
 			continue
 		}
 		b := begun(c.Clients)
-		if now.Sub(b.Announced) > settle.AnnouncedLimit/2 { // the API server asks again after a conflict: one write is enough
+		if now.Sub(b.Announced) > settle.AnnouncedLimit/2 { // the API server asks again after a conflict; one write is enough
 			b.Announced = now
 		}
 		b.Gone = time.Time{}
@@ -57,7 +57,7 @@ func (p *routePlan) bypasses() []release.Bypass {
 	return slices.SortedFunc(maps.Values(next), func(a, b release.Bypass) int { return strings.Compare(a.Key(), b.Key()) })
 }
 
-// outlives: nothing that is known takes the subsets from these clients, and the bypass lasts all the same for a while.
+// outlives: no known rule hides the subsets from these clients now, but the bypass still lasts for a while.
 func (p *routePlan) outlives(b *release.Bypass) bool {
 	if !b.Announced.IsZero() {
 		if left := p.settle.Announced(b.Announced); !left.Over() {
@@ -73,8 +73,8 @@ func (p *routePlan) outlives(b *release.Bypass) bool {
 	return !left.Over()
 }
 
-// keepBypasses writes the routes that there are with the bypasses that are needed now, for when nothing else can be
-// told of them.
+// keepBypasses writes the existing routes with the bypasses that are needed now, when nothing else about the routes can
+// be decided.
 func (p *routePlan) keepBypasses() {
 	if !p.pinned || p.facts.Service.Missing || p.facts.Service.Deleting || p.missing || len(p.state.Traffic.Weights) == 0 {
 		return
@@ -93,8 +93,9 @@ func sameBypasses(a, b []release.Bypass) bool {
 	})
 }
 
-// Bypassed tells how long it takes until every Envoy leads those clients past the subsets who will lack them once the
-// API server has done what it asks about; false where routes, which may have just been written, do not do so yet.
+// Bypassed returns how long it takes until every Envoy leads past the subsets those clients that will lack them, once
+// the API server has made the change that it asks about. It is false if the given routes, which may have just been
+// written, do not do so yet.
 func (f Facts) Bypassed(routes mesh.Object, s Settings) (time.Duration, bool) {
 	var longest settle.Left
 	if !isOurs(routes) {
@@ -102,7 +103,7 @@ func (f Facts) Bypassed(routes mesh.Object, s Settings) (time.Duration, bool) {
 	}
 	x := readOne(f, nil, s)
 	if !x.hasRule {
-		return 0, false // nobody can tell whom a rule hides it from
+		return 0, false // without our subsets nobody knows from whom a rule will hide them
 	}
 	st, _ := mesh.ReadState(routes)
 	for _, c := range x.coming {
@@ -115,11 +116,10 @@ func (f Facts) Bypassed(routes mesh.Object, s Settings) (time.Duration, bool) {
 	return time.Duration(longest), true
 }
 
-// isOurs: there are routes, and grayscale wrote them.
 func isOurs(routes mesh.Object) bool { return routes != nil && mesh.Ours(routes) }
 
-// pastSubsets says which clients the routes lead past the subsets although no rule asks for it any more, or yet; empty
-// for none.
+// pastSubsets describes the clients that the routes lead past the subsets although no rule requires it any more, or not
+// yet. It is empty if there are none.
 func (p *routePlan) pastSubsets() string {
 	list := p.state.Bypasses
 	if p.routesWrite != nil {

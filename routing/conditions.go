@@ -17,28 +17,29 @@ const (
 	statusFalse = "False"
 )
 
-// Reasons of conditions that are no problem's.
+// Reasons of conditions that are not the reason of a problem.
 const (
 	reasonAccepted   = "Accepted"
 	reasonProgrammed = "Programmed"
 	reasonPinning    = "Pinning"
 	reasonSettling   = "Settling"
 
-	// ReasonStable is that of a Deployment that kept its strategy when it became stable.
+	// ReasonStable is the reason for a Deployment that kept its strategy when it became stable.
 	ReasonStable = "Stable"
-	// ReasonNotAccepted is that of routes that do not follow annotations that are not accepted.
+	// ReasonNotAccepted is the reason for routes that do not follow the annotations, because these are not accepted.
 	ReasonNotAccepted = "NotAccepted"
-	// ReasonNoReadyPods is that of a candidate without ready pods: it gets no traffic, but where nobody else may take it.
+	// ReasonNoReadyPods is the reason for a candidate without ready pods, which gets no traffic unless nobody else may
+	// take it, and for traffic that fails because no pod is ready.
 	ReasonNoReadyPods = "NoReadyPods"
-	// ReasonPaused is that of a release whose owner wants its routes to stay as they are.
+	// ReasonPaused is the reason for a release whose owner wants its routes to stay as they are.
 	ReasonPaused = "Paused"
-	// ReasonNewerState is that of a release whose routes were written by a newer grayscale.
+	// ReasonNewerState is the reason for a release whose routes were written by a newer grayscale.
 	ReasonNewerState = "NewerState"
-	// ReasonLeaving is that of a version that is about to be deleted or scaled to zero.
+	// ReasonLeaving is the reason for a version that is about to be deleted or scaled to zero.
 	ReasonLeaving = "Leaving"
 )
 
-// conditions are those of ours that a Deployment is to have, with the problems that they tell.
+// conditions are our conditions as the Deployment should have them, and the problems that they show.
 func (r reporting) conditions(v *release.Version) ([]release.Condition, []intent.Problem) {
 	if !v.HasStrategy() {
 		return nil, nil
@@ -49,14 +50,14 @@ func (r reporting) conditions(v *release.Version) ([]release.Condition, []intent
 		return []release.Condition{condition(intent.ConditionAccepted, statusTrue, ReasonStable, message),
 			condition(intent.ConditionProgrammed, statusTrue, ReasonStable, message)}, nil
 	}
-	problems, disturbances := told(v, inOrder(v, append([]*situation{r.situation}, r.beside...)))
+	problems, disturbances := problemsOf(v, inOrder(v, append([]*situation{r.situation}, r.beside...)))
 	for _, p := range r.parts(v) {
 		if c := p.roleOf(v); c != nil && !c.Beside {
 			problems = append(problems, p.idle(c)...)
 		}
 	}
-	told := []release.Condition{accepted(problems, r.pinnedBeside(v)), r.programmed(v)}
-	return told, slices.Concat(problems, disturbances)
+	want := []release.Condition{accepted(problems, r.pinnedBeside(v)), r.programmed(v)}
+	return want, slices.Concat(problems, disturbances)
 }
 
 // pinnedBeside names the Services that send the candidate nothing, because it is not released behind them.
@@ -74,8 +75,8 @@ func condition(kind, status, reason, message string) release.Condition {
 	return release.Condition{Type: kind, Status: status, Reason: reason, Message: message}
 }
 
-// accepted says what is wrong with the annotations. Where nothing is, it says what follows for others: beside are the
-// Services that are pinned without being named; and all that changes nothing.
+// accepted says what is wrong with the annotations. If nothing is, it names the Services that are pinned without being
+// named (beside), and adds the problems that change nothing.
 func accepted(problems []intent.Problem, beside []string) release.Condition {
 	blocking := release.Blocking(problems)
 	if len(blocking) == 0 {
@@ -88,7 +89,6 @@ func accepted(problems []intent.Problem, beside []string) release.Condition {
 	return condition(intent.ConditionAccepted, statusFalse, blocking[0].Reason, sentences("", blocking))
 }
 
-// sentences are all that there is to say, one after the other.
 func sentences(first string, problems []intent.Problem) string {
 	var out []string
 	if first != "" {
@@ -109,8 +109,8 @@ func toStable(services []string) string {
 		intent.JoinNames(services), intent.KeyService)
 }
 
-// programmed says whether Istio has the routes that the candidate asks for, of every Service that it is released
-// behind; when true, its message is the contract's.
+// programmed says whether the mesh has the routes that the candidate asks for, for every Service that it is released
+// behind. The message of a True condition is part of the contract (Intent.Describe).
 func (r reporting) programmed(v *release.Version) release.Condition {
 	not := func(reason, message string) release.Condition {
 		return condition(intent.ConditionProgrammed, statusFalse, reason, message)
@@ -150,7 +150,7 @@ func (r reporting) programmed(v *release.Version) release.Condition {
 	return condition(intent.ConditionProgrammed, statusTrue, reasonProgrammed, asked)
 }
 
-// stays says why routes do not follow the annotations: they are not accepted, or their owner wants routes as they are.
+// stays says why the routes do not follow the annotations: these are not accepted, or their owner paused the release.
 func (p *routePlan) stays(c *release.Candidate) (reason, message string) {
 	following := "no routes"
 	if c.Followed.Strategy != "" {
@@ -165,8 +165,8 @@ func (p *routePlan) stays(c *release.Candidate) (reason, message string) {
 	return "", ""
 }
 
-// pinning says what the candidate waits for until its Services are pinned to stable; no reason once they are. One that
-// is held waits for those as well that only select its pods.
+// pinning says what the candidate waits for until its Services are pinned to stable. The reason is empty once they are.
+// A held candidate also waits for the Services that only select its pods.
 func (r reporting) pinning(v *release.Version, parts, named []*routePlan) (reason, message string) {
 	for _, p := range named {
 		if !p.pinned && (p != r.own || p.routesWrite == nil) {
@@ -186,7 +186,7 @@ func (r reporting) pinning(v *release.Version, parts, named []*routePlan) (reaso
 	return wait.holds(wait.roleOf(v))
 }
 
-// holds says what keeps a candidate at zero pods.
+// holds says what keeps the candidate at zero pods.
 func (p *routePlan) holds(c *release.Candidate) (reason, message string) {
 	if reason, but := p.disturbed(c); reason != "" {
 		return reason, "held at zero pods: " + but
@@ -202,7 +202,7 @@ func (p *routePlan) holds(c *release.Candidate) (reason, message string) {
 		service, p.roles.Stable.Version)
 }
 
-// waits says what routes still wait for that follow the annotations.
+// waits says what is still missing where the routes follow the annotations.
 func (r reporting) waits(p *routePlan, c *release.Candidate) (reason, message string) {
 	switch {
 	case c.Serving() == 0:
@@ -220,13 +220,13 @@ func (r reporting) waits(p *routePlan, c *release.Candidate) (reason, message st
 	return "", ""
 }
 
-// disturbed says what keeps the routes from reaching every client, as it is told to a candidate; an empty reason where
-// they do.
+// disturbed says, in words for the candidate's owner, what keeps the routes from reaching every client. The reason is
+// empty if nothing does.
 func (p *routePlan) disturbed(c *release.Candidate) (reason, but string) {
 	var sentences []string
 	for _, problem := range p.disturbances {
-		for _, said := range p.said(c, problem) {
-			reason, sentences = cmp.Or(reason, said.Reason), append(sentences, said.String())
+		for _, shown := range p.reworded(c, problem) {
+			reason, sentences = cmp.Or(reason, shown.Reason), append(sentences, shown.String())
 		}
 	}
 	if reason != "" {
@@ -238,7 +238,7 @@ func (p *routePlan) disturbed(c *release.Candidate) (reason, but string) {
 	return "", ""
 }
 
-// serving: the traffic that this plan leaves behind gives the candidate what it asks for.
+// serving: once this plan is done, the traffic gives the candidate what it asks for.
 func (p *routePlan) serving(c *release.Candidate) bool {
 	if c.Intent.Strategy.CopiesRequests() {
 		return release.ShareOf(p.traffic.Mirrors, c.Label) == c.Intent.Copies()

@@ -1,6 +1,6 @@
 package routing
 
-// Decision is what to do now for one Service, and what to tell about it once that is done.
+// Decision is what to do now for one Service, and what to report once that is done.
 type Decision struct {
 	Plan
 	Report
@@ -12,7 +12,7 @@ func Decide(f Facts, s Settings) Decision {
 	return Decision{p, p.MakeReport()}
 }
 
-// OnlyRoutes is the part of the decision that moves traffic, for callers that cannot wait for the rest.
+// OnlyRoutes is the part of the decision that moves traffic, for a caller that cannot wait for the rest.
 func (d Decision) OnlyRoutes() Decision {
 	out := Decision{Report: Report{Events: d.Events}}
 	if w, ok := d.Find(Apply, Routes); ok {

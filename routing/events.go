@@ -17,7 +17,7 @@ const (
 	eventWarning = "Warning"
 )
 
-// event is one about a Deployment; none where that is gone, for there is nothing to publish it on.
+// event is an Event about a Deployment; none if the Deployment is gone, because there is nothing to publish it on.
 func (r reporting) event(deployment, kind, reason, message string) []Event {
 	if r.version(deployment) == nil {
 		return nil
@@ -25,7 +25,7 @@ func (r reporting) event(deployment, kind, reason, message string) []Event {
 	return []Event{{Deployment: deployment, Type: kind, Reason: reason, Message: message}}
 }
 
-// routeEvents tell what the VirtualService that is written changes, with who asked for it.
+// routeEvents say what the write of the routes changes, and who asked for it.
 func (r reporting) routeEvents() []Event {
 	service, stable := r.service(), r.roles.Stable
 	if r.deleteRoutes {
@@ -71,7 +71,7 @@ func (r reporting) routesKind() string {
 	return routes.Kind
 }
 
-// sameRelease: both remember the same of what users see of a release.
+// sameRelease: both states agree in everything that users see of a release.
 func sameRelease(a, b release.State) bool {
 	return reflect.DeepEqual(a.Traffic, b.Traffic) && a.Stable == b.Stable && slices.Equal(a.Also, b.Also) &&
 		slices.Equal(a.Candidates, b.Candidates) && maps.Equal(a.Leaving, b.Leaving) && sameBypasses(a.Bypasses, b.Bypasses)
@@ -97,7 +97,7 @@ func shareOf(t release.Traffic, version string) intent.Percent {
 	return release.ShareOf(t.Mirrors, version)
 }
 
-// askedBy names who wrote the annotation that the share follows from.
+// askedBy names who wrote the annotation that sets the share.
 func askedBy(c *release.Candidate) string {
 	for _, key := range []string{c.Followed.Strategy.Key(), intent.KeyStrategy} {
 		if who := c.SetBy[key]; who != "" {
@@ -107,7 +107,7 @@ func askedBy(c *release.Candidate) string {
 	return ""
 }
 
-// liftEvents tell that the pods of candidates may start.
+// liftEvents say that the pods of held candidates may start.
 func (r reporting) liftEvents() []Event {
 	var out []Event
 	for _, w := range r.Writes {
@@ -131,8 +131,8 @@ func (r reporting) liftEvents() []Event {
 	return out
 }
 
-// problemEvents warn when the annotations have just stopped being accepted, or are refused for another reason, and when
-// traffic fails because nobody is ready to take it.
+// problemEvents warn when the annotations stop being accepted, or are refused for another reason than before; when
+// traffic fails because no pod is ready for it; and when objects of others begin to disturb the release.
 func (r reporting) problemEvents(v *release.Version, want []release.Condition) []Event {
 	var out []Event
 	for _, c := range want {

@@ -8,9 +8,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// readLeaving marks the Deployments whose pods are about to go: those that the API server asks about now, and those
-// that it asked about so lately that it may still act. One that is still there after settle.AnnouncedLimit gets its
-// traffic back.
+// readLeaving marks the Deployments whose pods are about to go: the API server asks about them now, or asked so
+// recently that it may still act. A Deployment that is still there after settle.AnnouncedLimit gets its traffic back.
 func (x *situation) readLeaving() {
 	if len(x.facts.Leaving) == 0 && len(x.state.Leaving) == 0 {
 		return
@@ -35,7 +34,7 @@ func (x *situation) readLeaving() {
 	}
 }
 
-// leaving are the announced ends to remember.
+// leaving are the announced ends to record, per Deployment.
 func (x *situation) leaving() map[string]time.Time {
 	var out map[string]time.Time
 	for _, v := range x.versions {
@@ -50,8 +49,9 @@ func (x *situation) leaving() map[string]time.Time {
 	return out
 }
 
-// Drained tells how long it takes until every Envoy has stopped sending to the Deployment, as the routes are, which may
-// have just been written: zero where all have, or where it gets traffic still, because nobody else can take it.
+// Drained returns how long it takes until every Envoy has stopped sending to the Deployment, with the given routes,
+// which may have just been written. It is zero if all have stopped, or if the Deployment keeps its traffic because
+// nobody else can take it.
 func (f Facts) Drained(routes mesh.Object, deployment string, s Settings) time.Duration {
 	if !isOurs(routes) {
 		return 0

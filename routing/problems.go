@@ -10,8 +10,8 @@ import (
 	"grayscale.dev/grayscale/routing/settle"
 )
 
-// findRoles tells who plays which role behind the Service, and what is wrong with each candidate. Decide and Admit both
-// ask here, so that the webhook and the controller say the same wherever both know the same.
+// findRoles says who has which role behind the Service, and what is wrong with each candidate. MakePlan and Admit both
+// call it, so that the controller and the webhook agree wherever both know the same.
 func (x *situation) findRoles(st release.State) release.Roles {
 	behind := slices.DeleteFunc(slices.Clone(x.versions), func(v *release.Version) bool { return !x.behind(v) })
 	r := release.Assign(x.facts.Service, behind, st, x.around(st))
@@ -23,8 +23,8 @@ func (x *situation) findRoles(st release.State) release.Roles {
 	return r
 }
 
-// leftOut names those whose pods the Service selects, and which get nothing of its traffic while a release lasts: they
-// are neither stable nor candidates, have never been, and have no version label of those.
+// leftOut names the owners of pods that the Service selects but that get none of its traffic during a release: they are
+// neither stable nor candidates, never were, and their pods have no version label of those.
 func (f Facts) leftOut(r release.Roles, behind []*release.Version) *intent.Problem {
 	if r.Stable.Deployment == "" {
 		return nil
@@ -68,12 +68,10 @@ func (f Facts) knownServices() []release.Service {
 	return append([]release.Service{f.Service}, f.Services...)
 }
 
-// settlement is how far the mesh has come.
 func (f Facts) settlement(s Settings) settle.Settlement {
 	return settle.Settlement{Now: f.Now, Settle: s.Settle, FirstSeen: f.FirstSeen}
 }
 
-// backend is the mesh about the Service.
 func (f Facts) backend(s Settings) mesh.Backend {
 	c := mesh.Config{ClusterDomain: s.ClusterDomain, RootNamespace: s.RootNamespace}
 	if f.Mesh == nil {
@@ -82,10 +80,10 @@ func (f Facts) backend(s Settings) mesh.Backend {
 	return f.Mesh.For(f.Service, c)
 }
 
-// around gives each candidate the problems that it has with its Service, with the mesh, and with other people's objects
-// in it: those that its own strategy and its own version have, and no other candidate's. Objects that turn up for the
-// host of a release that lasts disturb it, and keep only those out that are not in it yet or have no pods yet: the
-// owner of another namespace must not be able to stop an abort.
+// around returns the problems that a candidate has with its Service, with the mesh, and with objects of others. They
+// are those of its own strategy and version, not of other candidates. Objects that appear for the host during a release
+// disturb it. They keep out only candidates that have no part in it yet, or no pods yet: the owner of another namespace
+// must not be able to stop an abort.
 func (x *situation) around(st release.State) release.Around {
 	if missing := x.mesh.InstallProblems(); len(missing) > 0 {
 		return func(*release.Version, release.Member) []intent.Problem { return missing }
@@ -100,8 +98,8 @@ func (x *situation) around(st release.State) release.Around {
 	}
 }
 
-// findDisturbances tells what others' objects do to a release that lasts. They keep no candidate in it from what it
-// asks for: the owner of another namespace must not be able to stop an abort.
+// findDisturbances says what the objects of others do to a running release. A disturbance keeps no candidate of the
+// release from what it asks for: the owner of another namespace must not be able to stop an abort.
 func (x *situation) findDisturbances() []intent.Problem {
 	var out []intent.Problem
 	for _, b := range x.blind {

@@ -8,7 +8,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Reasons are all that intent.Problem.Reason can be, sorted: whoever counts problems by reason counts no more series.
+// Reasons are all values of intent.Problem.Reason, sorted. A metric that counts problems by reason has no other series.
 func Reasons() []string {
 	all := []string{
 		mesh.ReasonNotInstalled, ReasonNoReadyPods, ReasonNewerState,

@@ -8,15 +8,16 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Report is what there is to tell about a Plan once its writes have been made, and what becomes of each release.
+// Report is what to publish about a Plan once its writes have been made, and the state of each release.
 type Report struct {
-	// Annotate sets (or, where the value is nil, removes) annotations of ours on Deployments.
+	// Annotate sets our annotations on Deployments, or removes them (where the value is nil).
 	Annotate []Annotation `json:"annotate,omitempty"`
-	// Status lists the Deployments whose conditions of ours have to change, each with all that it shall have then.
+	// Status lists the Deployments whose conditions of ours have to change, each with all the conditions that it should
+	// have.
 	Status []Status `json:"status,omitempty"`
-	// Problems are what is wrong now, per Deployment, for metrics; they are repeated until they are mended.
+	// Problems are what is wrong now, per Deployment, for metrics; each decision repeats them until they are fixed.
 	Problems map[string][]intent.Problem `json:"problems,omitempty"`
-	// Events are published on the Deployment after everything else has been done.
+	// Events are to be published after everything else has been done.
 	Events []Event `json:"events,omitempty"`
 }
 
@@ -27,7 +28,7 @@ type Annotation struct {
 	Value      *string `json:"value"`
 }
 
-// Status lists the conditions of ours on one Deployment.
+// Status is the list of our conditions on one Deployment.
 type Status struct {
 	Deployment string              `json:"deployment"`
 	Conditions []release.Condition `json:"conditions,omitempty"`
@@ -42,8 +43,8 @@ type Event struct {
 	Message    string `json:"message"`
 }
 
-// MakeReport tells what has become of the annotations once the plan's writes have been made. It says nothing where the
-// facts were too old to decide from.
+// MakeReport reports what the annotations have led to once the plan's writes have been made. It is empty if the facts
+// were too old to decide from.
 func (p Plan) MakeReport() Report {
 	if p.own == nil {
 		return Report{}
@@ -55,7 +56,7 @@ func (p Plan) MakeReport() Report {
 	out := Report{Annotate: r.ownedAnnotations(), Events: slices.Concat(r.routeEvents(), r.liftEvents())}
 	for _, v := range p.own.versions {
 		if v.HasStrategy() && v.Placed.Author != p.own.service() {
-			continue // another of its Services speaks for all of them
+			continue // another of its Services reports for all of them
 		}
 		want, problems := r.conditions(v)
 		if len(problems) > 0 {
@@ -72,20 +73,20 @@ func (p Plan) MakeReport() Report {
 	return out
 }
 
-// reporting tells about a plan: the routePlan is that of the Service itself.
+// reporting makes the report of a plan; the routePlan is that of the Service itself.
 type reporting struct {
 	Plan
 	*routePlan
 }
 
-// parts are what is planned for all Services that the Deployment is released behind, in its order, then for those that
-// only select its pods.
+// parts are the plans for all Services that the Deployment is released behind, in its order, then for those that only
+// select its pods.
 func (r reporting) parts(v *release.Version) []*routePlan { return inOrder(v, r.all) }
 
-// roleOf is the candidate's role behind a Service; nil where it has none.
+// roleOf is the candidate's role behind the plan's Service; nil if it has none.
 func (p *routePlan) roleOf(v *release.Version) *release.Candidate { return p.roles.Candidate(v.Name) }
 
-// reportNewer tells the owners of all candidates that a newer grayscale has to look after them.
+// reportNewer says on every candidate that only a newer grayscale can manage its release.
 func (p *routePlan) reportNewer() Report {
 	problem := intent.Problem{Kind: intent.Pending, Reason: ReasonNewerState,
 		Message: fmt.Sprintf("a newer grayscale wrote the routes of Service %s/%s: their state has schema %d,"+

@@ -194,7 +194,7 @@ func (a Admission) situations(v *release.Version, s Settings) []*situation {
 			out = append(out, readOne(f, with(f.versions(), v), s))
 		}
 	}
-	followEachOther(out)
+	syncRoles(out)
 	return out
 }
 

@@ -11,18 +11,18 @@ import (
 	"grayscale.dev/grayscale/routing/settle"
 )
 
-// routePlan is what is planned for the routes of one Service.
+// routePlan is the plan for the routes of one Service.
 type routePlan struct {
 	*situation
-	traffic release.Traffic // what Envoy is asked to do once the plan is done
+	traffic release.Traffic // what Envoy is to do once the plan is done
 	label   []release.Member
-	// subsetsWrite and routesWrite are the objects to write; nil where they are right as they are. next is what routes
-	// remember then.
+	// subsetsWrite and routesWrite are the objects to write; nil if the cluster has them so already. next is the state
+	// that the written routes record.
 	subsetsWrite, routesWrite *mesh.Write
 	next                      release.State
-	// moves: the write gives versions their traffic, and does not only change who is led past the subsets.
+	// moves: the write of the routes gives versions their traffic; it does not only change who is led past the subsets.
 	moves bool
-	// bypassEnds: some clients, who were led past the subsets, get them again.
+	// bypassEnds: some clients that were led past the subsets use them again.
 	bypassEnds                  bool
 	deleteRoutes, deleteSubsets bool
 	after                       time.Duration
@@ -32,7 +32,7 @@ func planRoutes(x *situation) *routePlan {
 	p := &routePlan{situation: x, traffic: x.state.Traffic}
 	p.wait(x.leaves)
 	switch {
-	case x.newer: // what is remembered there cannot be read, so that routes stay exactly as they are
+	case x.newer: // the state cannot be read, so the routes stay exactly as they are
 	case x.over():
 		p.cleanUp()
 	case x.ready():
@@ -43,17 +43,15 @@ func planRoutes(x *situation) *routePlan {
 	return p
 }
 
-// wait has the plan looked at again once so much is over.
-func (p *routePlan) wait(left settle.Left) { p.lookAfter(time.Duration(left)) }
-
-func (p *routePlan) lookAfter(wait time.Duration) {
-	if wait > 0 && (p.after == 0 || wait < p.after) {
+// wait makes the next decision due once this time is over, unless an earlier one is due.
+func (p *routePlan) wait(left settle.Left) {
+	if wait := time.Duration(left); wait > 0 && (p.after == 0 || wait < p.after) {
 		p.after = wait
 	}
 }
 
-// route makes the next step of make-before-break: the subsets grow, settle, the routes move, settle, the subsets shrink
-// and holds are lifted. Several of these may be due at once; none waits for nothing.
+// route plans the next step of make-before-break: the subsets grow, settle, the routes move, settle, the subsets shrink
+// and holds are lifted. Several of these may be due at once; no step waits longer than it must.
 func (p *routePlan) route() {
 	for _, m := range p.members() {
 		if v := p.version(m.Deployment); !v.Deleting && unlabelled(v, m.Version) && !p.yields(v) {
@@ -65,12 +63,12 @@ func (p *routePlan) route() {
 		p.wait(left)
 		return usable
 	})
-	told := len(traffic.Weights) > 0 && (ok || !p.pinned) && p.mayPin()
-	if told {
+	decided := len(traffic.Weights) > 0 && (ok || !p.pinned) && p.mayPin()
+	if decided {
 		p.traffic = traffic
 	}
 	p.growSubsets()
-	if told {
+	if decided {
 		p.writeRoutes()
 	} else {
 		p.keepBypasses()
@@ -83,13 +81,14 @@ func unlabelled(v *release.Version, version string) bool {
 	return v.TemplateLabels[release.VersionLabel] != version || without
 }
 
-// mayPin: the first routes wait until the users' rules that there are have settled, until no ready pod of stable
-// would be left out of its subset, and until stable serves, where anybody does: plain balancing finds the others.
+// mayPin: there are routes already, or the first ones may be written. These wait until the rules of users have settled
+// and until no ready pod of stable would be missing from its subset. They also wait until stable serves, unless no
+// other version does either: plain balancing still finds those.
 func (p *routePlan) mayPin() bool {
 	if p.pinned || len(p.roles.Stables) == 0 {
 		return p.pinned
 	}
-	if left := p.settle.OtherRules(); !left.Over() { // a rule that hid our subsets from clients may have gone a moment ago
+	if left := p.settle.OtherRules(); !left.Over() { // a rule that hid our subsets may have gone a moment ago
 		p.wait(left)
 		return false
 	}
@@ -102,7 +101,7 @@ func (p *routePlan) mayPin() bool {
 	return slices.ContainsFunc(p.roles.Stables, ready) || !slices.ContainsFunc(p.versions, (*release.Version).AnyReady)
 }
 
-// growSubsets adds the subsets that are missing and removes those that nothing has routed to for long enough.
+// growSubsets adds the missing subsets, and removes those that no routes have referred to for long enough.
 func (p *routePlan) growSubsets() {
 	want := release.Subsets{Added: map[string]time.Time{}, Going: map[string]time.Time{}}
 	needed := p.neededVersions()
@@ -125,8 +124,8 @@ func (p *routePlan) growSubsets() {
 	}
 }
 
-// keepSubset keeps a subset for a while that nobody needs any more: it is marked as going, and goes once that, and the
-// routes without it, have settled.
+// keepSubset reports whether a subset that is no longer needed stays for now. It is marked as going, and goes once the
+// mark, and the routes without it, have settled.
 func (p *routePlan) keepSubset(version string, going map[string]time.Time) bool {
 	left := p.settle.Routes(settle.Latest(p.state.Left[version], p.state.PinnedAt))
 	if !p.pinned { // somebody may have removed the routes a moment ago
@@ -145,7 +144,8 @@ func (p *routePlan) keepSubset(version string, going map[string]time.Time) bool 
 	return true
 }
 
-// neededVersions: those of stable and of every candidate, and those that routes refer to or are about to.
+// neededVersions are the versions of stable and of every candidate, and those that routes refer to now or will after
+// this plan.
 func (p *routePlan) neededVersions() []string {
 	versions := append(slices.Concat(p.referenced, p.traffic.Versions()), p.roles.Stable.Version)
 	for _, c := range p.roles.Candidates {
@@ -156,7 +156,7 @@ func (p *routePlan) neededVersions() []string {
 	return versions
 }
 
-// writeRoutes writes the routes where they do not say what they should.
+// writeRoutes plans the write of the routes if the cluster has others.
 func (p *routePlan) writeRoutes() {
 	next := p.nextState()
 	w := p.mesh.RenderRoutes(mesh.Rules(p.traffic, next.Bypasses), next)
@@ -168,10 +168,10 @@ func (p *routePlan) writeRoutes() {
 	maps.DeleteFunc(next.Left, func(v string, _ time.Time) bool { return !p.inRule(v) && !p.hasStrays(v) })
 	mesh.Remember(w.Object, next)
 	p.routesWrite, p.next, p.moves = &w, next, true
-	p.after = p.settings.Settle // whatever else is waited for is asked again then
+	p.after = p.settings.Settle // everything else that is waited for is checked again then
 }
 
-// nextState is what to remember next to the traffic.
+// nextState is the state to record with the traffic.
 func (p *routePlan) nextState() release.State {
 	next := release.State{Stable: p.roles.Stable, Also: p.roles.Also, PinnedAt: p.state.PinnedAt, Traffic: p.traffic,
 		Left: maps.Clone(p.state.Left), Newest: p.state.Newest, Leaving: p.leaving(), Bypasses: p.bypasses()}
@@ -193,9 +193,9 @@ func (p *routePlan) nextState() release.State {
 	return next
 }
 
-// noteLeft records which versions the routes in the cluster refer to and the new ones no longer do, and those whose
-// Deployment is gone before its pods are, also where routes never led to them: nobody is to find those until they have
-// gone.
+// noteLeft records the versions that the routes in the cluster refer to but the new ones do not. It also records
+// versions whose Deployment is gone before its pods, even if routes never led to them: no request must reach those pods
+// until they are gone.
 func (p *routePlan) noteLeft(next *release.State) {
 	served := p.traffic.Versions()
 	left := slices.DeleteFunc(slices.Clone(p.referenced), func(v string) bool { return slices.Contains(served, v) })
@@ -216,13 +216,13 @@ func (p *routePlan) noteLeft(next *release.State) {
 	}
 }
 
-// cleanUp removes the derived objects: the routes, settle, the subsets. No trace stays.
+// cleanUp removes the derived objects: first the routes; once that has settled, the subsets. Nothing stays behind.
 func (p *routePlan) cleanUp() {
 	switch {
 	case p.pinned && p.toBeMarkedPromoted():
-		// The mark comes first: once the routes are gone, nothing else tells that this one is no candidate any more.
+		// The mark comes first: without the routes, only the mark shows that this one is no longer a candidate.
 	case p.pinned:
-		if len(p.subsets.Going) > 0 && p.allGoing() { // somebody took the routes for gone; they go only now
+		if len(p.subsets.Going) > 0 && p.allGoing() { // the routes seemed to be gone already; they go only now
 			p.markSubsets(time.Time{})
 		}
 		p.deleteRoutes, p.traffic = true, release.Traffic{}
@@ -238,7 +238,6 @@ func (p *routePlan) cleanUp() {
 	}
 }
 
-// allGoing: all subsets of the rule are marked as going.
 func (p *routePlan) allGoing() bool {
 	for v := range p.subsets.Added {
 		if _, going := p.subsets.Going[v]; !going {
@@ -248,7 +247,7 @@ func (p *routePlan) allGoing() bool {
 	return true
 }
 
-// markSubsets marks all subsets of the rule as going, or none where the time is zero.
+// markSubsets marks all subsets as going; a zero time takes the marks off.
 func (p *routePlan) markSubsets(going time.Time) {
 	marked := release.Subsets{Added: p.subsets.Added, Going: map[string]time.Time{}}
 	for v := range p.subsets.Added {
@@ -260,8 +259,8 @@ func (p *routePlan) markSubsets(going time.Time) {
 	p.subsetsWrite = &w
 }
 
-// shields reports whether pods of the Deployment get no more requests of the Service than it asks for: routes say so,
-// and have settled. Left is how long that takes where they have been written.
+// shields reports whether pods of the Deployment get no more of the Service's requests than it asks for: the routes say
+// so, and have settled. Left is how long that takes if the routes are written.
 func (p *routePlan) shields(deployment string) (bool, settle.Left) {
 	c := p.roles.Candidate(deployment)
 	switch {

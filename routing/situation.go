@@ -13,60 +13,61 @@ import (
 	"grayscale.dev/grayscale/routing/settle"
 )
 
-// situation is what follows from the facts about one Service by themselves, before anything is planned. Nothing changes
-// it once it has been read.
+// situation is what the facts say about one Service, before anything is planned. It does not change once it has been
+// read.
 type situation struct {
 	facts    Facts
 	settings Settings
 	settle   settle.Settlement
 	versions []*release.Version
 	mesh     mesh.Backend
-	routes   mesh.Routes     // ours in the cluster; of no use unless pinned
-	rule     mesh.Subsets    // ours in the cluster; of no use unless hasRule
-	state    release.State   // what the routes remember
-	subsets  release.Subsets // what the rule remembers
+	routes   mesh.Routes     // ours in the cluster; only valid if pinned
+	rule     mesh.Subsets    // ours in the cluster; only valid if hasRule
+	state    release.State   // recorded in the routes
+	subsets  release.Subsets // recorded in the rule
 	pinned   bool            // routes of ours exist
 	hasRule  bool            // subsets of ours exist
 	missing  bool            // the mesh is not installed
 	// referenced are the versions whose subsets the routes in the cluster refer to.
 	referenced []string
-	// blind are the clients that lack our subsets, coming those that will once the API server has done what it asks about.
+	// blind are the clients that lack our subsets. coming are those that will lack them once the API server has made the
+	// change that it asks about.
 	blind, coming []mesh.Blind
 	// hostProblems name the routes of others that clients follow in place of ours.
 	hostProblems []intent.Problem
-	// disturbances are what others' objects do to the release.
+	// disturbances are what objects of others do to the release.
 	disturbances []intent.Problem
 	roles        release.Roles
-	// leaves is how much longer an announced end may be in coming; zero where none is.
+	// leaves is how long until the first announced end counts as refused; zero if none is announced.
 	leaves settle.Left
-	// stale: newer facts than these have been acted on.
+	// stale: grayscale has already acted on newer facts than these.
 	stale bool
 	// newer: a newer grayscale wrote the state of our objects, in a form that this one cannot read.
 	newer  bool
 	beside []*situation
 }
 
-// read tells what there is behind a Service and behind those beside it, and who plays which role: behind each by
-// itself, and then with what the others say.
+// read reads the facts about a Service and about those beside it, and assigns the roles: first behind each Service by
+// itself, then with the roles behind the others.
 func read(f Facts, s Settings) *situation {
 	own := readOne(f, f.versions(), s)
 	all := []*situation{own}
 	for _, b := range f.Beside {
 		all = append(all, readOne(b, b.versions(), s))
 	}
-	followEachOther(all)
+	syncRoles(all)
 	own.stale = slices.ContainsFunc(all, func(x *situation) bool { return x.stale })
 	return own
 }
 
-// followEachOther has each Service look at what the others say of the roles.
-func followEachOther(all []*situation) {
+// syncRoles adjusts the roles behind each Service to those behind the others.
+func syncRoles(all []*situation) {
 	alone := make([]release.Roles, len(all))
 	for n, x := range all {
 		alone[n], x.beside = x.roles, without(all, n)
 	}
 	for n, x := range all {
-		x.follow(without(alone, n))
+		x.syncWith(without(alone, n))
 	}
 }
 
@@ -92,7 +93,7 @@ func readOne(f Facts, versions []*release.Version, s Settings) *situation {
 	return x
 }
 
-// assign tells who plays which role, by what the release remembers.
+// assign assigns the roles, given what the release remembers.
 func (x *situation) assign(st release.State) release.Roles {
 	if x.facts.Service.Missing {
 		return release.Roles{}
@@ -100,9 +101,9 @@ func (x *situation) assign(st release.State) release.Roles {
 	return x.findRoles(st)
 }
 
-// readRoutes reads the state, and brings its times into the past. Those that another clock put into the future count
-// from now on where they are recorded anew; those of the routes are as good as none, because RoutesSince says when
-// these were seen.
+// readRoutes reads the state, and moves its times out of the future, where another clock may have put them. Times that
+// are recorded again count from now on. Those of the routes become zero, because RoutesSince already says when these
+// routes were first seen.
 func (x *situation) readRoutes() {
 	x.routes, x.pinned = x.mesh.Routes()
 	x.state = x.routes.State
@@ -128,13 +129,13 @@ func (x *situation) readSubsets() {
 		x.subsets.Added[v] = x.settle.Past(t)
 	}
 	future := func(_ string, t time.Time) bool { return t.After(x.facts.Now) }
-	maps.DeleteFunc(x.subsets.Going, future) // recorded by another clock: recorded anew
+	maps.DeleteFunc(x.subsets.Going, future) // another clock wrote these; they are recorded again
 	if x.subsets.Added == nil {
 		x.subsets.Added = map[string]time.Time{}
 	}
 }
 
-// referencedVersions reads the routes themselves: somebody may have edited them since the state was written.
+// referencedVersions are read from the routes themselves: somebody may have edited them since the state was written.
 func (x *situation) referencedVersions() []string {
 	if !x.pinned {
 		return nil
@@ -146,12 +147,12 @@ func (x *situation) referencedVersions() []string {
 }
 
 // isStale: the routes were made from newer Deployments than these, by another replica of grayscale or by this one
-// before its API server was restarted.
+// before its API server restarted.
 func (x *situation) isStale() bool {
 	if x.state.Newest == "" || x.facts.Seen == "" {
 		return false
 	}
-	// What is newer than the routes themselves was counted by another cluster, from which they were restored.
+	// A Newest above the routes' own version was counted by another cluster, from which they were restored.
 	own := x.routes.Object.GetResourceVersion()
 	return !olderVersion(own, x.state.Newest) && olderVersion(x.facts.Seen, x.state.Newest)
 }
@@ -161,7 +162,7 @@ func olderVersion(a, b string) bool {
 	return err == nil && order < 0
 }
 
-// newerVersion is the later of two resourceVersions; one that cannot be read is none.
+// newerVersion is the later of two resourceVersions; one that cannot be parsed does not count.
 func newerVersion(a, b string) string {
 	if a == "" || olderVersion(a, b) {
 		return b
@@ -169,12 +170,13 @@ func newerVersion(a, b string) string {
 	return a
 }
 
-// follow looks at those who have a role behind the Services beside, each by itself. A candidate of other Services,
-// which got nothing here, may have become stable there. Where it replaced the one that is stable here as well, it does
-// so here; elsewhere it is nobody's candidate any more, and plain balancing is right for it. And where no candidate is
-// released behind this Service, and nobody can be told to be stable here, or only a candidate of others, which stands
-// in for a stable that is gone, the one that is stable beside is it.
-func (x *situation) follow(beside []release.Roles) {
+// syncWith adjusts the roles to those behind the Services beside, each of which was read by itself. A candidate of
+// other Services, which got nothing here, may have become stable there. If it replaced the Deployment that is stable
+// here too, it becomes stable here. If not, it is no longer a candidate here, and plain balancing is right for it.
+//
+// If no candidate is released behind this Service, and its stable is unknown or only a candidate that stands in for a
+// stable that is gone, it takes the stable of a Service beside.
+func (x *situation) syncWith(beside []release.Roles) {
 	next := x.state
 	for _, g := range x.state.Candidates {
 		v := x.version(g.Deployment)
@@ -187,7 +189,7 @@ func (x *situation) follow(beside []release.Roles) {
 		case !slices.Contains(beside[promoted].Left, x.state.Stable):
 			next.Candidates = slices.DeleteFunc(slices.Clone(next.Candidates), func(o release.LastGood) bool { return o == g })
 			x.roles = x.assign(next)
-		case g.Intent.Strategy != "": // at that moment, not later: two releases that follow each other would never rest
+		case g.Intent.Strategy != "": // only at that moment: otherwise two releases would follow each other forever
 			next.Candidates = slices.Clone(next.Candidates)
 			for _, m := range x.state.Stables() {
 				next.Candidates = append(next.Candidates, release.LastGood{Member: m})
@@ -200,7 +202,7 @@ func (x *situation) follow(beside []release.Roles) {
 	x.takeStable(beside, next)
 }
 
-// version is that of a Deployment; nil where it is none behind the Service.
+// version is the Deployment's version; nil if it is not behind the Service.
 func (x *situation) version(deployment string) *release.Version {
 	for _, v := range x.versions {
 		if v.Name == deployment {
@@ -210,11 +212,11 @@ func (x *situation) version(deployment string) *release.Version {
 	return nil
 }
 
-// over: no candidate is left, and nobody who left the release still has pods that plain balancing would reach.
+// over: no candidate is left, and no Deployment that left the release still has pods that plain balancing would reach.
 func (x *situation) over() bool {
 	f := x.facts
 	if f.Service.Missing || f.Service.Deleting || x.missing {
-		return false // routes go with their Service; without Istio there is nothing to remove
+		return false // routes go with their Service; without a mesh there is nothing to remove
 	}
 	if slices.ContainsFunc(x.roles.Candidates, func(c *release.Candidate) bool { return c.Present() }) {
 		return false
@@ -233,7 +235,7 @@ func (x *situation) present(m release.Member) bool {
 	return v != nil && v.Present()
 }
 
-// straysRemain: pods of a deleted member are still on their way out.
+// straysRemain: pods of a deleted member are still terminating.
 func (x *situation) straysRemain() bool {
 	return slices.ContainsFunc(x.facts.Strays, func(p release.Pods) bool {
 		known := slices.ContainsFunc(x.state.Candidates, func(g release.LastGood) bool { return g.Version == p.Version })
@@ -242,24 +244,24 @@ func (x *situation) straysRemain() bool {
 	})
 }
 
-// hasStrays: pods of the version are left of a Deployment that is gone.
+// hasStrays: a Deployment of the version is gone, but some of its pods remain.
 func (x *situation) hasStrays(version string) bool {
 	return slices.ContainsFunc(x.facts.Strays, func(p release.Pods) bool { return p.Version == version && p.Total > 0 })
 }
 
-// ready: there is a stable to pin, and an Istio and a Service to pin it with.
+// ready: there is a stable to pin, and a mesh and a Service to pin it with.
 func (x *situation) ready() bool {
 	f := x.facts
 	if f.Service.Missing || f.Service.Deleting || x.missing || x.roles.Stable.Deployment == "" {
 		return false
 	}
 	if x.pinned {
-		return true // the last good routes are kept safe whatever is wrong now
+		return true // the last good routes are kept up whatever is wrong now
 	}
 	return slices.ContainsFunc(x.roles.Candidates, func(c *release.Candidate) bool { return !c.Blocked() })
 }
 
-// members are those whose pods carry, or are to be given, their version's label.
+// members are the Deployments whose pods have, or are to get, the label of their version.
 func (x *situation) members() []release.Member {
 	if x.over() || !x.ready() {
 		return nil
@@ -276,7 +278,7 @@ func (x *situation) members() []release.Member {
 	return out
 }
 
-// yields: another of the Deployment's Services comes first and looks after its label and annotations, so that two never
+// yields: another Service of the Deployment comes first and manages its label and annotations, so that two never
 // disagree.
 func (x *situation) yields(v *release.Version) bool {
 	for _, o := range inOrder(v, append([]*situation{x}, x.beside...)) {
@@ -290,12 +292,11 @@ func (x *situation) yields(v *release.Version) bool {
 	return false
 }
 
-// ofService is something about one Service.
 type ofService interface{ service() string }
 
 func (x *situation) service() string { return x.facts.Service.Name }
 
-// inOrder are those about the Services that the Deployment is released behind, in its order, then those about the ones
+// inOrder returns the entries for the Services that the Deployment is released behind, in its order, then for those
 // that only select its pods.
 func inOrder[T ofService](v *release.Version, all []T) []T {
 	var out []T
@@ -307,8 +308,8 @@ func inOrder[T ofService](v *release.Version, all []T) []T {
 	return out
 }
 
-// usable: Envoy knows the version's subset and its endpoints, because routes refer to it already or because both have
-// settled. Left is how long that takes where it is known.
+// usable: Envoy knows the subset of the version and its endpoints, because routes already refer to it or because both
+// have settled. Left is how long that takes, if known.
 func (x *situation) usable(version string) (bool, settle.Left) {
 	if !x.inRule(version) {
 		return false, 0
@@ -324,7 +325,7 @@ func (x *situation) usable(version string) (bool, settle.Left) {
 	return ok && left.Over(), left
 }
 
-// readySince is when the version got the first of the endpoints that it has; zero where it has none to wait for.
+// readySince is when the first of the version's current endpoints became ready; zero if it has none.
 func (x *situation) readySince(version string) time.Time {
 	first, found := time.Time{}, false
 	for _, v := range x.versions {
@@ -337,5 +338,5 @@ func (x *situation) readySince(version string) time.Time {
 	return x.settle.Past(first)
 }
 
-// inRule: the rule in the cluster really has the subset, whatever its annotation says.
+// inRule: the rule in the cluster really has the subset, whatever its state says.
 func (x *situation) inRule(version string) bool { return x.hasRule && x.rule.Has(version) }

@@ -9,8 +9,8 @@ import (
 	"grayscale.dev/grayscale/routing/settle"
 )
 
-// unserved: no version that the routes lead to has a ready pod. They stay so where nobody else may take the traffic,
-// because any other way would be as wrong, and the first version that is ready again is right at once.
+// unserved: no version that the routes lead to has a ready pod. The routes stay so if nobody else may take the traffic:
+// any other version would be just as wrong, and the first version to become ready again serves at once.
 func (p *routePlan) unserved() bool {
 	serves := func(w release.Weight) bool {
 		return slices.ContainsFunc(p.versions, func(v *release.Version) bool { return v.Ready(w.Version) > 0 })
@@ -18,8 +18,8 @@ func (p *routePlan) unserved() bool {
 	return p.pinned && len(p.traffic.Weights) > 0 && !slices.ContainsFunc(p.traffic.Weights, serves)
 }
 
-// noReadyPods says what it means that the candidate has none: no traffic, or traffic that fails where nobody else may
-// take it.
+// noReadyPods says what it means that the candidate has no ready pods: no traffic, or failing traffic if nobody else
+// may take it.
 func (p *routePlan) noReadyPods(c *release.Candidate) string {
 	s, name := p.facts.Service, release.Object(p.facts.Service.Namespace, c.Name)
 	text := fmt.Sprintf("no pod of %s is ready as version %s", name, c.Label)
@@ -78,7 +78,7 @@ func (p *routePlan) stableLacks() string {
 	return text
 }
 
-// pausedByUser: not by the webhook, nor for an adoption.
+// pausedByUser: neither the webhook nor an adoption set spec.paused.
 func pausedByUser(v *release.Version) bool {
 	return v.SpecPaused && !v.IsHeld() && !v.IsBeingAdopted()
 }
@@ -89,7 +89,7 @@ func resume(namespace string, v *release.Version) string {
 		release.Object(namespace, v.Name), namespace, v.Name)
 }
 
-// idle tells the owner of a candidate that could serve, and gets no traffic, that stable's fails.
+// idle warns the owner of a candidate that could serve but gets no traffic, while the traffic of stable fails.
 func (p *routePlan) idle(c *release.Candidate) []intent.Problem {
 	if !p.unserved() || c.Serving() == 0 {
 		return nil
@@ -99,7 +99,7 @@ func (p *routePlan) idle(c *release.Candidate) []intent.Problem {
 		Fix:     "make pods of stable ready, or " + c.Intent.Strategy.TakeTraffic(c.Label)}}
 }
 
-// leavingText says what becomes of the traffic of a candidate whose end is announced.
+// leavingText says what happens to the traffic of a candidate whose end is announced.
 func (p *routePlan) leavingText(c *release.Candidate) string {
 	if release.ShareOf(p.traffic.Weights, c.Label) > 0 {
 		return "it is about to be deleted or scaled to zero, and keeps its traffic until its last pod ends," +

@@ -82,8 +82,8 @@ func unlabelled(v *release.Version, version string) bool {
 }
 
 // mayPin: there are routes already, or the first ones may be written. These wait until the rules of users have settled
-// and until no ready pod of stable would be missing from its subset. They also wait until stable serves, unless no
-// other version does either: plain balancing still finds those.
+// and until no ready pod of stable would be missing from its subset. If any version has ready pods, they also wait
+// until stable has some: until then plain balancing finds the others.
 func (p *routePlan) mayPin() bool {
 	if p.pinned || len(p.roles.Stables) == 0 {
 		return p.pinned

@@ -1,19 +1,19 @@
 package release
 
-// Adoption is what tells how far a running Deployment is on its way to carry the version label without a restart. All
-// of it is read from the API server: no step may rest on a cache that lags behind.
+// Adoption describes how far a running Deployment is on its way to the version label without a restart. All of it is
+// read from the API server: no step may rely on a cache that lags behind.
 type Adoption struct {
-	// Labelled: the Deployment's template carries a version label; Done: it is the one that is wanted.
+	// Labelled: the Deployment's template has a version label; Done: it is the wanted one.
 	Labelled, Done bool
-	// Paused is spec.paused; Ours: the pause is that of this adoption.
+	// Paused is spec.paused; Ours: this adoption set it.
 	Paused, Ours bool
-	// PauseSeen: the Deployment controller has seen the Deployment as it is (status.observedGeneration).
+	// PauseSeen: the Deployment controller has seen the current Deployment (status.observedGeneration).
 	PauseSeen bool
-	// Current: a ReplicaSet equals the template as it is; Ready: one equals it once it has the label.
+	// Current: a ReplicaSet equals the current template; Ready: one equals it as it will be with the label.
 	Current, Ready bool
-	// SetsLack: a ReplicaSet that has pods, or gets them, lacks the label.
+	// SetsLack: a ReplicaSet that has pods, or is about to, lacks the label.
 	SetsLack bool
-	// SetsSeen: kube-controller-manager has seen every ReplicaSet as it is.
+	// SetsSeen: kube-controller-manager has seen the current state of every ReplicaSet.
 	SetsSeen bool
 }
 
@@ -21,24 +21,25 @@ type Adoption struct {
 type AdoptionStep int
 
 const (
-	// LabelPods is due once the template has the label: only pods can lack it.
+	// LabelPods labels the pods, once the template has the label: nothing else can lack it then.
 	LabelPods AdoptionStep = iota
-	// Pause keeps the Deployment controller from a rollout while ReplicaSet and template differ.
+	// Pause pauses the Deployment, so that its controller starts no rollout while ReplicaSet and template differ.
 	Pause
-	// AwaitPause waits until the Deployment controller has seen the pause: it reads Deployments and
-	// ReplicaSets by separate watches, and must not see a labelled ReplicaSet before it.
+	// AwaitPause waits until the Deployment controller has seen the pause. It watches Deployments and ReplicaSets
+	// separately, and must not see a labelled ReplicaSet before the pause.
 	AwaitPause
-	// LabelSets labels the ReplicaSets' templates, which an unpaused Deployment would answer with a rollout.
+	// LabelSets labels the ReplicaSets' templates. The Deployment controller would start a rollout for that if it were
+	// not paused.
 	LabelSets
-	// AwaitSets waits until kube-controller-manager has seen them: its ReplicaSet controller, which says what it has
-	// seen in observedGeneration, reads the same informer as its Deployment controller.
+	// AwaitSets waits until kube-controller-manager has seen the labelled ReplicaSets. Its ReplicaSet controller
+	// reports in observedGeneration what it has seen, and shares the informer with the Deployment controller.
 	AwaitSets
-	// LabelTemplate labels the Deployment's template and ends our pause, in one write: a ReplicaSet equals the
-	// template then, so nothing rolls (k8s.io/kubernetes pkg/controller/deployment/util, FindNewReplicaSet).
+	// LabelTemplate labels the Deployment's template and ends our pause, in one write. A ReplicaSet equals the template
+	// then, so nothing rolls (k8s.io/kubernetes pkg/controller/deployment/util, FindNewReplicaSet).
 	LabelTemplate
 )
 
-// Next tells the step from what is there, so that an adoption cut short anywhere goes on where it was.
+// Next derives the step from what exists, so an adoption that was interrupted goes on where it was.
 func (a Adoption) Next() AdoptionStep {
 	switch {
 	case a.Done && a.Ours:
@@ -50,7 +51,7 @@ func (a Adoption) Next() AdoptionStep {
 		// Giving it back makes that ReplicaSet the current one again.
 		return LabelTemplate
 	case a.Labelled || !a.Current && !a.Ready && !a.Paused:
-		return LabelTemplate // other pods are to come anyway: there is nothing to keep from a rollout
+		return LabelTemplate // new pods come anyway, so there is no rollout to avoid
 	case !a.Paused:
 		return Pause // also where a re-apply took the label and another ReplicaSet is rolled out already
 	case !a.PauseSeen:

@@ -7,7 +7,8 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// versionTaken: stable has the version, or another candidate that has been followed under it, else an older one.
+// versionTaken: the version belongs to stable, to a candidate that routes have followed under it, or to an older
+// candidate.
 func (b behind) versionTaken(v *Version, r Roles) []intent.Problem {
 	holder := ""
 	if r.Stable.Deployment != "" && r.Stable.Version == v.Label {
@@ -31,7 +32,8 @@ func (b behind) versionTaken(v *Version, r Roles) []intent.Problem {
 		Fix: fmt.Sprintf("set %s and the pod template's version label to another value", intent.KeyVersion)}}
 }
 
-// otherStable: the candidate names others than those that are stable. Of several, some may be gone by now.
+// otherStable: the candidate names Deployments other than those that are stable. If it names several, some may be gone
+// by now.
 func (b behind) otherStable(v *Version, r Roles) []intent.Problem {
 	if len(v.stables) == 0 || r.Stable.Deployment == "" {
 		return nil
@@ -63,8 +65,8 @@ func (b behind) otherStable(v *Version, r Roles) []intent.Problem {
 			" only Deployments with the same version label are stable together", right)}}
 }
 
-// resolveWeights lets the older candidates have what they ask for while it adds up to no more than 100; a younger one
-// that goes over keeps its last good share where that fits, else none.
+// resolveWeights gives the older candidates what they ask for as long as it adds up to at most 100. A younger one that
+// exceeds this keeps its last good share if that fits, else it gets none.
 func (b behind) resolveWeights(candidates []*Candidate) {
 	var sum intent.Percent
 	for _, c := range candidates {
@@ -89,7 +91,7 @@ func (b behind) weightConflict(c *Candidate, rest intent.Percent) intent.Problem
 
 func (b behind) object(name string) string { return Object(b.service.Namespace, name) }
 
-// named is the version of that Deployment; nil where it is not behind the Service.
+// named finds the version of a Deployment; nil if it is not behind the Service.
 func (b behind) named(name string) *Version {
 	for _, v := range b.byAge {
 		if v.Name == name {

@@ -1,5 +1,5 @@
-// Package release decides, for one Service, who is stable, who gets what share of its traffic and which step
-// towards that is safe now. It is pure: it knows neither clients nor clocks nor Istio's objects.
+// Package release decides, for one Service, which Deployments are stable, which are candidates, and which share of the
+// traffic each gets. It is pure: it calls no API server, reads no clock, and knows no mesh's objects.
 package release
 
 import (
@@ -9,7 +9,7 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// VersionLabel is the pod label whose value is a version, Istio's own convention
+// VersionLabel is the pod label whose value is a version. The key is Istio's convention
 // (https://istio.io/latest/docs/ops/deployment/application-requirements/).
 const VersionLabel = "version"
 
@@ -21,22 +21,22 @@ type Port struct {
 	AppProtocol string `json:"appProtocol,omitempty"` // as in ServicePort.appProtocol
 }
 
-// Service is the Service that a release stands behind, trimmed to what routes depend on.
+// Service is the Service of a release, reduced to what routes depend on.
 type Service struct {
 	Namespace string            `json:"namespace"`
 	Name      string            `json:"name"`
 	UID       string            `json:"uid,omitempty"`
 	Selector  map[string]string `json:"selector,omitempty"`
 	Ports     []Port            `json:"ports,omitempty"`
-	// ExportTo are the namespaces to whose clients Istio shows the Service ("." is its own), as its annotation says.
-	// It is empty for all of them, and "~" alone for none.
+	// ExportTo are the namespaces whose clients can see the Service in Istio, from its annotation ("." is its own
+	// namespace). Empty means all of them; "~" alone means none.
 	ExportTo []string `json:"exportTo,omitempty"`
-	// Headless, ExternalName: such Services have no cluster IP that routes apply to.
+	// Headless and ExternalName Services have no cluster IP that routes could apply to.
 	Headless     bool `json:"headless,omitempty"`
 	ExternalName bool `json:"externalName,omitempty"`
-	// Deleting is true from the Service's deletionTimestamp on.
+	// Deleting is true once the Service has a deletionTimestamp.
 	Deleting bool `json:"deleting,omitempty"`
-	// Missing is true where Deployments name a Service that does not exist; only Namespace and Name are set then.
+	// Missing is true if Deployments name a Service that does not exist; only Namespace and Name are set then.
 	Missing bool `json:"missing,omitempty"`
 }
 
@@ -44,48 +44,48 @@ type Service struct {
 type Pods struct {
 	// Version is the label's value; empty for pods without the label.
 	Version string `json:"version,omitempty"`
-	// Ready pods serve: condition Ready is true and they are not terminating.
+	// Ready counts the pods that serve: their condition Ready is True and they are not terminating.
 	Ready int `json:"ready,omitempty"`
-	// Since is when the one that has been ready longest became so; Envoy learns of the first endpoint only after that.
-	// Zero means long ago.
+	// Since is when the pod that has been ready longest became ready; Envoy learns of the first endpoint only after
+	// that. Zero means long ago.
 	Since time.Time `json:"since,omitzero"`
 	// Total counts every pod that exists, terminating ones included.
 	Total int `json:"total,omitempty"`
 }
 
-// Deployment is one Deployment behind a Service, trimmed to what a release depends on.
+// Deployment is one Deployment behind a Service, reduced to what a release depends on.
 type Deployment struct {
 	Name      string    `json:"name"`
 	UID       string    `json:"uid,omitempty"`
 	CreatedAt time.Time `json:"createdAt,omitzero"`
-	// Annotations are those with our prefix, no others.
+	// Annotations are only those with our prefix.
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// SetBy is the field manager that last wrote each of those annotations, for Events.
+	// SetBy is the field manager that last wrote each of these annotations, for Events.
 	SetBy map[string]string `json:"setBy,omitempty"`
 	// TemplateLabels are the labels of the pod template; Selector is spec.selector.matchLabels.
 	TemplateLabels map[string]string `json:"templateLabels,omitempty"`
 	Selector       map[string]string `json:"selector,omitempty"`
-	// Replicas is spec.replicas, 1 where it is absent.
+	// Replicas is spec.replicas, or 1 if that is absent.
 	Replicas int32 `json:"replicas"`
 	// SpecPaused is spec.paused: the Deployment controller starts no rollout.
 	SpecPaused bool `json:"specPaused,omitempty"`
-	// Deleting is true from the deletionTimestamp on.
+	// Deleting is true once there is a deletionTimestamp.
 	Deleting bool `json:"deleting,omitempty"`
-	// LeavingSince is when its deletion or its scaling to zero was announced, while neither has happened yet.
-	// It is zero where neither was.
+	// LeavingSince is when its deletion or its scaling to zero was announced, as long as neither has happened; else
+	// zero.
 	LeavingSince time.Time `json:"leavingSince,omitzero"`
-	// DeadlineExceeded is the Deployment's condition Progressing=False with reason ProgressDeadlineExceeded.
+	// DeadlineExceeded: the condition Progressing is False with reason ProgressDeadlineExceeded.
 	DeadlineExceeded bool `json:"deadlineExceeded,omitempty"`
-	// ReplicaFailure is the message of the Deployment's condition ReplicaFailure, without the name of the pod that was
-	// refused: Kubernetes tries again with another name. Empty where pods can be created.
+	// ReplicaFailure is the message of the condition ReplicaFailure, without the name of the refused pod, because
+	// Kubernetes retries under other names. It is empty if pods can be created.
 	ReplicaFailure string `json:"replicaFailure,omitempty"`
 	// Pods are its pods by version label, sorted by Version.
 	Pods []Pods `json:"pods,omitempty"`
-	// Conditions are those of ours (intent.ConditionAccepted, intent.ConditionProgrammed) as they stand in its status.
+	// Conditions are our conditions (intent.ConditionAccepted, intent.ConditionProgrammed) in its current status.
 	Conditions []Condition `json:"conditions,omitempty"`
 }
 
-// Condition is one condition of ours on a Deployment, without times: act adds them.
+// Condition is one of our conditions on a Deployment, without times: the annotator adds those.
 type Condition struct {
 	Type    string `json:"type"`
 	Status  string `json:"status"` // True, False or Unknown
@@ -93,18 +93,18 @@ type Condition struct {
 	Message string `json:"message"`
 }
 
-// Adopting is the value of the annotation grayscale.dev/held while running pods are given the version label: the
-// Deployment is paused for that, and stops being so with it.
+// Adopting is the value of the annotation grayscale.dev/held while running pods get the version label. The Deployment
+// is paused until that is done.
 const Adopting = "adopt"
 
-// HasStrategy reports whether the Deployment carries the strategy annotation, with whatever value.
+// HasStrategy reports whether the Deployment has the strategy annotation, with any value.
 func (d *Deployment) HasStrategy() bool {
 	_, ok := d.Annotations[intent.KeyStrategy]
 	return ok
 }
 
-// IsCandidate reports whether the Deployment carries the strategy annotation, with whatever value, and is not marked as
-// having become stable with it.
+// IsCandidate reports whether the Deployment has the strategy annotation, with any value, and is not marked as having
+// become stable with it.
 func (d *Deployment) IsCandidate() bool {
 	_, promoted := d.Annotations[intent.KeyPromoted]
 	return d.HasStrategy() && !promoted
@@ -119,24 +119,24 @@ func (d *Deployment) IsHeld() bool {
 // IsBeingAdopted reports whether an adoption of the Deployment has begun and not ended.
 func (d *Deployment) IsBeingAdopted() bool { return d.Annotations[intent.KeyHeld] == Adopting }
 
-// IsPlain reports whether the Deployment has no strategy, and has pods or is to have some.
+// IsPlain reports whether the Deployment has no strategy, is not being deleted, and has pods or will have some.
 func (d *Deployment) IsPlain() bool { return !d.HasStrategy() && d.live() }
 
-// IsLeaving reports whether the Deployment's pods are about to go, so that traffic has to go first.
+// IsLeaving reports whether the Deployment's pods are about to go, so its traffic has to go first.
 func (d *Deployment) IsLeaving() bool {
 	return d.Deleting || d.Replicas == 0 || !d.LeavingSince.IsZero()
 }
 
-// live: it has pods or is to have some, and is not on its way out.
+// live: the Deployment exists and is not being deleted.
 func (d *Deployment) live() bool { return !d.Deleting && d.exists() }
 
-// exists: it has pods or is to have some.
+// exists: the Deployment has pods, or replicas are wanted.
 func (d *Deployment) exists() bool { return d.Replicas > 0 || d.TotalPods() > 0 }
 
-// Present reports whether the Deployment has pods, or will have some.
+// Present reports whether the Deployment has pods, or will get some.
 func (d *Deployment) Present() bool { return d.Replicas > 0 && !d.Deleting || d.TotalPods() > 0 }
 
-// Ready is the number of pods that serve as the version.
+// Ready counts the pods that serve as the version.
 func (d *Deployment) Ready(version string) int {
 	for _, p := range d.Pods {
 		if p.Version == version {
@@ -146,7 +146,7 @@ func (d *Deployment) Ready(version string) int {
 	return 0
 }
 
-// AnyReady reports whether one of its pods serves, as whatever version.
+// AnyReady reports whether any pod serves, as any version.
 func (d *Deployment) AnyReady() bool {
 	return slices.ContainsFunc(d.Pods, func(p Pods) bool { return p.Ready > 0 })
 }
@@ -160,8 +160,8 @@ func (d *Deployment) TotalPods() int {
 	return n
 }
 
-// Selects reports whether the Service's selector matches the pods that a Deployment's template makes. A Service without
-// a selector has no pods of its own.
+// Selects reports whether the Service's selector matches the pods of the Deployment's template. A Service without a
+// selector has no pods of its own.
 func (s Service) Selects(d *Deployment) bool {
 	return len(s.Selector) > 0 && matches(s.Selector, d.TemplateLabels)
 }

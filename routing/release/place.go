@@ -8,29 +8,30 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// Placed is where a Deployment belongs among the Services of its namespace.
-// The answer is the same whichever of them asks.
+// Placed is where a Deployment belongs among the Services of its namespace. It is the same for each of these Services.
 type Placed struct {
-	// Services are those that it is released behind, or serves for: the annotation's in its order, else all that select
-	// its pods, sorted.
+	// Services are those that it is released behind, or serves: the ones that its annotation names, in that order, or
+	// else all that select its pods, sorted.
 	Services []string
 	// Beside are the others that select its pods, sorted.
 	Beside []string
-	// Author is the one whose decision writes its conditions, so that no two do. It is empty where none of Services
-	// exists.
+	// Author is the Service whose decision writes the Deployment's conditions, so that no two do: the first of Services
+	// that exists. If the annotation names only Services that do not exist, it is the first of them. It is empty if the
+	// annotation names none and none selects the pods.
 	Author string
-	// Problems are why it is not behind all of Services, or why these are too many. They are Pending: a Service may come
-	// or go.
+	// Problems say why it is not behind all of Services, or why these are too many. They are Pending, because a Service
+	// may come or go.
 	Problems []intent.Problem
 }
 
-// In reports whether the Deployment is released behind the Service or serves for it, and is not only selected by it.
+// In reports whether the Deployment is released behind the Service or serves it, and is not only selected by it. A
+// Deployment without any Service counts as in each.
 func (p Placed) In(service string) bool {
 	return p.Author == "" && len(p.Services) == 0 || slices.Contains(p.Services, service)
 }
 
-// place tells where a Deployment belongs. services are those of its namespace that select its pods or that it names;
-// others do not matter.
+// place finds where a Deployment belongs. services must hold those of its namespace that select its pods or that it
+// names; others do not matter.
 func place(namespace string, d *Deployment, services []Service) Placed {
 	var selecting []string
 	for _, s := range services {
@@ -87,12 +88,12 @@ func placeNamed(namespace string, named, selecting []string, d *Deployment, serv
 		}
 	}
 	if p.Author == "" {
-		p.Author = named[0] // somebody has to say that none of them exists
+		p.Author = named[0] // one of them has to report that none exists
 	}
 	return p
 }
 
-// namedService tells whether a Service that is named exists, and what is wrong with its name.
+// namedService reports whether a named Service exists, and what is wrong with naming it.
 func namedService(namespace, named string, d *Deployment, services []Service) (
 	problem *intent.Problem, exists bool,
 ) {

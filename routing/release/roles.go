@@ -8,40 +8,43 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// Roles is who plays which part behind one Service.
+// Roles says which Deployment has which role behind one Service.
 type Roles struct {
-	// Stable is zero where nobody can be told to be stable. Of several that are stable together it is the first.
+	// Stable is the stable Deployment, or the first of several that are stable together. It is zero if none can be
+	// determined.
 	Stable Member
-	// Also names the others, which have the same version.
+	// Also names the others that are stable, all of the same version.
 	Also []string
-	// Stables are the Deployments of Stable and Also that are there.
+	// Stables are the Deployments of Stable and Also that exist.
 	Stables []*Version
-	// Candidates are sorted by age, the oldest first: the older one wins every conflict.
+	// Candidates are sorted by age, the oldest first: the older one wins a conflict.
 	Candidates []*Candidate
-	// Left are members that have left the release but still exist: aborted, or stable before a promotion.
+	// Left are members that have left the release but still exist: they were aborted, or were stable before a
+	// promotion.
 	Left []Member
-	// Promoted is true where Stable was a candidate until now.
+	// Promoted is true if Stable was a candidate until now.
 	Promoted bool
 }
 
-// Candidate is a Deployment that carries the strategy annotation beside another that is stable.
+// Candidate is a Deployment with the strategy annotation that is not stable.
 type Candidate struct {
 	*Version
-	// Followed is what the routes do for it: what it asks for, or the last good intent while it is paused or its
-	// annotations are wrong. It is the zero Intent where there is none.
+	// Followed is the intent that its routes follow: the one in its annotations, or the last good one while it is
+	// paused or has blocking problems. It is zero if there is none.
 	Followed intent.Intent
-	// Wrong holds everything that is wrong with it, the blocking problems and the merely unused.
+	// Wrong holds everything that is wrong with it: the problems that block it, and those of kind Unused.
 	Wrong []intent.Problem
-	// Beside: the Service selects its pods, but is none of those that it is released behind: it gets nothing there.
+	// Beside: the Service selects its pods, but the candidate is released behind other Services. It gets no traffic
+	// here.
 	Beside bool
 }
 
-// Around gives the problems that a candidate has with what surrounds it beside other Deployments: ports, hosts, rules.
-// stable is zero where nobody is.
+// Around returns the problems that a candidate has with everything but other Deployments: ports, hosts, rules. stable
+// is zero if there is none.
 type Around func(candidate *Version, stable Member) []intent.Problem
 
-// Assign tells who is stable and who is a candidate, and what each candidate's routes follow. st is what the
-// release remembers, zero where there is none.
+// Assign decides which Deployments are stable and which are candidates, and which intent each candidate's routes
+// follow. st is what the release remembers; zero if there is no release yet.
 func Assign(s Service, versions []*Version, st State, around Around) Roles {
 	byAge := slices.Clone(versions)
 	slices.SortFunc(byAge, older)
@@ -59,7 +62,8 @@ func Assign(s Service, versions []*Version, st State, around Around) Roles {
 	return r
 }
 
-// behind is what roles are assigned from: the versions behind a Service, the oldest first, and what is remembered.
+// behind is what roles are assigned from: the versions behind a Service, the oldest first, and what the release
+// remembers.
 type behind struct {
 	service Service
 	byAge   []*Version
@@ -84,8 +88,8 @@ func (b behind) candidate(v *Version, r Roles, others []intent.Problem) *Candida
 	return c
 }
 
-// left are those that the state remembers beside today's stable and candidates, as long as they exist. One with
-// stable's version gets its traffic as before, and is no reason to stay pinned.
+// left are the remembered Deployments that still exist and are neither stable nor candidates now. One that has stable's
+// version does not count: it gets traffic as before, so it is no reason to stay pinned.
 func (b behind) left(r Roles) []Member {
 	var out []Member
 	remembered := b.state.Stables()
@@ -102,13 +106,12 @@ func (b behind) left(r Roles) []Member {
 	return out
 }
 
-// Blocked reports whether something keeps the candidate from what it asks for.
+// Blocked reports whether a problem keeps the candidate from what it asks for.
 func (c *Candidate) Blocked() bool {
 	return slices.ContainsFunc(c.Wrong, func(p intent.Problem) bool { return p.Kind != intent.Unused })
 }
 
-// standing is the share that the candidate asks for of other Services, where it gets nothing of this one for that
-// reason alone.
+// standing is the share that the candidate asks for behind its own Services, if it is Beside here; else zero.
 func (c *Candidate) standing() intent.Percent {
 	if !c.Beside {
 		return 0
@@ -116,7 +119,7 @@ func (c *Candidate) standing() intent.Percent {
 	return c.Intent.Share()
 }
 
-// Blocking are the problems that keep a candidate from what it asks for: all but those of kind Unused.
+// Blocking returns the problems that keep a candidate from what it asks for: all but those of kind Unused.
 func Blocking(problems []intent.Problem) []intent.Problem {
 	return slices.DeleteFunc(slices.Clone(problems), func(p intent.Problem) bool { return p.Kind == intent.Unused })
 }
@@ -126,7 +129,7 @@ func (r Roles) IsStable(deployment string) bool {
 	return isStable(stables(r.Stable, r.Also), deployment)
 }
 
-// Candidate is the role that a Deployment plays behind the Service; nil where it is none of its candidates.
+// Candidate finds the candidate with this name; nil if the Deployment is not a candidate here.
 func (r Roles) Candidate(deployment string) *Candidate {
 	for _, c := range r.Candidates {
 		if c.Name == deployment {
@@ -136,22 +139,22 @@ func (r Roles) Candidate(deployment string) *Candidate {
 	return nil
 }
 
-// HasLeft reports whether the Deployment has left the release, and still exists.
+// HasLeft reports whether the Deployment has left the release but still exists.
 func (r Roles) HasLeft(deployment string) bool {
 	return slices.ContainsFunc(r.Left, func(m Member) bool { return m.Deployment == deployment })
 }
 
-// StableStays reports whether stable is there, and not about to end.
+// StableStays reports whether a stable Deployment exists that is not about to end.
 func (r Roles) StableStays() bool {
 	return slices.ContainsFunc(r.Stables, func(v *Version) bool { return !v.IsLeaving() })
 }
 
-// StableServes reports whether what stays of stable has a ready pod.
+// StableServes reports whether a stable Deployment that is not about to end has a ready pod.
 func (r Roles) StableServes() bool {
 	return slices.ContainsFunc(r.Stables, func(v *Version) bool { return !v.IsLeaving() && v.Ready(r.Stable.Version) > 0 })
 }
 
-// StableObjects names stable in messages.
+// StableObjects names the stable Deployments in messages.
 func (r Roles) StableObjects(namespace string) string {
 	var names []string
 	for _, m := range stables(r.Stable, r.Also) {

@@ -6,11 +6,12 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// Share gives every version its traffic. A version gets some only where it serves: it has a ready pod, is neither
-// held nor on its way out, and usable says that Envoy knows its subset. What a candidate cannot take goes to stable.
-// What stable cannot take goes to the candidates that have a share, and, where stable is leaving for good, to a
-// fallback. It reports false where nobody who may have the traffic can take it: then routes stay as they are, and all
-// goes to stable where there are none yet.
+// Share gives every version its traffic. A version gets traffic only if it serves: it has a ready pod, is neither held
+// nor about to end, and usable says that Envoy knows its subset. What a candidate cannot take goes to stable. What
+// stable cannot take goes to the candidates that have a share, or, if stable is about to end, to a fallback.
+//
+// Share returns false if nobody who may have the traffic can take it. Existing routes then stay as they are; the first
+// routes send everything to stable.
 func Share(r Roles, usable func(version string) bool) (Traffic, bool) {
 	shares := map[string]intent.Percent{}
 	var sum intent.Percent
@@ -42,8 +43,8 @@ func Share(r Roles, usable func(version string) bool) (Traffic, bool) {
 	return Traffic{Weights: weights(shares), Mirrors: mirrors(r, usable)}, true
 }
 
-// fallback takes over from a stable that is leaving for good: the oldest candidate that serves, or, among those that
-// are released behind other Services, the one with the largest share there. It is nil where none serves.
+// fallback takes over from a stable that is about to end. It is the oldest candidate that serves, or, among those that
+// are released behind other Services, the one with the largest share there. It is nil if none serves.
 func fallback(r Roles, usable func(string) bool) *Candidate {
 	var best *Candidate
 	for _, c := range r.Candidates {
@@ -54,7 +55,7 @@ func fallback(r Roles, usable func(string) bool) *Candidate {
 	return best
 }
 
-// all is everything to one version, or nothing where Envoy does not know it.
+// all sends everything to one version, or nothing if Envoy does not know it.
 func all(version string, usable func(string) bool) Traffic {
 	if !usable(version) {
 		return Traffic{}
@@ -66,7 +67,7 @@ func (c *Candidate) serves(usable func(string) bool) bool {
 	return c.Label != "" && !c.IsLeaving() && !c.IsHeld() && c.Serving() > 0 && usable(c.Label)
 }
 
-// spread scales shares so that they fill everything, the remainder of the division going to the first version.
+// spread scales the shares so that they add up to everything. The first version gets the remainder of the division.
 func spread(shares map[string]intent.Percent, sum intent.Percent) {
 	versions := make([]string, 0, len(shares))
 	for v := range shares {

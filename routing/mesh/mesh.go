@@ -1,5 +1,5 @@
-// Package mesh says what a release wants of a service mesh, in no mesh's own words. A Backend writes it in one mesh's
-// objects and reads it back. The package is pure.
+// Package mesh describes what a release needs from a service mesh, independent of any one mesh. A Backend writes it as
+// objects of one mesh and reads it back. The package is pure.
 package mesh
 
 import (
@@ -13,25 +13,26 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Object is one object of the API server. Only the backend knows what its spec says.
+// Object is one object of the API server. Only the backend knows its spec.
 type Object interface {
 	metav1.Object
 	runtime.Object
 }
 
-// Rule says where the requests and connections that it matches go. Of several rules the first that matches counts.
+// Rule says where the requests and connections that it matches go. The first of several rules that matches counts.
 type Rule struct {
-	// Match says what the rule is for.
+	// Match says what the rule applies to.
 	Match Match
-	// Weights are the versions' shares; they add up to intent.Hundred. Without any, all goes to the whole Service.
+	// Weights are the versions' shares; they add up to intent.Hundred. If there are none, everything goes to the whole
+	// Service.
 	Weights []release.Weight
-	// Mirrors are the shares of requests of which each version gets a copy.
+	// Mirrors are the versions that get copies of requests, and of which share of them.
 	Mirrors []release.Weight
 }
 
 // Match selects requests and connections; the zero Match selects all of them.
 type Match struct {
-	// From are the clients that send them; none means all clients.
+	// From are the clients that send them; empty means all clients.
 	From []release.Clients
 }
 
@@ -48,111 +49,114 @@ func Rules(t release.Traffic, bypasses []release.Bypass) []Rule {
 	return []Rule{past, split}
 }
 
-// Config is what an administrator has told of a mesh.
+// Config is what an administrator has configured about a mesh.
 type Config struct {
 	// ClusterDomain is the DNS suffix of Services, such as cluster.local.
 	ClusterDomain string
-	// RootNamespace is that of the configuration for the whole mesh, such as istio-system.
+	// RootNamespace is the namespace with the configuration for the whole mesh, such as istio-system.
 	RootNamespace string
 }
 
 // Objects are the objects of a mesh about one Service, as they are in the cluster.
 type Objects interface {
-	// For is the mesh that they make for the Service.
+	// For returns the Backend that they make for the Service.
 	For(s release.Service, c Config) Backend
 }
 
-// Backend is one mesh, as it is configured for one Service: our objects in it, those of others, and how ours are
-// written. It is a value: it changes nothing, and reads its objects at each call.
+// Backend is one mesh as it is configured for one Service. It knows our objects and those of others, and how to write
+// ours. It is a value: it changes nothing, and reads its objects at each call.
 type Backend interface {
-	// Kinds are those of the two derived objects: the one that holds the routes, and the one that holds the subsets.
+	// Kinds are the kinds of the two derived objects: the one with the routes, and the one with the subsets.
 	Kinds() (routes, subsets schema.GroupVersionKind)
-	// Routes are our routes in the cluster, as they are, edited or not; false where there are none that grayscale wrote.
+	// Routes are our routes in the cluster, edited by others or not; false if there are none that grayscale wrote.
 	Routes() (Routes, bool)
-	// Subsets are our subsets in the cluster, likewise.
+	// Subsets are our subsets in the cluster, edited by others or not; false if there are none that grayscale wrote.
 	Subsets() (Subsets, bool)
-	// RenderRoutes gives the object that says the rules and remembers the state.
+	// RenderRoutes returns the object with these rules, which records the state.
 	RenderRoutes(rules []Rule, st release.State) Write
-	// RenderSubsets gives the object with a subset of each version in sub.Added, which remembers sub.
+	// RenderSubsets returns the object with a subset for each version in sub.Added, which records sub.
 	RenderSubsets(sub release.Subsets) Write
-	// ReadTraffic tells the split that the routes in an object ask for; false where it is not one for all ports, which
-	// ours always is until somebody edits it. Rules without weights are no part of it.
+	// ReadTraffic returns the split that the routes in an object ask for. It is false if the split is not the same for
+	// all ports, which only happens if somebody edited the object. Rules without weights are left out.
 	ReadTraffic(o Object) (release.Traffic, bool)
 
-	// Blind are the clients whose proxies lack a subset of one of the versions, because of other people's objects.
+	// Blind are the clients whose proxies lack a subset of one of the versions because of objects of others, or because
+	// ours was edited.
 	Blind(versions []string) []Blind
-	// ComingBlind are those that will, once the API server has done what it asks about; nil where it asks about nothing.
+	// ComingBlind are the clients that will lack one once the API server has made the change that it asks about; nil if
+	// it asks about none.
 	ComingBlind(versions []string) []Blind
 
-	// InstallProblems say what the cluster lacks, so that nothing of ours can be there.
+	// InstallProblems say what the cluster lacks; without it, no object of ours can exist.
 	InstallProblems() []intent.Problem
-	// PortProblems say why the Service cannot be released behind; copies is true where its requests are to be copied.
+	// PortProblems say why no release is possible behind the Service; copies is true if its requests are to be copied.
 	PortProblems(copies bool) []intent.Problem
-	// HostProblems name the routes of others that clients follow in place of ours.
+	// HostProblems name the routes of others that clients follow instead of ours.
 	HostProblems() []intent.Problem
-	// SubsetProblems name the objects of others beside which ours would not reach every client, or would take something
-	// from them. version is a candidate's, stable is stable's; each is empty where there is none.
+	// SubsetProblems name the objects of others that keep our subsets from some clients, or whose settings our subsets
+	// would take away. version is a candidate's, stable is stable's; each is empty if there is none.
 	SubsetProblems(version, stable string) []intent.Problem
-	// Routable reports whether the mesh chooses pods for the Service's clients at all.
+	// Routable reports whether the mesh chooses pods for clients of the Service at all.
 	Routable() bool
 }
 
 // Routes are what our routes in the cluster say.
 type Routes struct {
-	// Object holds them. It is the cache's: nobody changes it.
+	// Object holds them. It belongs to the cache and must not be changed.
 	Object Object
-	// State is what it remembers; Damaged reports that this cannot be read, and State is zero.
+	// State is the state that it records. Damaged reports that this cannot be read; State is zero then.
 	State   release.State
 	Damaged bool
 	refers  func(version string) bool
 }
 
-// NewRoutes reads what the object remembers. refers tells whether its routes lead to a version.
+// NewRoutes reads the state in the object. refers reports whether its routes lead to a version.
 func NewRoutes(o Object, refers func(version string) bool) Routes {
 	st, ok := ReadState(o)
 	return Routes{Object: o, State: st, Damaged: !ok, refers: refers}
 }
 
-// Refers reports whether the routes send requests, connections or copies to the version's subset. The routes tell it
-// themselves, not the state: somebody may have edited them since.
+// Refers reports whether the routes send requests, connections or copies to the version's subset. It reads the routes
+// themselves, not the state, because somebody may have edited them.
 func (r Routes) Refers(version string) bool { return r.refers != nil && r.refers(version) }
 
 // Subsets are what the object with our subsets says.
 type Subsets struct {
-	// Object holds them. It is the cache's: nobody changes it.
+	// Object holds them. It belongs to the cache and must not be changed.
 	Object Object
-	// State is what it remembers. Damaged reports that this cannot be read: State then has the object's own subsets,
-	// without times.
+	// State is the state that it records. Damaged reports that this cannot be read; State then lists the object's own
+	// subsets, without times.
 	State   release.Subsets
 	Damaged bool
-	// Versions are those whose subset is really there, and selects what it should.
+	// Versions are those whose subset really exists and selects what it should.
 	Versions []string
 }
 
-// Has reports whether the version's subset is really there, whatever the object remembers.
+// Has reports whether the version's subset really exists, whatever the state says.
 func (s Subsets) Has(version string) bool { return slices.Contains(s.Versions, version) }
 
-// Write is a derived object as it is wanted, and what its write rests on.
+// Write is a derived object as it should be, and what the write relies on.
 type Write struct {
-	// Object is whole. It has the resourceVersion of the one in the cluster, so that the API server refuses what was
-	// decided from an older one. Without a resourceVersion it is to be created.
+	// Object is complete. It has the resourceVersion of the object in the cluster, so the API server refuses a write
+	// that was decided from an older one. An object without a resourceVersion is to be created.
 	Object Object
-	// Same reports that the cluster has it so already. Nothing is to be written then, and all below is false.
+	// Same reports that the cluster already has it so. Then nothing is to be written, and all fields below are false.
 	Same bool
-	// RestsOnDerived reports that it is right only while the other derived object is as it was read: routes begin to
-	// refer to a subset; or a subset goes, or is not known to be there, that routes could refer to.
+	// RestsOnDerived reports that the write is right only if the other derived object is still as it was read. Either
+	// routes begin to refer to a subset; or a subset that routes could refer to goes, or may not exist.
 	RestsOnDerived bool
-	// RestsOnOthers reports that it is right only while other people's objects are as they were read.
+	// RestsOnOthers reports that the write is right only if the objects of others are still as they were read.
 	RestsOnOthers bool
-	// Upgrades reports that the cluster says the same as an earlier grayscale wrote it: nobody edited it.
+	// Upgrades reports that the object in the cluster says the same in the form of an earlier grayscale: nobody edited
+	// it.
 	Upgrades bool
 }
 
 // Blind are clients whose proxies lack subsets that the routes name.
 type Blind struct {
 	release.Clients
-	// Objects are those of others that hide our subsets from them, as namespace/name; none where ours was edited.
+	// Objects are the objects of others that hide our subsets from them, as namespace/name; empty if ours was edited.
 	Objects []string
-	// Problem tells it to the owner of a release.
+	// Problem describes it for the owner of a release.
 	Problem intent.Problem
 }

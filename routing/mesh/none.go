@@ -7,12 +7,12 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// None is the Backend where nothing is known of a mesh: nothing of ours is there, and nothing can be written.
+// None is the Backend when no mesh is known: it has no objects and writes none.
 type None struct{}
 
 var _ Backend = None{}
 
-// InstallProblems say that nothing is known of a mesh.
+// InstallProblems say that no mesh is known.
 func (None) InstallProblems() []intent.Problem {
 	return []intent.Problem{{Kind: intent.Pending, Reason: ReasonNotInstalled, Message: "no mesh is known in the cluster",
 		Fix: "install Istio's custom resource definitions; routes follow by themselves"}}
@@ -27,10 +27,10 @@ func (None) Routes() (Routes, bool) { return Routes{}, false }
 // Subsets are none.
 func (None) Subsets() (Subsets, bool) { return Subsets{}, false }
 
-// RenderRoutes has nothing to write.
+// RenderRoutes writes nothing.
 func (None) RenderRoutes([]Rule, release.State) Write { return Write{Same: true} }
 
-// RenderSubsets has nothing to write.
+// RenderSubsets writes nothing.
 func (None) RenderSubsets(release.Subsets) Write { return Write{Same: true} }
 
 // ReadTraffic reads nothing.

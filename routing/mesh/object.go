@@ -29,8 +29,9 @@ func Ours(o metav1.Object) bool {
 	return state || o.GetLabels()[ManagedBy] == Manager
 }
 
-// ObjectMeta is what all derived objects have in common; state is a release.State or release.Subsets. They go with
-// their Service. Their owner reference does without blockOwnerDeletion, which would need rights over the Service.
+// ObjectMeta is what all derived objects have in common; state is a release.State or release.Subsets. The objects are
+// deleted with their Service. Their owner reference does not set blockOwnerDeletion, which would need permissions on
+// the Service.
 func ObjectMeta(s release.Service, state any) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: s.Namespace, Name: Name(s.Name),
@@ -40,8 +41,8 @@ func ObjectMeta(s release.Service, state any) metav1.ObjectMeta {
 	}
 }
 
-// EqualMeta reports whether the object in the cluster has the name, the label, the state and the owner that are wanted.
-// Labels, annotations and owners that others added do not count.
+// EqualMeta reports whether the object in the cluster has the wanted name, label, state and owner. It ignores labels,
+// annotations and owners that others added.
 func EqualMeta(got, want metav1.Object) bool {
 	for _, owner := range want.GetOwnerReferences() {
 		same := func(o metav1.OwnerReference) bool {
@@ -56,11 +57,11 @@ func EqualMeta(got, want metav1.Object) bool {
 		equalState(got.GetAnnotations()[intent.KeyState], want.GetAnnotations()[intent.KeyState])
 }
 
-// firstSchema is how a state of schema 1 begins. One without a schema number is of that schema too.
+// firstSchema is how a state of schema 1 begins. A state without a schema number has that schema too.
 const firstSchema = `{"schema":1,`
 
-// equalState reports whether two states say the same. That one of them lacks its schema number makes no difference, so
-// that an upgrade writes nothing.
+// equalState reports whether two states say the same. A missing schema number makes no difference, so that an upgrade
+// writes nothing.
 func equalState(a, b string) bool { return a == b || withoutSchema(a) == withoutSchema(b) }
 
 func withoutSchema(state string) string {
@@ -70,7 +71,7 @@ func withoutSchema(state string) string {
 	return state
 }
 
-// Remember replaces the state that an object carries, a release.State or release.Subsets; the rest stays as it is.
+// Remember replaces the state that an object records, a release.State or release.Subsets; the rest stays as it is.
 func Remember(o metav1.Object, state any) {
 	annotations := o.GetAnnotations()
 	if annotations == nil {
@@ -80,7 +81,7 @@ func Remember(o metav1.Object, state any) {
 	o.SetAnnotations(annotations)
 }
 
-// stateJSON is a release.State or release.Subsets as it is written today.
+// stateJSON writes a release.State or release.Subsets in the current schema.
 func stateJSON(state any) string {
 	switch s := state.(type) {
 	case release.State:
@@ -92,15 +93,15 @@ func stateJSON(state any) string {
 	}
 	raw, err := json.Marshal(state)
 	if err != nil {
-		panic(err) // strings, numbers and times of four-digit years cannot fail
+		panic(err) // strings, numbers and times with four-digit years cannot fail
 	}
 	return string(raw)
 }
 
-// ReadState reads what an object with routes remembers; false where the annotation is absent or damaged.
+// ReadState reads the state of an object with routes; false if the annotation is absent or damaged.
 func ReadState(o metav1.Object) (release.State, bool) { return read[release.State](o) }
 
-// ReadSubsets reads what an object with subsets remembers; false where the annotation is absent or damaged.
+// ReadSubsets reads the state of an object with subsets; false if the annotation is absent or damaged.
 func ReadSubsets(o metav1.Object) (release.Subsets, bool) { return read[release.Subsets](o) }
 
 func read[S any](o metav1.Object) (S, bool) {

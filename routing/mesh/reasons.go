@@ -2,21 +2,21 @@ package mesh
 
 // Reasons of problems that a mesh has with a release (intent.Problem.Reason).
 const (
-	// ReasonNotInstalled is a cluster without the mesh's kinds.
+	// ReasonNotInstalled is for a cluster without the mesh's kinds.
 	ReasonNotInstalled = "IstioMissing"
-	// ReasonUnroutableService is a Service whose clients the mesh chooses no pods for.
+	// ReasonUnroutableService is for a Service for whose clients the mesh chooses no pods.
 	ReasonUnroutableService = "UnroutableService"
-	// ReasonNoRoutablePort is a Service without a TCP port.
+	// ReasonNoRoutablePort is for a Service without a TCP port.
 	ReasonNoRoutablePort = "NoRoutablePort"
-	// ReasonTLSPort is a Service with a port that can only be routed by the name that TLS clients ask for.
+	// ReasonTLSPort is for a Service with a port that can only be routed by the server name of TLS clients.
 	ReasonTLSPort = "TLSPort"
-	// ReasonMirrorNeedsHTTP is a mirror on a Service whose ports carry connections, which cannot be copied.
+	// ReasonMirrorNeedsHTTP is for a mirror on a Service whose ports carry connections, which cannot be copied.
 	ReasonMirrorNeedsHTTP = "MirrorNeedsHTTP"
-	// ReasonHostConflict is an object of somebody else's that routes the Service's host already.
+	// ReasonHostConflict is for an object of others that already routes the Service's host.
 	ReasonHostConflict = "HostConflict"
-	// ReasonRuleConflict is an object of somebody else's beside which our subsets would not reach every client, or would
-	// take something away.
+	// ReasonRuleConflict is for an object of others that keeps our subsets from some clients, or whose settings our
+	// subsets would take away.
 	ReasonRuleConflict = "DestinationRuleConflict"
-	// ReasonNameTaken is an object with the name of ours that grayscale did not write.
+	// ReasonNameTaken is for an object with the name of ours that grayscale did not write.
 	ReasonNameTaken = "NameTaken"
 )

@@ -7,8 +7,9 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// stable tells which Deployments are stable: one, or several of one version. What the release remembers comes first; a
-// release that has just begun asks the annotations and what is there. Only these parts of the Roles are set.
+// stable decides which Deployments are stable: one, or several of one version. What the release remembers comes first.
+// A new release is decided from the annotations and from the Deployments that exist. Only the fields about stable are
+// set in the Roles.
 func (b behind) stable() (Roles, []intent.Problem) {
 	members, promoted := b.remembered()
 	if len(members) > 0 {
@@ -23,7 +24,7 @@ func (b behind) stable() (Roles, []intent.Problem) {
 	}
 	switch {
 	case len(first) == 0 && b.state.Stable.Deployment != "":
-		// Gone or at zero, and nobody serves who could follow: routes stay until somebody does.
+		// Stable is gone or at zero, and nothing that serves could succeed it: routes stay until something does.
 		return b.roles(b.state.Stables(), false), nil
 	case len(first) == 0:
 		return Roles{}, problems
@@ -34,7 +35,7 @@ func (b behind) stable() (Roles, []intent.Problem) {
 	return b.roles(members, false), first[0].mislabelled
 }
 
-// roles are those of stable alone; the first member comes first.
+// roles are the Roles with only stable set; the first member comes first.
 func (b behind) roles(members []Member, promoted bool) Roles {
 	r := Roles{Promoted: promoted}
 	for n, m := range members {
@@ -50,8 +51,8 @@ func (b behind) roles(members []Member, promoted bool) Roles {
 	return r
 }
 
-// remembered are those of the recorded stables that are there, or their successor: a candidate that had all traffic and
-// lost its strategy, or one that serves where stable is gone or at zero for good.
+// remembered are the recorded stables that still exist, or their successor: a candidate that had all traffic and lost
+// its strategy, or one that serves after stable is gone or at zero.
 func (b behind) remembered() (members []Member, promoted bool) {
 	if b.state.Stable.Deployment == "" {
 		return nil, false
@@ -64,12 +65,12 @@ func (b behind) remembered() (members []Member, promoted bool) {
 	}
 	members = slices.DeleteFunc(b.state.Stables(), func(m Member) bool {
 		v := b.named(m.Deployment)
-		return v == nil || !v.exists() || v.turnedInto(m)
+		return v == nil || !v.exists() || v.turnedFrom(m)
 	})
 	if len(members) > 0 {
 		return members, false
 	}
-	for _, v := range b.byAge { // nobody named it, but it serves in the same subset
+	for _, v := range b.byAge { // no candidate named it, but it serves in the same subset
 		_, known := b.state.Known(v.Name)
 		if !known && v.IsPlain() && v.TemplateLabels[VersionLabel] == b.state.Stable.Version {
 			members = append(members, Member{v.Name, b.state.Stable.Version})
@@ -81,7 +82,7 @@ func (b behind) remembered() (members []Member, promoted bool) {
 	return b.successor()
 }
 
-// successor is the candidate that serves the largest share, the oldest among equals.
+// successor is the candidate with the largest share of the traffic, the oldest among equals.
 func (b behind) successor() (members []Member, promoted bool) {
 	var best Member
 	for _, v := range b.byAge {
@@ -99,8 +100,8 @@ func (b behind) successor() (members []Member, promoted bool) {
 	return []Member{best}, true
 }
 
-// together are those that are stable where a candidate names Deployments of their version: these. Where it names
-// another version as well, which is a problem of its own, nothing changes.
+// together are the Deployments that are stable if a candidate names several. They must all have the version of the
+// known stables. If the candidate also names another version, which is a problem of its own, the known ones stay.
 func (b behind) together(known []Member) []Member {
 	_, names := b.naming()
 	var out []Member
@@ -116,7 +117,7 @@ func (b behind) together(known []Member) []Member {
 	if len(out) == 0 {
 		return known
 	}
-	rank := func(m Member) int { // those that are known come first, in their order, so that nothing changes without need
+	rank := func(m Member) int { // the known ones come first, in their order, so that nothing changes without need
 		if i := slices.Index(known, m); i >= 0 {
 			return i
 		}
@@ -126,10 +127,10 @@ func (b behind) together(known []Member) []Member {
 	return out
 }
 
-// turnedInto another version: it has the member's name, but by its template's label and by all of its pods it is
-// another, because it was deleted and created again, or was rolled out while nobody looked. To label it as the member
-// would roll its pods; where some still are the member's, the label is put back instead.
-func (v *Version) turnedInto(m Member) bool {
+// turnedFrom: the Deployment has the member's name but another version, by its template's label and all of its pods. It
+// was deleted and created again, or was rolled out while grayscale did not run. Labelling it as the member would roll
+// its pods. If some pods still have the member's version, the label is put back instead.
+func (v *Version) turnedFrom(m Member) bool {
 	label := v.TemplateLabels[VersionLabel]
 	return label != "" && label != m.Version &&
 		!slices.ContainsFunc(v.Pods, func(p Pods) bool { return p.Version == m.Version })
@@ -137,15 +138,15 @@ func (v *Version) turnedInto(m Member) bool {
 
 // namesake is the Deployment that took the name of a stable that is gone, whatever its annotations say.
 func (b behind) namesake() *Version {
-	if v := b.named(b.state.Stable.Deployment); v != nil && v.turnedInto(b.state.Stable) {
+	if v := b.named(b.state.Stable.Deployment); v != nil && v.turnedFrom(b.state.Stable) {
 		return v
 	}
 	return nil
 }
 
-// firstStable chooses the stable of a release that is about to begin: the one that a candidate names, the only live
-// Deployment without a strategy (or the only one of those that declares itself with service or version), one that was
-// promoted with its annotations kept, or a candidate that asks for everything and serves. Those that are released
+// firstStable chooses the stable of a release that is about to begin. It is the one that a candidate names; or the only
+// live Deployment without a strategy, or the only one of those with the annotation service or version; or one that was
+// promoted and kept its annotations; or a candidate that asks for all traffic and serves. Deployments that are released
 // behind other Services come last.
 func (b behind) firstStable() ([]*Version, []intent.Problem) {
 	own := func(v *Version) bool { return v.In(b.service.Name) }
@@ -173,8 +174,8 @@ func one(v *Version, problems []intent.Problem) ([]*Version, []intent.Problem) {
 	return []*Version{v}, nil
 }
 
-// stableBeside chooses the stable of a Service that no candidate is released behind: nobody has said who serves there,
-// so that it has to be plain from all that are there, or from what they say of this very Service.
+// stableBeside chooses the stable of a Service that no candidate is released behind. No candidate names its stable, so
+// that must be clear from the Deployments that exist, or from those whose annotation names this Service.
 func (b behind) stableBeside() (*Version, []intent.Problem) {
 	v, problems := b.amongPlain(anyVersion, func(v *Version) bool { return v.Names(b.service.Name) })
 	for i := range problems {
@@ -186,7 +187,7 @@ func (b behind) stableBeside() (*Version, []intent.Problem) {
 	return v, problems
 }
 
-// amongPlain chooses among those that which lets through: declared settles it where several have no strategy.
+// amongPlain chooses among the versions that which selects. If several have no strategy, declared decides between them.
 func (b behind) amongPlain(which, declared func(*Version) bool) (*Version, []intent.Problem) {
 	plain := b.pick(func(v *Version) bool { return which(v) && v.IsPlain() })
 	said := slices.DeleteFunc(slices.Clone(plain), func(v *Version) bool { return !declared(v) })
@@ -215,7 +216,7 @@ func (b behind) pick(want func(*Version) bool) []*Version {
 	return slices.DeleteFunc(slices.Clone(b.byAge), func(v *Version) bool { return !want(v) })
 }
 
-// naming is the oldest candidate that says who is stable, and the names; none where nobody does.
+// naming is the oldest candidate that names the stable Deployments, with these names; nil if none does.
 func (b behind) naming() (*Version, []string) {
 	for _, v := range b.byAge {
 		if len(v.stables) > 0 && v.IsCandidate() && v.In(b.service.Name) {
@@ -246,7 +247,8 @@ func (b behind) namedStables() ([]*Version, []intent.Problem) {
 	return out, nil
 }
 
-// versionsDiffer: only pods of one version can be told from the candidate's as one.
+// versionsDiffer: Deployments can only be stable together if their pods have one version, because one subset holds
+// them.
 func (b behind) versionsDiffer(by, x, y *Version) intent.Problem {
 	return intent.Problem{Key: intent.KeyStable, Kind: intent.Conflict, Reason: ReasonStableConflict,
 		Message: fmt.Sprintf("%s names %q and %q in %s, but the version of the one is %q, and that of the other %q",

@@ -14,7 +14,7 @@ type Weight struct {
 	Share   intent.Percent `json:"share"`
 }
 
-// ShareOf is the version's share in the list; zero where it is not in it.
+// ShareOf is the version's share in the list; zero if it is not there.
 func ShareOf(list []Weight, version string) intent.Percent {
 	for _, w := range list {
 		if w.Version == version {
@@ -31,7 +31,7 @@ type Traffic struct {
 	Mirrors []Weight `json:"mirrors,omitempty"`
 }
 
-// Versions are the versions that the traffic refers to, sorted and without repetition.
+// Versions are the versions that the traffic refers to, sorted and without duplicates.
 func (t Traffic) Versions() []string {
 	var out []string
 	for _, w := range slices.Concat(t.Weights, t.Mirrors) {
@@ -43,31 +43,31 @@ func (t Traffic) Versions() []string {
 
 func byVersion(a, b Weight) int { return strings.Compare(a.Version, b.Version) }
 
-// Member is a Deployment with the version it had a role under.
+// Member is a Deployment with the version under which it has or had a role.
 type Member struct {
 	Deployment string `json:"deployment"`
 	Version    string `json:"version"`
 }
 
-// LastGood is a version beside stable with the last good intent of its Deployment: what its routes stay at while it
-// is paused or its annotations are wrong. A zero Intent means that it has left the release (aborted, or stable until
-// another version was promoted): routes stay pinned until it is gone.
+// LastGood is a version other than stable with the last good intent of its Deployment: its routes stay at it while the
+// Deployment is paused or its annotations are wrong. A zero Intent means that it has left the release (aborted, or
+// stable before another version was promoted); routes stay pinned until it is gone.
 type LastGood struct {
 	Member
 	Intent intent.Intent `json:"intent"`
-	// Beside is true where it is, or was when it left, a candidate of other Services, to which nothing was due here.
+	// Beside is true if it is, or was when it left, a candidate of other Services, which gets nothing here.
 	Beside bool `json:"beside,omitempty"`
 }
 
-// Schema is the number of the form in which State and Subsets are written. A change that an older grayscale would read
-// wrongly gets the next number; a field that it may pass over needs none. All lower numbers are read, and what has no
-// number is of the first form.
+// Schema is the number of the format in which State and Subsets are written. A change that an older grayscale would
+// misread gets the next number; a field that it may ignore needs none. All lower numbers can be read. A state without a
+// number has the first format.
 const Schema = 1
 
-// State is what a release must remember. It lives in the annotation grayscale.dev/state of the derived
+// State is what a release must remember. It is stored in the annotation grayscale.dev/state of the derived
 // VirtualService, next to the weights that it explains, so that both change in one atomic write.
 type State struct {
-	// Schema is the form that it was written in; it comes first in JSON.
+	// Schema is the format that it was written in; it comes first in JSON.
 	Schema     int        `json:"schema,omitempty"`
 	Stable     Member     `json:"stable"`
 	Candidates []LastGood `json:"candidates,omitempty"`
@@ -75,24 +75,25 @@ type State struct {
 	Also []string `json:"also,omitempty"`
 	// PinnedAt is when the VirtualService was first written.
 	PinnedAt time.Time `json:"pinnedAt,omitzero"`
-	// Traffic is what was last written: where the VirtualService says something else, somebody edited it.
+	// Traffic is what was last written. If the VirtualService says something else, somebody edited it.
 	Traffic Traffic `json:"traffic"`
-	// Left holds, per version that routes stopped referring to, when that was: its subset may go once that has settled.
+	// Left holds the versions that routes stopped referring to, or whose Deployment went before its pods, with the time
+	// of that. Their subsets may go once it has settled.
 	Left map[string]time.Time `json:"left,omitempty"`
 	// Newest is the latest resourceVersion of the Deployments that the traffic was decided from. A replica that has not
-	// seen as much yet, for example because it has just begun to lead, would go back to older annotations.
+	// seen that much yet, for example because it has just become leader, would go back to older annotations.
 	Newest string `json:"newest,omitempty"`
 	// Bypasses are the clients that the routes lead past the subsets, sorted.
 	Bypasses []Bypass `json:"bypasses,omitempty"`
-	// Leaving holds, per Deployment whose deletion or scaling to zero was announced and has not happened yet, when that
-	// was.
+	// Leaving holds the Deployments whose deletion or scaling to zero was announced and has not happened yet, with the
+	// time of the announcement.
 	Leaving map[string]time.Time `json:"leaving,omitempty"`
 }
 
-// Stables are all that are stable, the one that comes first in front; none where nobody is.
+// Stables are all stable members, Stable first; none if nobody is stable.
 func (st State) Stables() []Member { return stables(st.Stable, st.Also) }
 
-// IsStable reports whether the Deployment is one of them.
+// IsStable reports whether the Deployment is one of Stables.
 func (st State) IsStable(deployment string) bool { return isStable(st.Stables(), deployment) }
 
 func isStable(stables []Member, deployment string) bool {
@@ -110,7 +111,7 @@ func stables(first Member, also []string) []Member {
 	return out
 }
 
-// Known finds what is remembered of a Deployment beside stable; false where nothing is.
+// Known finds what the state holds about a Deployment that is not stable; false if nothing.
 func (st State) Known(deployment string) (LastGood, bool) {
 	for _, g := range st.Candidates {
 		if g.Deployment == deployment {
@@ -120,7 +121,7 @@ func (st State) Known(deployment string) (LastGood, bool) {
 	return LastGood{}, false
 }
 
-// VersionOf is the version that a Deployment has a role under; empty where it has none.
+// VersionOf is the version under which a Deployment has a role; empty if it has none.
 func (st State) VersionOf(deployment string) string {
 	if st.IsStable(deployment) {
 		return st.Stable.Version
@@ -129,7 +130,8 @@ func (st State) VersionOf(deployment string) string {
 	return g.Version
 }
 
-// lastGood is the recorded intent of a Deployment under the version it was recorded with: another version has no past.
+// lastGood is the recorded intent of a Deployment under that version. Nothing is recorded for a version that it did not
+// have then.
 func (st State) lastGood(deployment, version string) intent.Intent {
 	for _, g := range st.Candidates {
 		if g.Deployment == deployment && g.Version == version {
@@ -139,22 +141,22 @@ func (st State) lastGood(deployment, version string) intent.Intent {
 	return intent.Intent{}
 }
 
-// Follows reports whether the routes have followed the annotations of a Deployment under the version.
+// Follows reports whether the routes have followed the annotations of a Deployment under that version.
 func (st State) Follows(deployment, version string) bool {
 	return st.lastGood(deployment, version).Strategy != ""
 }
 
-// served is the share of traffic that was last written for a version.
+// served is the share of the traffic that was last written for a version.
 func (st State) served(version string) intent.Percent { return ShareOf(st.Traffic.Weights, version) }
 
-// Subsets is what the derived DestinationRule holds: each version, and when its subset was added.
-// It lives in the annotation grayscale.dev/state of the DestinationRule.
+// Subsets is the state of the derived DestinationRule: its versions, and when the subset of each was added. It is
+// stored in the annotation grayscale.dev/state of the DestinationRule.
 type Subsets struct {
-	// Schema is the form that it was written in; it comes first in JSON.
+	// Schema is the format that it was written in; it comes first in JSON.
 	Schema int                  `json:"schema,omitempty"`
 	Added  map[string]time.Time `json:"added"`
-	// Going holds, per version whose subset is about to go, when it was marked so. Routes begin to refer to such a subset
-	// only once the mark is off again. So a replica that removes the subset long after the mark cannot be overtaken by one
-	// that read the rule before the mark.
+	// Going holds the versions whose subset is about to go, with the time of that mark. Routes begin to refer to such a
+	// subset only after the mark is taken off. So a replica that removes the subset long after the mark cannot be
+	// overtaken by one that read the rule before the mark.
 	Going map[string]time.Time `json:"going,omitempty"`
 }

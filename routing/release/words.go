@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Reasons of problems that need more than one Deployment's annotations to be seen.
+// Reasons of problems that depend on more than one Deployment's annotations.
 const (
 	ReasonNoService        = "NoService"
 	ReasonAmbiguousService = "AmbiguousService"
@@ -39,7 +39,7 @@ func selectorText(selector map[string]string) string {
 	return strings.Join(parts, ",")
 }
 
-// Enumerate lists a few names: an error must stay one sentence however many objects there are.
+// Enumerate lists a few names: a message must stay one sentence however many objects there are.
 func Enumerate(names []string) string {
 	if len(names) > maxNamesInOneSentence {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamesInOneSentence], ", "), len(names)-maxNamesInOneSentence)

@@ -8,9 +8,10 @@ import "time"
 // it. A change that has not happened by then counts as refused.
 const AnnouncedLimit = 15 * time.Second
 
-// FirstSeen is when the deciding process first saw objects as they are now. What the process wrote itself does not
-// count as new. The times in the objects do not say this: they may come from another clock, or from long before the
-// write. A time lies in the future if the mesh may learn of an object later than the process did. Zero means long ago.
+// FirstSeen is when the deciding process first saw objects as they are now. An object that it wrote itself, without
+// delay, counts as seen long ago. The times in the objects do not say this: they may come from another clock, or from
+// long before the write. A time lies in the future if the mesh may learn of an object later than the process did. Zero
+// means long ago.
 type FirstSeen struct {
 	// RoutesSince is for the object that holds our routes.
 	RoutesSince time.Time `json:"routesSince,omitzero"`

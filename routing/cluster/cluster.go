@@ -1,5 +1,5 @@
-// Package cluster turns Kubernetes' objects into the engine's facts. It is pure, and shared by the webhook and the
-// annotator, so that both see the same Deployment.
+// Package cluster turns Kubernetes objects into the facts of the engine. It is pure. The webhook and the annotator
+// share it, so that both see the same Deployment.
 package cluster
 
 import (
@@ -20,7 +20,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Deployment is the Deployment's facts without its pods, which it does not know.
+// Deployment returns the facts about a Deployment, without its pods.
 func Deployment(d *appsv1.Deployment) release.Deployment {
 	out := release.Deployment{
 		Name: d.Name, UID: string(d.UID), CreatedAt: d.CreationTimestamp.Time,
@@ -49,7 +49,7 @@ func Deployment(d *appsv1.Deployment) release.Deployment {
 	return out
 }
 
-// WithoutPodName is the message of a condition ReplicaFailure without what differs each time that Kubernetes tries
+// WithoutPodName is the message of a condition ReplicaFailure without the part that differs each time Kubernetes tries
 // again: `pods "web-v2-5d8f-x7k2p" is forbidden: exceeded quota` becomes `pods are forbidden: exceeded quota`.
 func WithoutPodName(message string) string {
 	rest, named := strings.CutPrefix(message, `pods "`)
@@ -60,7 +60,7 @@ func WithoutPodName(message string) string {
 	return "pods are " + what
 }
 
-// Ours are the annotations with our prefix; nil where there are none.
+// Ours are the annotations with our prefix; nil if there are none.
 func Ours(annotations map[string]string) map[string]string {
 	var out map[string]string
 	for k, v := range annotations {
@@ -74,10 +74,10 @@ func Ours(annotations map[string]string) map[string]string {
 	return out
 }
 
-// SetBy tells which field manager last wrote each of our annotations. The entries of managedFields that name
-// them are few: f:metadata, f:annotations, f:<key>
-// (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management).
-// Of several owners it is never grayscale: what a user writes as well is the user's, and not ours to remove.
+// SetBy returns which field manager last wrote each of our annotations. The path to them in managedFields is
+// f:metadata, f:annotations, f:<key>
+// (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management). If a key has several owners, it
+// is never grayscale: what a user also writes belongs to the user, and grayscale must not remove it.
 func SetBy(fields []metav1.ManagedFieldsEntry) map[string]string {
 	var out map[string]string
 	byTime := slices.Clone(fields)
@@ -108,8 +108,8 @@ func SetBy(fields []metav1.ManagedFieldsEntry) map[string]string {
 	return out
 }
 
-// keysIn finds our keys in a managedFields set. Keys with our prefix occur nowhere else in it but among annotations
-// (labels of ours do not exist), so looking for them as text is exact and needs no parser.
+// keysIn finds our keys in a managedFields set. Keys with our prefix occur only among the annotations there, because no
+// labels of ours exist. So a text search is exact and needs no parser.
 func keysIn(raw string) []string {
 	const mark = `"f:` + intent.Prefix
 	var out []string
@@ -127,7 +127,7 @@ func keysIn(raw string) []string {
 	}
 }
 
-// Service is the Service's facts.
+// Service returns the facts about a Service.
 func Service(s *corev1.Service) release.Service {
 	out := release.Service{
 		Namespace: s.Namespace, Name: s.Name, UID: string(s.UID), Selector: maps.Clone(s.Spec.Selector),
@@ -146,7 +146,8 @@ func Service(s *corev1.Service) release.Service {
 	return out
 }
 
-// MeshRoute is the facts of a route of the Gateway API of any kind: those of its parents that are Services.
+// MeshRoute returns the facts about a route of the Gateway API, of any kind, with those of its parents that are
+// Services.
 func MeshRoute(kind string, meta *metav1.ObjectMeta, parents []gatewayv1.ParentReference) istio.MeshRoute {
 	out := istio.MeshRoute{Kind: kind, Namespace: meta.Namespace, Name: meta.Name, CreatedAt: meta.CreationTimestamp.Time}
 	for _, p := range parents {
@@ -170,7 +171,7 @@ func IsService(p gatewayv1.ParentReference) bool {
 	return p.Kind != nil && *p.Kind == "Service" && p.Group != nil && *p.Group == ""
 }
 
-// ExportTo is the annotation by which a Service is shown to some namespaces alone.
+// ExportTo is the annotation that limits the namespaces in which Istio shows a Service.
 var ExportTo = annotation.NetworkingExportTo.Name
 
 const (
@@ -178,8 +179,8 @@ const (
 	toNone = "~"
 )
 
-// exportTo reads the annotation as istiod does (istio pilot/pkg/model/push_context.go, initServiceRegistry), and gives
-// it in the form that Istio allows in a VirtualService: each namespace once, by a name that a namespace may have.
+// exportTo reads the annotation as istiod does (istio pilot/pkg/model/push_context.go, initServiceRegistry). It returns
+// it in the form that Istio allows in a VirtualService: each namespace once, and only valid names of namespaces.
 func exportTo(s *corev1.Service) []string {
 	if s.Annotations[ExportTo] == "" {
 		return nil

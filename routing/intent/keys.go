@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The keys that users write, with their prefix. What each means stands in the table of Keys.
+// The keys that users write, with their prefix. The table of Keys says what each means.
 const (
 	KeyStrategy      = Prefix + "strategy"
 	KeyService       = Prefix + "service"
@@ -19,9 +19,10 @@ const (
 
 // The keys that grayscale writes for itself.
 const (
-	// KeyHeld marks a Deployment that the webhook keeps at zero pods until its Service is pinned to stable.
+	// KeyHeld marks a Deployment that the webhook keeps at zero pods until its Service is pinned to stable. With the
+	// value release.Adopting it marks one that is paused while its running pods get the version label.
 	KeyHeld = Prefix + "held"
-	// KeyPromoted marks a Deployment that became stable while it kept its annotations, which are inert from then on.
+	// KeyPromoted marks a Deployment that became stable and kept its annotations, which have no effect from then on.
 	KeyPromoted = Prefix + "promoted"
 	// KeyState holds what a release must remember, in JSON, on the derived VirtualService and DestinationRule.
 	KeyState = Prefix + "state"
@@ -30,47 +31,49 @@ const (
 // The types of the conditions in a Deployment's status; the words are those of the Gateway API
 // (https://gateway-api.sigs.k8s.io/geps/gep-1364/).
 const (
-	// ConditionAccepted is True where the annotations are valid and everything that they name was found.
+	// ConditionAccepted is True if the annotations are valid, everything that they name was found, and nothing
+	// conflicts with them.
 	ConditionAccepted = Prefix + "Accepted"
-	// ConditionProgrammed is True where Istio has the routes that the annotations ask for; its message is Intent.Describe
-	// then.
+	// ConditionProgrammed is True if Istio has the routes that the annotations ask for. Its message is then
+	// Intent.Describe.
 	ConditionProgrammed = Prefix + "Programmed"
 )
 
-// Key is one annotation key: all that parsing, admission errors, suggestions and the reference page know about it.
+// Key is one annotation key, with everything that parsing, admission errors, suggestions and the reference page know
+// about it.
 type Key struct {
 	// Name is the key with its prefix.
 	Name string
-	// Strategies are those that use the key. The empty Strategy in it stands for a Deployment without one.
+	// Strategies are those that use the key. An empty Strategy in it stands for a Deployment without one.
 	Strategies []Strategy
 	// Syntax says which values are allowed, in words that follow "allowed: ".
 	Syntax string
-	// Why tells the reason of the syntax and its bounds, in one sentence.
+	// Why is the reason for the syntax and its bounds, in one sentence.
 	Why string
-	// Default says what holds where the key is absent.
+	// Default says what applies if the key is absent.
 	Default string
 	// Help is the meaning, in one line.
 	Help string
 	// Example is a value that is allowed; Refused is one that is not.
 	Example, Refused string
-	// Reserved keys are promised to a later release: they change nothing yet.
+	// Reserved keys are planned for a later release; they change nothing yet.
 	Reserved bool
-	// Internal keys are written by grayscale alone, and never by users.
+	// Internal keys are written only by grayscale, never by users.
 	Internal bool
-	// Set writes a value into an Intent, or leaves the Intent as it is and tells what is wrong with the value.
-	// It is nil for reserved and internal keys.
+	// Set writes a value into an Intent. If the value is wrong, Set leaves the Intent as it is and returns the flaw. It
+	// is nil for reserved and internal keys.
 	Set func(*Intent, string) *Flaw
 }
 
 // Flaw is what is wrong with one value.
 type Flaw struct {
-	// What is a clause that follows the value and a comma, like "which is above 100".
+	// What is a clause that follows the value and a comma, such as "which is above 100".
 	What string
 	// Fix is what to do about it, in one clause.
 	Fix string
 }
 
-// UsedBy reports whether the key means anything to a Deployment with that strategy; the empty one stands for none.
+// UsedBy reports whether the key has a meaning for a Deployment with that strategy; the empty strategy stands for none.
 func (k Key) UsedBy(s Strategy) bool { return slices.Contains(k.Strategies, s) }
 
 // Short is the key without its prefix.
@@ -92,8 +95,8 @@ var (
 // Strategies are the values that the annotation grayscale.dev/strategy may have.
 func Strategies() []Strategy { return slices.Clone(onCandidate) }
 
-// Keys are all keys with our prefix: those that users write, then the reserved, then the internal ones.
-// The caller may change what it gets.
+// Keys are all keys with our prefix: those that users write, then the reserved ones, then the internal ones. The caller
+// may change the result.
 func Keys() []Key {
 	out := slices.Clone(table[:])
 	for i := range out {
@@ -102,7 +105,7 @@ func Keys() []Key {
 	return out
 }
 
-// keyOf finds a key's entry in the table, which is short enough to be searched from its start; nil where there is none.
+// keyOf finds a key's entry in the table, which is short enough for a linear search; nil if there is none.
 func keyOf(name string) *Key {
 	for i := range table {
 		if table[i].Name == name {

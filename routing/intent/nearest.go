@@ -7,14 +7,15 @@ import (
 )
 
 const (
-	// longestTypo bounds what is worth comparing: no name of ours is half as long, and the cost grows with the length.
+	// longestTypo bounds the words that are compared: none of our names is half as long, and the cost grows with the
+	// length.
 	longestTypo = 64
-	// shortestPart is the least number of letters that say something where one word holds another.
+	// shortestPart is the fewest letters that count as a match when one word contains another.
 	shortestPart = 4
 )
 
-// nearest is the choice that was probably meant by a mistyped word: one that takes few edits to reach, else one that
-// holds the word or is held by it, like blue in blue-green. It is empty where none is near. Of two equally near
+// nearest is the choice that a mistyped word probably meant: one that takes few edits to reach, or else one that
+// contains the word or is contained in it, like blue in blue-green. It is empty if none is near. Of two equally near
 // choices the first one wins.
 func nearest(word string, choices []string) string {
 	if len(word) > longestTypo {

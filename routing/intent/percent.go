@@ -13,8 +13,8 @@ func (p Percent) String() string { return p.number() + "%" }
 // number is the share as an annotation spells it.
 func (p Percent) number() string { return strconv.FormatFloat(float64(p)/100, 'f', -1, 64) }
 
-// parsePercent reads what percentSyntax says: no sign, space or exponent, and no leading zero, because YAML reads an
-// unquoted 010 as eight.
+// parsePercent reads what percentSyntax describes: no sign, space or exponent, and no leading zero, because YAML reads
+// an unquoted 010 as eight.
 func parsePercent(s string) (Percent, bool) {
 	whole, fraction, dotted := strings.Cut(s, ".")
 	if len(whole) < 1 || len(whole) > 3 || whole[0] == '0' && len(whole) > 1 {
@@ -106,8 +106,8 @@ func percentSpelling(value, bare string) string {
 	return "which has a leading zero"
 }
 
-// cutToHundredths never rounds up, because a proposal must not turn almost all traffic into all of it; nor does it
-// turn a small share into none.
+// cutToHundredths never rounds up: a proposal must not turn almost all traffic into all of it. Nor does it turn a small
+// share into none.
 func cutToHundredths(number float64) Percent {
 	const tiny = 1e-9 // more than the error of a product that should be whole
 	p := Percent(math.Floor(number*100 + tiny))

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// Reasons of the problems that one Deployment's annotations show by themselves.
+// Reasons of the problems that can be found in the annotations of one Deployment alone.
 const (
-	// ReasonInvalidValue is a value that the key can never have; its kind is Invalid.
+	// ReasonInvalidValue is for a value that the key can never have; the kind is Invalid.
 	ReasonInvalidValue = "InvalidValue"
-	// ReasonUnknownKey is a key with our prefix that means nothing; its kind is Unused, as are those below.
+	// ReasonUnknownKey is for a key with our prefix that has no meaning; the kind is Unused, here and below.
 	ReasonUnknownKey = "UnknownKey"
-	// ReasonReservedKey is a key that a later release of grayscale will follow.
+	// ReasonReservedKey is for a key that a later release of grayscale will support.
 	ReasonReservedKey = "ReservedKey"
-	// ReasonUnusedKey is a key that the Deployment's strategy does not use.
+	// ReasonUnusedKey is for a key that the Deployment's strategy does not use.
 	ReasonUnusedKey = "UnusedKey"
 )
 
 const (
-	// maxShown is how many runes of a key or a value a message shows: admission sees them before the API server
-	// has bounded them, and a message has to stay one that people read.
+	// maxShown is how many runes of a key or a value a message shows: admission sees them before the API server has
+	// checked their length, and a message has to stay readable.
 	maxShown = 64
-	// maxUnknown is how many unknown keys of one Deployment are told one by one.
+	// maxUnknown is how many unknown keys of one Deployment get a problem of their own.
 	maxUnknown = 20
 )
 
@@ -88,8 +88,8 @@ func strategyNames(list []Strategy) string {
 	return b.String()
 }
 
-// quote shows a value as a Go string literal in ASCII, so that control characters, line breaks, bidirectional marks and
-// letters that only look like others are seen and not obeyed, and cuts it after maxShown runes.
+// quote shows a value as a Go string literal in ASCII, cut after maxShown runes. Control characters, line breaks,
+// bidirectional marks and letters that only look like others become visible and have no effect.
 func quote(value string) string {
 	shown := start(value)
 	if len(shown) == len(value) {
@@ -98,8 +98,8 @@ func quote(value string) string {
 	return fmt.Sprintf("%+q... (%d bytes)", shown, len(value))
 }
 
-// bare shows a name like quote does, without the quotes: one that Kubernetes takes, of 63 characters at most, is
-// shown as it is.
+// bare shows a name as quote does, without the quotes. A name that Kubernetes accepts, of at most 63 characters, is
+// shown unchanged.
 func bare(name string) string {
 	quoted := strconv.QuoteToASCII(start(name))
 	return quoted[1 : len(quoted)-1]

@@ -2,8 +2,8 @@ package intent
 
 import "fmt"
 
-// Strategy is the way a candidate is released; the value of the annotation grayscale.dev/strategy.
-// The zero value means that the Deployment is no candidate.
+// Strategy is how a candidate is released: the value of the annotation grayscale.dev/strategy. The zero value means
+// that the Deployment is not a candidate.
 type Strategy string
 
 const (
@@ -15,18 +15,18 @@ const (
 	Mirror Strategy = "mirror"
 )
 
-// behaviour is all that tells one strategy from another.
+// behaviour is everything in which strategies differ.
 type behaviour struct {
 	// key is the annotation whose value moves the traffic.
 	key string
-	// share is the portion of production traffic that the intent claims, copies the portion of requests to copy.
+	// share is the portion of production traffic that the intent claims; copies is the portion of requests to copy.
 	share, copies func(Intent) Percent
 	// describe says what is asked for; it is the message of the condition Programmed.
 	describe func(i Intent, service string) string
-	// takeTraffic is how to send traffic to a version, takeLess how to leave older candidates their shares.
+	// takeTraffic says how to send traffic to a version; takeLess says how to leave older candidates their shares.
 	takeTraffic func(version string) string
 	takeLess    string
-	// needsRequests: connections cannot be released so.
+	// needsRequests: the strategy copies requests, which is impossible for connections.
 	needsRequests bool
 }
 
@@ -80,10 +80,10 @@ var behaviours = map[Strategy]behaviour{
 	},
 }
 
-// Key is the annotation whose value moves the candidate's traffic; empty for no strategy.
+// Key is the annotation whose value moves the candidate's traffic; empty without a strategy.
 func (s Strategy) Key() string { return behaviours[s].key }
 
-// TakeTraffic says, as the clause of a Problem's Fix, how traffic is sent to a version that is released so.
+// TakeTraffic says how to send traffic to a version with this strategy, as a clause for a Problem's Fix.
 func (s Strategy) TakeTraffic(version string) string {
 	if b, ok := behaviours[s]; ok {
 		return b.takeTraffic(version)
@@ -91,11 +91,10 @@ func (s Strategy) TakeTraffic(version string) string {
 	return behaviours[Canary].takeTraffic(version)
 }
 
-// TakeLess says, as the clause of a Problem's Fix, how candidates that ask for more than all traffic together are
-// mended.
+// TakeLess says how to fix candidates that ask for more than all traffic together, as a clause for a Problem's Fix.
 func (s Strategy) TakeLess() string { return behaviours[s].takeLess }
 
-// CopiesRequests reports whether the strategy needs requests, because connections cannot be copied.
+// CopiesRequests reports whether the strategy copies requests. Connections cannot be copied.
 func (s Strategy) CopiesRequests() bool { return behaviours[s].needsRequests }
 
 // Share is the portion of production traffic that the intent claims: mirrored copies are not production traffic.
@@ -114,8 +113,8 @@ func (i Intent) Copies() Percent {
 	return 0
 }
 
-// Describe is the message of the condition Programmed once the intent is served, like "canary 10% of reviews". It is
-// part of the contract, since a user waits for it with kubectl; empty for an Intent without a strategy.
+// Describe is the message of the condition Programmed once the mesh has the routes, like "canary 10% of reviews". It is
+// part of the contract, because users wait for it with kubectl. It is empty for an Intent without a strategy.
 func (i Intent) Describe(service string) string {
 	if b, ok := behaviours[i.Strategy]; ok {
 		return b.describe(i, service)

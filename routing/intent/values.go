@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Bounds of Kubernetes, see https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and
+// Limits of Kubernetes, see https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/.
 const (
 	maxServiceName    = 63
@@ -57,26 +57,25 @@ func setBool(to *bool, value string) *Flaw {
 	return &Flaw{"which is neither of the two values", fix}
 }
 
-// Services are those that the annotations name, in their order, each once, valid or not; none where they name none.
+// Services are those that the annotations name, in that order, without duplicates, valid or not.
 func Services(annotations map[string]string) []string { return services.in(annotations[KeyService]) }
 
-// Stables are the Deployments that the annotations name as stable, in their order, each once, valid or not; none where
-// they name none.
+// Stables are the Deployments that the annotations name as stable, in that order, without duplicates, valid or not.
 func Stables(annotations map[string]string) []string { return stables.in(annotations[KeyStable]) }
 
-// JoinNames lists names as messages do.
+// JoinNames lists names in the form that messages use.
 func JoinNames(names []string) string { return strings.Join(names, ", ") }
 
-// list is how several names are read from one value, with commas between them.
+// list reads a value with several names, separated by commas.
 type list struct {
-	kind  string // of what is named
+	kind  string // what the names are names of
 	most  int
 	valid func(name string) bool
 	flaw  func(name string) *Flaw
 }
 
-// At most 16 Services are decided together, each time that anything of one changes; and as many Deployments are enough
-// for one version.
+// Services that are named together are decided together, whenever anything changes for one of them: hence at most 16.
+// As many Deployments are enough for one version.
 var (
 	services = list{"Services", 16, isServiceName, serviceFlaw}
 	stables  = list{"Deployments", 16, isDeploymentName, stableFlaw}
@@ -86,7 +85,7 @@ func setService(i *Intent, value string) *Flaw { return services.set(&i.Service,
 
 func setStable(i *Intent, value string) *Flaw { return stables.set(&i.Stable, value) }
 
-// in are the names in a value, each once.
+// in returns the names in a value, without duplicates.
 func (l list) in(value string) []string {
 	if value == "" {
 		return nil
@@ -108,7 +107,7 @@ func split(value string) []string {
 	return names
 }
 
-// set reads a value whose names are all right.
+// set stores a value if all of its names are valid.
 func (l list) set(to *string, value string) *Flaw {
 	names := split(value)
 	switch {
@@ -131,7 +130,7 @@ func (l list) set(to *string, value string) *Flaw {
 	return nil
 }
 
-// entryFlaw says what is wrong with one of several names, and proposes the whole list with that one mended.
+// entryFlaw says what is wrong with one of several names, and proposes the whole list with that name corrected.
 func (l list) entryFlaw(names []string, n int) *Flaw {
 	flaw := l.flaw(names[n])
 	what, ok := strings.CutPrefix(flaw.What, "which ")
@@ -161,10 +160,11 @@ func (l list) once(names []string) string {
 	return fmt.Sprintf("write %q", JoinNames(once))
 }
 
-// serviceFlaw says why a text is no name of a Service. Kubernetes 1.37 takes a DNS label that may begin with a digit.
+// serviceFlaw says why a text is not the name of a Service. Kubernetes 1.37 accepts DNS labels, which may begin with a
+// digit.
 func serviceFlaw(value string) *Flaw {
 	if strings.ContainsAny(value, "./") {
-		// The name stands before the first dot of a host, or behind a namespace and a slash.
+		// The name is before the first dot of a host, or after a namespace and a slash.
 		name, _, _ := strings.Cut(value[strings.LastIndexByte(value, '/')+1:], ".")
 		return &Flaw{"but only Services of the same namespace can be released",
 			mended(name, "-", isServiceName, "write the Service's name alone")}
@@ -172,7 +172,7 @@ func serviceFlaw(value string) *Flaw {
 	return nameFlaw(value, maxServiceName, "-", isServiceName)
 }
 
-// stableFlaw says why a text is no name of a Deployment in the same namespace.
+// stableFlaw says why a text is not the name of a Deployment in the same namespace.
 func stableFlaw(value string) *Flaw {
 	if slash := strings.LastIndexByte(value, '/'); slash >= 0 {
 		return &Flaw{"but only a Deployment of the same namespace can be stable",
@@ -210,8 +210,8 @@ func tooLong(value string, longest int) *Flaw {
 	return &Flaw{fmt.Sprintf("which is %d bytes long, more than %d", len(value), longest), "write a shorter one"}
 }
 
-// mended proposes the value with a dash for everything that is not allowed in it, where that makes it valid; else
-// it gives the other fix.
+// mended proposes the value with a dash in place of everything that is not allowed, if that makes it valid; otherwise
+// it returns the other fix.
 func mended(value, inner string, valid func(string) bool, other string) string {
 	if len(value) > maxShown {
 		return other
@@ -232,7 +232,7 @@ func isServiceName(s string) bool {
 	return len(s) <= maxServiceName && isWord(s, "-") && isLower(s)
 }
 
-// isDeploymentName: DNS labels joined by dots.
+// isDeploymentName: the name consists of DNS labels joined by dots.
 func isDeploymentName(s string) bool {
 	if len(s) > maxDeploymentName || !isLower(s) {
 		return false
@@ -253,7 +253,8 @@ func isLabelValue(s string) bool {
 	return len(s) <= maxLabelValue && isWord(s, "-_.")
 }
 
-// isWord reports whether s is not empty and made of ASCII letters and digits, with bytes of inner only between them.
+// isWord reports whether s is not empty and consists of ASCII letters and digits, with bytes of inner only between
+// them.
 func isWord(s, inner string) bool {
 	if s == "" || !isAlphanumeric(s[0]) || !isAlphanumeric(s[len(s)-1]) {
 		return false

@@ -12,14 +12,14 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Blind are the clients that lack subsets of ours beside the users' rules that there are: what istiod's lookup gives
-// each kind of client is compared with what ours holds of the versions. Where that is everybody there is one entry,
-// without a namespace. The order is that of namespaces, then labels.
+// Blind are the clients that lack subsets of ours beside the current rules of users. It compares what istiod's lookup
+// gives each group of clients with our subsets of the versions. If all clients lack them, there is one entry, without a
+// namespace. Entries are sorted by namespace, then by labels.
 func (m Mesh) Blind(versions []string) []mesh.Blind {
 	return m.blind(m.OtherDestinationRules, versions)
 }
 
-// ComingBlind are those that will lack subsets beside the users' rules that are to come.
+// ComingBlind are the clients that will lack subsets beside the rules that users are about to have.
 func (m Mesh) ComingBlind(versions []string) []mesh.Blind {
 	if m.ComingDestinationRules == nil {
 		return nil
@@ -55,7 +55,7 @@ func (m Mesh) blindProblem(b mesh.Blind) intent.Problem {
 			"without workloadSelector and exportTo", s.Name, s.Namespace)}
 }
 
-// lacking tells which clients lack subsets of the versions beside others, where ours is like that.
+// lacking returns the clients that lack subsets of the versions, given our rule and those of others.
 func (m Mesh) lacking(ours *networkingv1.DestinationRule, others []*networkingv1.DestinationRule,
 	versions []string) []mesh.Blind {
 	l := m.lookup(ours, others)

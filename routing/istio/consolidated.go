@@ -17,9 +17,9 @@ type consolidatedRule struct {
 	from      []string // namespace/name of the rules that it is made of
 }
 
-// consolidated are the rules of a pool for the most specific host in it, merged as istiod merges them.
-func (l lookup) consolidated(in func(*networkingv1.DestinationRule) bool) []*consolidatedRule {
-	pool := slices.DeleteFunc(slices.Clone(l.rules), func(r *networkingv1.DestinationRule) bool { return !in(r) })
+// consolidated are the rules in a pool for its most specific host, merged as istiod merges them.
+func (l lookup) consolidated(inPool func(*networkingv1.DestinationRule) bool) []*consolidatedRule {
+	pool := slices.DeleteFunc(slices.Clone(l.rules), func(r *networkingv1.DestinationRule) bool { return !inPool(r) })
 	var out []*consolidatedRule
 	for _, r := range nearest(pool, l.domain) {
 		if next := consolidatedOf(r); mergeInto(out, next) {
@@ -29,8 +29,8 @@ func (l lookup) consolidated(in func(*networkingv1.DestinationRule) bool) []*con
 	return out
 }
 
-// mergeInto adds a rule's subsets to those that istiod merges it with, and reports whether it stands for itself as
-// well. What the last one of the list says decides that.
+// mergeInto adds a rule's subsets to those that istiod merges it with, and reports whether the rule also stays a rule
+// of its own. As in istiod, the last entry of the list that it is compared with decides that.
 func mergeInto(list []*consolidatedRule, next *consolidatedRule) (apart bool) {
 	apart = true
 	for _, m := range list {
@@ -63,7 +63,7 @@ func consolidatedOf(r *networkingv1.DestinationRule) *consolidatedRule {
 	if r.Spec.WorkloadSelector != nil {
 		m.selector = maps.Clone(r.Spec.WorkloadSelector.GetMatchLabels())
 		if m.selector == nil {
-			m.selector = map[string]string{} // which selects everybody
+			m.selector = map[string]string{} // selects everybody
 		}
 	}
 	for _, sub := range r.Spec.Subsets {
@@ -74,7 +74,7 @@ func consolidatedOf(r *networkingv1.DestinationRule) *consolidatedRule {
 	return m
 }
 
-// has reports whether each version has its subset, with the label that it ought to have.
+// has reports whether each version has its subset, with exactly its label.
 func (c consolidatedRule) has(versions []string) bool {
 	return !slices.ContainsFunc(versions, func(v string) bool {
 		sub := c.subsets[SubsetName(v)]
@@ -82,7 +82,7 @@ func (c consolidatedRule) has(versions []string) bool {
 	})
 }
 
-// others are the rules in it that are not ours.
+// others are the rules that it is made of, without ours.
 func (c consolidatedRule) others(ours *networkingv1.DestinationRule) []string {
 	named := ours.Namespace + "/" + ours.Name
 	from := slices.DeleteFunc(slices.Clone(c.from), func(name string) bool { return name == named })
@@ -99,7 +99,8 @@ func superset(a, b map[string]bool) bool {
 	return true
 }
 
-// exportSet: a rule with a workloadSelector is known in its own namespace alone, whatever it says.
+// exportSet is the rule's exportTo. A rule with a workloadSelector is only visible in its own namespace, whatever its
+// exportTo says.
 func exportSet(r *networkingv1.DestinationRule) map[string]bool {
 	out := map[string]bool{}
 	if r.Spec.WorkloadSelector != nil {
@@ -111,13 +112,13 @@ func exportSet(r *networkingv1.DestinationRule) map[string]bool {
 	return out
 }
 
-// isVisibleAtHome: the clients in the rule's own namespace look for it there.
+// isVisibleAtHome: clients in the rule's own namespace can see it.
 func isVisibleAtHome(r *networkingv1.DestinationRule) bool {
 	to := exportSet(r)
 	return len(to) == 0 || to["*"] || to["."] || to[r.Namespace]
 }
 
-// isPrivate: no client of another namespace gets it.
+// isPrivate: no client of another namespace can see it.
 func isPrivate(r *networkingv1.DestinationRule) bool {
 	to := exportSet(r)
 	return len(to) == 1 && (to["."] || to[r.Namespace])

@@ -14,8 +14,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// RenderSubsets gives the DestinationRule that tells Envoy the subsets. Its exportTo may follow other people's rules,
-// with which Istio merges ours: where that changes, the write rests on them.
+// RenderSubsets returns the DestinationRule with the subsets. Istio merges it with rules of users, so its exportTo may
+// follow theirs. If that changes it, the write rests on those rules.
 func (m Mesh) RenderSubsets(sub release.Subsets) mesh.Write {
 	dr, current := m.destinationRule(sub), m.DestinationRule
 	switch {
@@ -31,9 +31,9 @@ func (m Mesh) RenderSubsets(sub release.Subsets) mesh.Write {
 	}
 }
 
-// destinationRule is the whole object. Istio merges ours with a user's for the same host and namespace where both say
-// literally the same exportTo, so that is copied where it is public. Where ours displaces another rule, that one's
-// trafficPolicy is carried over.
+// destinationRule is the complete object. Istio merges our rule with a user's for the same host and namespace only if
+// both have literally the same exportTo, so a public exportTo is copied. If our rule displaces another one, the
+// trafficPolicy of that one is carried over.
 func (m Mesh) destinationRule(sub release.Subsets) *networkingv1.DestinationRule {
 	current := m.DestinationRule
 	dr := &networkingv1.DestinationRule{
@@ -54,7 +54,7 @@ func (m Mesh) destinationRule(sub release.Subsets) *networkingv1.DestinationRule
 		return dr
 	}
 	if current != nil && isPublic(current.Spec.ExportTo) {
-		// It means the same, and a rule that comes again is merged at once.
+		// It means the same as none, and a rule of users that comes back is merged at once.
 		dr.Spec.ExportTo = slices.Clone(current.Spec.ExportTo)
 	}
 	if policy := others.displacedPolicy(); policy != nil {
@@ -63,8 +63,9 @@ func (m Mesh) destinationRule(sub release.Subsets) *networkingv1.DestinationRule
 	return dr
 }
 
-// exportTo is what ours says where Istio merges it with users' rules: what one of these says, the oldest first, or what
-// it says already, so that no client lacks our subsets. It is never private: the VirtualService is for all namespaces.
+// exportTo is the exportTo of our rule if Istio merges it with rules of users. It is the exportTo of one of these, the
+// oldest first, or the current one of ours, so that no client lacks our subsets. It is never private: the
+// VirtualService is for all namespaces.
 func (m Mesh) exportTo(dr *networkingv1.DestinationRule, merged []*networkingv1.DestinationRule) []string {
 	current := m.DestinationRule
 	var choices [][]string
@@ -90,10 +91,10 @@ func (m Mesh) exportTo(dr *networkingv1.DestinationRule, merged []*networkingv1.
 	return slices.Clone(choices[0])
 }
 
-// youngest is the age of a rule that is still to be written.
+// youngest is the age of a rule that has not been written yet.
 var youngest = metav1.NewTime(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
 
-// equalDestinationRule reports whether the object in the cluster already says what is wanted.
+// equalDestinationRule reports whether the object in the cluster already is as wanted.
 func equalDestinationRule(got, want *networkingv1.DestinationRule) bool {
 	return mesh.EqualMeta(got, want) && proto.Equal(&got.Spec, &want.Spec)
 }

@@ -12,10 +12,10 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// HostProblems name the VirtualServices and the routes of the Gateway API that sidecars follow in place of ours. Of two
-// VirtualServices, Istio follows those that are exported to named namespaces first, then the older. So a wildcard over
-// the host is a conflict like any other: ours would take its requests and, if it is older, it would keep its
-// connections. Where ours is not there yet, any other is older.
+// HostProblems name the VirtualServices, and the routes of the Gateway API, that sidecars follow instead of ours. Of
+// two VirtualServices, Istio prefers those that are exported to named namespaces, then the older one. So a wildcard
+// over the host is a conflict like any other: our VirtualService would take its requests and, if the wildcard is older,
+// the wildcard would keep its connections. As long as ours does not exist, every other one is older.
 func (m Mesh) HostProblems() []intent.Problem {
 	var out []intent.Problem
 	ours := m.VirtualService
@@ -40,7 +40,7 @@ func inMesh(vs *networkingv1.VirtualService) bool {
 	return len(vs.Spec.Gateways) == 0 || slices.Contains(vs.Spec.Gateways, meshGateway)
 }
 
-// hostConflict names the host as the VirtualService lists it: that is what its owner finds there.
+// hostConflict names the host as the VirtualService lists it, so that its owner can find it there.
 func (m Mesh) hostConflict(o *networkingv1.VirtualService) intent.Problem {
 	listed, by := m.listedHost(o), ""
 	if listed != m.host() {
@@ -58,22 +58,22 @@ func (m Mesh) hostConflict(o *networkingv1.VirtualService) intent.Problem {
 		Fix:     fix + "; grayscale never edits it"}
 }
 
-// listedHost is the first of a VirtualService's hosts that takes in the Service's; empty where none does.
+// listedHost is the first host of a VirtualService that covers the Service's; empty if none does.
 func (m Mesh) listedHost(vs *networkingv1.VirtualService) string {
-	takesIn := func(host string) bool { return covers(host, m.host()) }
+	coversIt := func(host string) bool { return covers(host, m.host()) }
 	for _, h := range vs.Spec.Hosts {
-		if slices.ContainsFunc(routeHosts(h, vs.Namespace, m.ClusterDomain), takesIn) {
+		if slices.ContainsFunc(routeHosts(h, vs.Namespace, m.ClusterDomain), coversIt) {
 			return h
 		}
 	}
 	return ""
 }
 
-// meshRouteProblems name the routes of the Gateway API that sidecars follow in place of ours. Clients in such a
-// route's own namespace do so whatever its age (istio pilot/pkg/model/virtualservice.go, SelectVirtualServices). Of
-// others' clients, HTTP and gRPC routes only take those of the Service in their own namespace
-// (pilot/pkg/networking/core/route/route.go, buildSidecarVirtualHostsForVirtualService), TCP routes all. Both only do
-// so where they are older than ours.
+// meshRouteProblems name the routes of the Gateway API that sidecars follow instead of ours. Clients in such a route's
+// own namespace follow it whatever its age (istio pilot/pkg/model/virtualservice.go, SelectVirtualServices). Other
+// clients follow HTTP and gRPC routes only if these are in the Service's namespace
+// (pilot/pkg/networking/core/route/route.go, buildSidecarVirtualHostsForVirtualService), and TCP routes from anywhere;
+// both only if they are older than ours.
 func (m Mesh) meshRouteProblems() []intent.Problem {
 	var out []intent.Problem
 	s, ours := m.Service, m.VirtualService

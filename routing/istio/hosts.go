@@ -11,9 +11,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// HostKeys are the names under which a VirtualService or DestinationRule has to be found by the Service that it may be
-// about: fully qualified names, and wildcards as they are written ("*.shop.svc.cluster.local"). obj is one of the two;
-// anything else has none.
+// HostKeys are the names by which a VirtualService or DestinationRule can be found for a Service: fully qualified
+// names, and wildcards as written ("*.shop.svc.cluster.local"). Any other obj has none.
 func HostKeys(obj any, domain string) []string {
 	switch o := obj.(type) {
 	case *networkingv1.VirtualService:
@@ -29,8 +28,8 @@ func HostKeys(obj any, domain string) []string {
 	return nil
 }
 
-// resolve turns a short name into the FQDN of a Service of the object's namespace; anything with a dot stays as it is,
-// and so does the bare wildcard (istio pilot/pkg/model/config.go, ResolveShortnameToFQDN).
+// resolve turns a short name into the FQDN of a Service in the object's namespace. A name with a dot, and the bare
+// wildcard, stay as they are (istio pilot/pkg/model/config.go, ResolveShortnameToFQDN).
 func resolve(host, namespace, domain string) string {
 	host = strings.ToLower(host)
 	if host == "*" || strings.Contains(host, ".") {
@@ -39,9 +38,9 @@ func resolve(host, namespace, domain string) string {
 	return host + "." + namespace + ".svc." + domain
 }
 
-// routeHosts are the hosts that a VirtualService gets requests for by naming one. Beside the resolved name these are
-// the Services that a half qualified one ("reviews.shop") means: Istio does not resolve it, but an Envoy that listens
-// on port 80 compares it with the Host header, where clients write just that (istio
+// routeHosts are the hosts whose requests a VirtualService gets if it lists this one: the resolved name and, for a
+// half-qualified name ("reviews.shop"), the Service that it means. Istio does not resolve such a name. But an Envoy
+// that listens on port 80 compares it with the Host header, and that is what clients write there (istio
 // pilot/pkg/networking/core/httproute.go, BuildSidecarOutboundVirtualHosts).
 func routeHosts(host, namespace, domain string) []string {
 	resolved := resolve(host, namespace, domain)
@@ -55,7 +54,7 @@ func routeHosts(host, namespace, domain string) []string {
 	return []string{resolved}
 }
 
-// covers reports whether a resolved host takes in the FQDN.
+// covers reports whether a resolved host is the FQDN, or a wildcard over it.
 func covers(host, fqdn string) bool {
 	if rest, wildcard := strings.CutPrefix(host, "*"); wildcard {
 		return strings.HasSuffix(fqdn, rest)
@@ -69,18 +68,18 @@ func IsAbout(dr *networkingv1.DestinationRule, s release.Service, domain string)
 }
 
 // byAge sorts as Istio does: of two objects for one host it prefers the first (istio pilot/pkg/model/config.go,
-// configCompareByCreationTime). Creation times are whole seconds, so names decide at times.
+// configCompareByCreationTime). Creation times are whole seconds, so names decide between objects of the same second.
 func byAge(a, b metav1.Object) int {
 	x, y := a.GetCreationTimestamp(), b.GetCreationTimestamp()
 	return cmp.Or(x.Compare(y.Time), cmp.Compare(a.GetName(), b.GetName()),
 		cmp.Compare(a.GetNamespace(), b.GetNamespace()))
 }
 
-// sorted is the list by age, so that what is said about it does not depend on the order in which it was read.
+// sorted is the list by age, so that results do not depend on the order in which it was read.
 func sorted[T metav1.Object](list []T) []T {
 	return slices.SortedFunc(slices.Values(list), func(a, b T) int { return byAge(a, b) })
 }
 
-// isPublic: an exportTo that makes an object known to the clients of every namespace. An empty one means what the
-// mesh's configuration says, which is the same unless somebody changed it.
+// isPublic: the exportTo shows an object to the clients of every namespace. An empty one means the mesh's default,
+// which is the same unless somebody changed it.
 func isPublic(exportTo []string) bool { return len(exportTo) == 0 || slices.Contains(exportTo, "*") }

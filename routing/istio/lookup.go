@@ -15,7 +15,7 @@ import (
 // lookup finds the DestinationRules of one host as istiod does (istio pilot/pkg/model/push_context.go, destinationRule
 // and setDestinationRules; destination_rule.go, mergeDestinationRule; sidecar.go, DestinationRule).
 type lookup struct {
-	domain, service, root string // the last two are namespaces
+	domain, service, root string // service and root are namespaces
 	ours                  *networkingv1.DestinationRule
 	rules                 []*networkingv1.DestinationRule // ours among them, in istiod's order
 }
@@ -40,14 +40,14 @@ func (m Mesh) lookup(ours *networkingv1.DestinationRule, others []*networkingv1.
 	return l
 }
 
-// onlyOurs: there is no other rule, and ours is for all clients and has the subsets of the versions. It decides nothing
-// that the lookup would not; it makes the usual case cheap.
+// onlyOurs: there is no other rule, and ours is for all clients and has the subsets of the versions. It only makes the
+// usual case cheap: the lookup would give the same result.
 func (l lookup) onlyOurs(versions []string) bool {
 	return len(l.rules) == 1 && l.rules[0] == l.ours && l.ours.Spec.WorkloadSelector == nil &&
 		isPublic(l.ours.Spec.ExportTo) && consolidatedOf(l.ours).has(versions)
 }
 
-// namespaces are those whose clients istiod may treat in another way than the rest, sorted.
+// namespaces are those whose clients istiod may treat differently from the rest, sorted.
 func (l lookup) namespaces() []string {
 	found := map[string]bool{l.service: true, l.root: true}
 	for _, r := range l.rules {
@@ -61,8 +61,9 @@ func (l lookup) namespaces() []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// visible are the rules that a client of the namespace may get: first those of its own namespace, then those that the
-// Service's exports, then the root namespace's. Of the root's own clients only the private ones come first.
+// visible are the rules that a client in the namespace may get: those of its own namespace; or else those that the
+// Service's namespace exports; or else those of the root namespace. For clients in the root namespace, only its private
+// rules count as their own.
 func (l lookup) visible(namespace string) []*consolidatedRule {
 	own := func(r *networkingv1.DestinationRule) bool { return r.Namespace == namespace && isVisibleAtHome(r) }
 	if namespace == l.root {
@@ -85,7 +86,7 @@ func (l lookup) visible(namespace string) []*consolidatedRule {
 	return nil
 }
 
-// general is the rule of those clients in the namespace that no workloadSelector selects; false where they get none.
+// general is the rule for clients in the namespace that no workloadSelector selects; false if they get none.
 func (l lookup) general(namespace string) (consolidatedRule, bool) {
 	visible := l.visible(namespace)
 	for _, c := range slices.Backward(visible) {
@@ -94,13 +95,13 @@ func (l lookup) general(namespace string) (consolidatedRule, bool) {
 		}
 	}
 	var none consolidatedRule
-	for _, c := range visible { // these hide all others from clients that none of them selects
+	for _, c := range visible { // these hide all other rules even from clients that none of them selects
 		none.from = append(none.from, c.from...)
 	}
 	return none, false
 }
 
-// selected are the clients in the namespace that a workloadSelector gives a rule without our subsets.
+// selected are the clients in the namespace that get a rule without our subsets because of a workloadSelector.
 func (l lookup) selected(namespace string, versions []string) []mesh.Blind {
 	var out []mesh.Blind
 	for _, c := range l.visible(namespace) {
@@ -108,7 +109,7 @@ func (l lookup) selected(namespace string, versions []string) []mesh.Blind {
 			continue
 		}
 		to := release.Clients{Namespace: namespace, Labels: c.selector}
-		if !areLabels(c.selector) { // Istio would refuse our VirtualService with them
+		if !areLabels(c.selector) { // with them, Istio would refuse our VirtualService
 			to.Labels = nil
 		}
 		out = append(out, mesh.Blind{Clients: to, Objects: c.others(l.ours)})
@@ -126,8 +127,8 @@ func areLabels(labels map[string]string) bool {
 	return true
 }
 
-// nearest are the rules with the most specific host: a full name before wildcards, the longest of these first
-// (istio pkg/config/host/names.go, MoreSpecific).
+// nearest are the rules with the most specific host: a full name before wildcards, then the longest wildcard (istio
+// pkg/config/host/names.go, MoreSpecific).
 func nearest(rules []*networkingv1.DestinationRule, domain string) []*networkingv1.DestinationRule {
 	var out []*networkingv1.DestinationRule
 	best := ""

@@ -11,25 +11,26 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Mesh is Istio as it is configured for one Service: the mesh.Backend that writes a VirtualService for the routes and a
-// DestinationRule for the subsets. It is plain data; its objects are the cache's, and are never changed.
+// Mesh is Istio as it is configured for one Service: a mesh.Backend that writes a VirtualService for the routes and a
+// DestinationRule for the subsets. It is plain data. Its objects belong to the cache and must not be changed.
 type Mesh struct {
 	Service release.Service `json:"-"`
-	// ClusterDomain is the DNS suffix of Services, RootNamespace that of Istio's configuration for the whole mesh.
+	// ClusterDomain is the DNS suffix of Services. RootNamespace is the namespace of Istio's configuration for the
+	// whole mesh.
 	ClusterDomain string `json:"-"`
 	RootNamespace string `json:"-"`
-	// VirtualService and DestinationRule are those with the name of ours as they are in the cluster; nil for none.
+	// VirtualService and DestinationRule are the objects in the cluster that have the name of ours; nil for none.
 	VirtualService  *networkingv1.VirtualService  `json:"virtualService,omitempty"`
 	DestinationRule *networkingv1.DestinationRule `json:"destinationRule,omitempty"`
-	// OtherVirtualServices and OtherDestinationRules are all others that name the Service's host, or a wildcard over it.
+	// OtherVirtualServices and OtherDestinationRules are all others for the Service's host, or for a wildcard over it.
 	OtherVirtualServices  []*networkingv1.VirtualService  `json:"otherVirtualServices,omitempty"`
 	OtherDestinationRules []*networkingv1.DestinationRule `json:"otherDestinationRules,omitempty"`
-	// ComingDestinationRules are OtherDestinationRules as they will be once the API server has done what it asks about,
-	// and waits with; nil where it asks about none.
+	// ComingDestinationRules are OtherDestinationRules as they will be once the API server has made the change that it
+	// asks about and waits with; nil if it asks about none.
 	ComingDestinationRules []*networkingv1.DestinationRule `json:"comingDestinationRules,omitempty"`
-	// MeshRoutes are the routes of the Gateway API with the Service as a parent.
+	// MeshRoutes are the routes of the Gateway API that have the Service as a parent.
 	MeshRoutes []MeshRoute `json:"meshRoutes,omitempty"`
-	// Missing is true while the API server does not serve networking.istio.io/v1.
+	// Missing is true if the API server does not serve networking.istio.io/v1.
 	Missing bool `json:"istioMissing,omitempty"`
 }
 
@@ -38,7 +39,7 @@ var (
 	_ mesh.Objects = Mesh{}
 )
 
-// For is the mesh with these objects, for the Service.
+// For returns these objects as the Backend for the Service.
 func (m Mesh) For(s release.Service, c mesh.Config) mesh.Backend {
 	m.Service, m.ClusterDomain, m.RootNamespace = s, c.ClusterDomain, c.RootNamespace
 	return m
@@ -70,7 +71,7 @@ func (m Mesh) Subsets() (mesh.Subsets, bool) {
 		Object: m.DestinationRule, State: state, Damaged: !ok, Versions: versionsOf(m.DestinationRule)}, true
 }
 
-// InstallProblems say that Istio's custom resource definitions are missing, where they are.
+// InstallProblems say whether the custom resource definitions of Istio are missing.
 func (m Mesh) InstallProblems() []intent.Problem {
 	if !m.Missing {
 		return nil

@@ -9,12 +9,12 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// otherRules are the users' DestinationRules about a Service's host, each list by age, by what becomes of them beside
-// ours (istio pilot/pkg/model/push_context.go, destinationRule and setDestinationRules).
+// otherRules are the users' DestinationRules for a Service's host, by what happens to them beside ours; each list is
+// sorted by age (istio pilot/pkg/model/push_context.go, destinationRule and setDestinationRules).
 type otherRules struct {
-	// merged are for exactly the host, in the Service's namespace: Istio makes one rule of them and ours.
+	// merged are for exactly the host, in the Service's namespace: Istio merges them with ours into one rule.
 	merged []*networkingv1.DestinationRule
-	// displaced are what clients follow where there is neither ours nor a merged one: those for the nearest wildcard in
+	// displaced are what clients would follow without ours and without a merged one: those for the nearest wildcard in
 	// the Service's namespace, or else those for the host or the nearest wildcard in the root namespace.
 	displaced []*networkingv1.DestinationRule
 	// local are known only to some clients, which see them instead of ours.
@@ -51,9 +51,9 @@ func (m Mesh) hasNameOfOurs(o mesh.Object) bool {
 	return o.GetNamespace() == m.Service.Namespace && o.GetName() == mesh.Name(m.Service.Name)
 }
 
-// isLocal: some clients see this rule before they would see ours. Those are the ones that a workloadSelector selects,
-// and those in the rule's own namespace if that is not the Service's and the rule is known there. Of the root
-// namespace's rules only the private ones come first for the clients in it.
+// isLocal: some clients see this rule instead of ours. These are the clients that a workloadSelector selects, and those
+// in the rule's own namespace, if that is not the Service's and the rule is visible there. In the root namespace only
+// private rules have this effect.
 func (m Mesh) isLocal(o *networkingv1.DestinationRule) bool {
 	to := o.Spec.ExportTo
 	switch {
@@ -67,7 +67,8 @@ func (m Mesh) isLocal(o *networkingv1.DestinationRule) bool {
 	return isPublic(to) || slices.Contains(to, ".") || slices.Contains(to, o.Namespace)
 }
 
-// displacedPolicy: of several rules for one host Istio takes the oldest trafficPolicy that there is.
+// displacedPolicy is the oldest trafficPolicy of the displaced rules: Istio takes that one if several rules are for one
+// host.
 func (r otherRules) displacedPolicy() *v1alpha3.TrafficPolicy {
 	for _, o := range r.displaced {
 		if o.Spec.TrafficPolicy != nil {

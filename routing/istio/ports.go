@@ -14,15 +14,16 @@ import (
 type protocol int
 
 const (
-	unrouted protocol = iota // UDP and SCTP pass by Envoy
+	unrouted protocol = iota // UDP and SCTP bypass Envoy
 	http
 	tcp
 	tls
-	sniffed // Envoy looks at each connection: HTTP or TCP
+	sniffed // Envoy detects HTTP or TCP for each connection
 )
 
-// protocolOf follows Istio: appProtocol first, else the port name up to its first dash, in any case. Where that is no
-// protocol, Envoy sniffs (istio pkg/config/kube/conversion.go, ConvertProtocol). Istio's grpc-web needs no case here.
+// protocolOf follows Istio: appProtocol first, else the port name up to its first dash, case-insensitive. If that is
+// not a protocol, Envoy sniffs (istio pkg/config/kube/conversion.go, ConvertProtocol). Istio's grpc-web needs no case
+// here.
 func protocolOf(p release.Port) protocol {
 	if p.Protocol != "" && p.Protocol != "TCP" {
 		return unrouted
@@ -54,8 +55,8 @@ func protocolOf(p release.Port) protocol {
 	return sniffed
 }
 
-// isWellKnownTCP: Istio does not sniff where servers speak first (istio pkg/config/kube/conversion.go, wellKnownPorts):
-// SMTP, DNS, MySQL and MongoDB.
+// isWellKnownTCP: Istio does not sniff the ports of protocols in which the server speaks first, such as SMTP, DNS,
+// MySQL and MongoDB (istio pkg/config/kube/conversion.go, wellKnownPorts).
 func isWellKnownTCP(port int32) bool {
 	return port == 25 || port == 53 || port == 3306 || port == 27017
 }
@@ -64,20 +65,21 @@ func carriesRequests(p protocol) bool { return p == http || p == sniffed }
 
 func carriesConnections(p protocol) bool { return p == tcp || p == sniffed }
 
-// Routable reports whether Istio chooses pods for clients of the Service at all: it has a cluster IP and a TCP port.
+// Routable reports whether Istio chooses pods for clients of the Service at all: the Service has a cluster IP and a TCP
+// port.
 func (m Mesh) Routable() bool {
 	routed := func(p release.Port) bool { return protocolOf(p) != unrouted }
 	return !m.Service.ExternalName && !m.Service.Headless && slices.ContainsFunc(m.Service.Ports, routed)
 }
 
-// PortProblems say why the Service cannot be released behind, or not in the way that is asked. Each is pending: a
-// Service that is applied later may mend it. A port whose protocol is not declared is no problem: Envoy sniffs it, and
-// it gets routes for both outcomes.
+// PortProblems say why no release is possible behind the Service, or not with the given strategy. Each is Pending: a
+// Service that is applied later may fix it. A port without a declared protocol is no problem: Envoy sniffs it, and it
+// gets routes for both outcomes.
 func (m Mesh) PortProblems(copies bool) []intent.Problem {
 	s := m.Service
 	switch {
 	case s.Missing:
-		return nil // that is another problem, with a sentence of its own
+		return nil // reported as a problem of its own
 	case s.ExternalName:
 		return pending("", mesh.ReasonUnroutableService, s,
 			"is of type ExternalName: clients leave the cluster, and no pods serve it",
@@ -116,11 +118,11 @@ func protocolProblems(s release.Service, copies bool) []intent.Problem {
 	return nil
 }
 
-// tlsPort: Istio ignores tcp routes on a TLS port, so that the candidate would get connections that nobody asked for;
-// and a tls route needs the names that clients ask for. Once there is one, clients that use another name, or none,
-// bypass the mesh, or are cut off where the mesh knows registered hosts alone: pinning to stable would change what
-// they have now. As plain TCP the same bytes pass, and are shared like other connections (istio
-// pilot/pkg/networking/core/tls.go; the lab's package validation proves each of these).
+// tlsPort: Istio ignores tcp routes on a TLS port, so the candidate would get connections that nobody asked for. A tls
+// route needs the server names that clients use. Clients with another name, or none, bypass such a route, or are cut
+// off if the mesh only allows registered hosts. So pinning to stable would change what they have now. Declared as plain
+// TCP, the same bytes pass and are shared like other connections (istio pilot/pkg/networking/core/tls.go; the package
+// test/lab/validation proves each of these).
 func tlsPort(s release.Service, p release.Port) []intent.Problem {
 	return pending("", mesh.ReasonTLSPort, s,
 		fmt.Sprintf("declares port %d%s as TLS, which Istio can only route by server name: "+

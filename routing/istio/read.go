@@ -11,8 +11,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// ReadSubsets reads when each subset was added and marked as going; false where the annotation is absent or damaged.
-// Then the subsets are those that the rule has, added at no time that is known.
+// ReadSubsets reads when each subset was added and marked as going. It is false if the annotation is absent or damaged;
+// the subsets are then those of the rule, without times.
 func ReadSubsets(dr *networkingv1.DestinationRule) (release.Subsets, bool) {
 	if sub, ok := mesh.ReadSubsets(dr); ok {
 		return sub, true
@@ -33,7 +33,7 @@ func Subsets(dr *networkingv1.DestinationRule) []string {
 	return out
 }
 
-// versionsOf are the versions whose subset the rule has, with exactly the label that it ought to have; in its order.
+// versionsOf are the versions whose subset the rule has, with exactly its label; in the order of the rule.
 func versionsOf(dr *networkingv1.DestinationRule) []string {
 	out := make([]string, 0, len(dr.Spec.Subsets))
 	for _, s := range dr.Spec.Subsets {
@@ -49,8 +49,8 @@ func selects(s *v1alpha3.Subset, version string) bool {
 	return len(s.GetLabels()) == 1 && s.GetLabels()[release.VersionLabel] == version
 }
 
-// ReferencedSubsets are the names of the subsets that the VirtualService sends requests, connections or copies to,
-// sorted and without repetition. It reads the routes themselves: somebody may have edited them.
+// ReferencedSubsets are the subsets that the VirtualService sends requests, connections or copies to, sorted and
+// without duplicates. They are read from the routes themselves, because somebody may have edited them.
 func ReferencedSubsets(vs *networkingv1.VirtualService) []string {
 	var out []string
 	add := func(d *v1alpha3.Destination) {

@@ -11,8 +11,8 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// SubsetProblems name the users' DestinationRules beside which ours would not apply to every client of the Service, or
-// would take away what they have now.
+// SubsetProblems name the users' DestinationRules that keep ours from some clients of the Service, or whose settings
+// ours would take away.
 func (m Mesh) SubsetProblems(version, stable string) []intent.Problem {
 	var out []intent.Problem
 	if m.DestinationRule != nil && !mesh.Ours(m.DestinationRule) {
@@ -43,7 +43,7 @@ func (m Mesh) nameTaken(kind string) intent.Problem {
 		Fix: "rename it"}
 }
 
-// conflict says what is wrong with a rule and what to do about it; nothing for one that does no harm.
+// conflict says what is wrong with a rule and how to fix it; both are empty for a rule that does no harm.
 func (r otherRules) conflict(o *networkingv1.DestinationRule, version, stable string) (what, fix string) {
 	switch {
 	case slices.Contains(r.local, o):
@@ -63,7 +63,7 @@ func (r otherRules) conflict(o *networkingv1.DestinationRule, version, stable st
 	return "", ""
 }
 
-// localConflict: its clients see this rule instead of ours.
+// localConflict is about a rule that its clients see instead of ours.
 func localConflict(o *networkingv1.DestinationRule) (what, fix string) {
 	if o.Spec.WorkloadSelector != nil {
 		return "has a workloadSelector: the clients that it selects would not know the subsets of the release",
@@ -77,8 +77,9 @@ func localConflict(o *networkingv1.DestinationRule) (what, fix string) {
 		"they would not know the subsets of the release", o.Namespace), fix
 }
 
-// exportConflict: the VirtualService sends the clients of every namespace to the subsets, so all must know them. Rules
-// of one namespace that do not say literally the same are not merged: the younger replaces the older.
+// exportConflict is about the exportTo of a rule. The VirtualService sends the clients of every namespace to the
+// subsets, so all must know them. Rules of one namespace are only merged if their exportTo is literally the same;
+// otherwise the younger replaces the older.
 func exportConflict(o, first *networkingv1.DestinationRule) (what, fix string) {
 	switch {
 	case !isPublic(o.Spec.ExportTo):
@@ -93,8 +94,8 @@ func exportConflict(o, first *networkingv1.DestinationRule) (what, fix string) {
 	return "", ""
 }
 
-// subsetConflict: of two subsets with one name Istio takes the older rule's, which does no harm where it means the
-// same.
+// subsetConflict is about subsets with a name of ours. Istio takes the one in the older rule, which does no harm if
+// both mean the same.
 func subsetConflict(o *networkingv1.DestinationRule, version, stable string) (what, fix string) {
 	for _, sub := range o.Spec.Subsets {
 		differs := func(v string) bool { return v != "" && sub.GetName() == SubsetName(v) && !selects(sub, v) }

@@ -14,7 +14,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// ReadTraffic is that of the function ReadTraffic; false for any object but a VirtualService.
+// ReadTraffic calls the function ReadTraffic; it is false for any object but a VirtualService.
 func (m Mesh) ReadTraffic(o mesh.Object) (release.Traffic, bool) {
 	if vs, ok := o.(*networkingv1.VirtualService); ok && vs != nil {
 		return ReadTraffic(vs)
@@ -22,9 +22,9 @@ func (m Mesh) ReadTraffic(o mesh.Object) (release.Traffic, bool) {
 	return release.Traffic{}, false
 }
 
-// ReadTraffic is what the routes ask Envoy for; false where they cannot be read as one Traffic for all ports, which
-// ours always can until somebody edits them. Versions are told by the names of their subsets: those that the state
-// speaks of, and any that is its own subset's name. Routes to the whole Service are not part of it.
+// ReadTraffic is what the routes ask Envoy for. It is false if they are not the same Traffic on all ports, which only
+// happens if somebody edited them. Versions are found by the names of their subsets: those in the state, and any
+// version that is its own subset's name. Routes to the whole Service are not part of it.
 func ReadTraffic(vs *networkingv1.VirtualService) (release.Traffic, bool) {
 	r := reader{versions: knownVersions(vs)}
 	for _, h := range vs.Spec.Http {
@@ -64,7 +64,7 @@ func knownVersions(vs *networkingv1.VirtualService) map[string]string {
 	return out
 }
 
-// share is a destination with a weight or a percentage.
+// share is a destination with its weight or percentage.
 type share struct {
 	to    *v1alpha3.Destination
 	share float64
@@ -73,7 +73,7 @@ type share struct {
 // toService: the route leads to the whole Service, past the subsets.
 func toService(weights []share) bool { return len(weights) == 1 && weights[0].to.GetSubset() == "" }
 
-// reader reads one route after the other, and fails where two differ.
+// reader reads one route after another, and fails if two of them differ.
 type reader struct {
 	versions map[string]string // by subset name
 	read     release.Traffic
@@ -81,7 +81,7 @@ type reader struct {
 	failed   bool
 }
 
-// weights reads a route's destinations; their weights sum to 100 or to 10000, or there is only one.
+// weights reads a route's destinations. Their weights sum to 100 or to 10000, or there is only one.
 func (r *reader) weights(list []share) {
 	var sum float64
 	for _, s := range list {
@@ -113,7 +113,7 @@ func (r *reader) mirrors(h *v1alpha3.HTTPRoute) {
 	r.read.Mirrors, r.mirrored = got, true
 }
 
-// shares turns destinations into versions, sorted; those without a share are nothing.
+// shares turns destinations into versions, sorted; destinations without a share are left out.
 func (r *reader) shares(list []share, unit float64) []release.Weight {
 	var out []release.Weight
 	for _, s := range list {

@@ -13,12 +13,12 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// routeName is what Istio calls the route of a host without a VirtualService: with it, access logs and EnvoyFilters
-// that go by the name see no difference (istio pilot/pkg/networking/core/route/route.go, DefaultRouteName).
+// routeName is the name that Istio gives to the route of a host without a VirtualService. Access logs, and EnvoyFilters
+// that use the name, see no difference (istio pilot/pkg/networking/core/route/route.go, DefaultRouteName).
 const routeName = "default"
 
-// RenderRoutes gives the VirtualService that asks Envoy for the rules. Each rule is one route for each port that it is
-// for; mirrors are left out of ports that carry connections, which cannot be copied.
+// RenderRoutes returns the VirtualService with the rules. Each rule becomes one route for each port that it applies to.
+// Ports for connections get no mirrors, because connections cannot be copied.
 func (m Mesh) RenderRoutes(rules []mesh.Rule, st release.State) mesh.Write {
 	vs, current := m.virtualService(rules, st), m.VirtualService
 	if current != nil && equalVirtualService(current, vs) {
@@ -35,8 +35,8 @@ func (m Mesh) RenderRoutes(rules []mesh.Rule, st release.State) mesh.Write {
 	}
 }
 
-// virtualService is the whole object. A route names its port only where another one could take its place. Without a
-// name every client follows it: istiod leaves routes with a port out of what a sidecar serves as an HTTP proxy (istio
+// virtualService is the complete object. A route names its port only if another route could match in its place. Without
+// a port it works for every client: istiod leaves out routes with a port where a sidecar serves as an HTTP proxy (istio
 // pilot/pkg/networking/core/route/route.go, TranslateRoute).
 func (m Mesh) virtualService(rules []mesh.Rule, st release.State) *networkingv1.VirtualService {
 	vs := &networkingv1.VirtualService{
@@ -48,7 +48,7 @@ func (m Mesh) virtualService(rules []mesh.Rule, st release.State) *networkingv1.
 	}
 	vs.Spec.Hosts = []string{m.host()}
 	vs.Spec.Gateways = []string{meshGateway}
-	// Clients that do not know the Service would be led to subsets that they lack.
+	// Clients that do not know the Service would be sent to subsets that they lack.
 	vs.Spec.ExportTo = slices.Clone(m.Service.ExportTo)
 	for _, p := range m.Service.Ports {
 		protocol, to := protocolOf(p), target{m.host(), uint32(p.Number)}
@@ -65,12 +65,14 @@ func (m Mesh) virtualService(rules []mesh.Rule, st release.State) *networkingv1.
 	return vs
 }
 
-// requestsPort is the port that a route for requests names; zero for none. The only one for requests names none.
+// requestsPort is the port that a route for requests names; zero for none, if the Service has only one port for
+// requests.
 func requestsPort(s release.Service, p release.Port) uint32 {
 	return unlessAlone(s, p, carriesRequests)
 }
 
-// connectionsPort is the port that a route for connections names; zero for none. One beside other ports names its own.
+// connectionsPort is the port that a route for connections names; zero for none, if the Service has only one routed
+// port.
 func connectionsPort(s release.Service, p release.Port) uint32 {
 	return unlessAlone(s, p, func(of protocol) bool { return of != unrouted })
 }
@@ -88,7 +90,7 @@ func unlessAlone(s release.Service, p release.Port, counts func(protocol) bool) 
 	return uint32(p.Number)
 }
 
-// match is what matches of requests and of connections have in common.
+// match is what the matches of requests and of connections have in common.
 type match struct {
 	port      uint32
 	gateways  []string
@@ -96,8 +98,8 @@ type match struct {
 	labels    map[string]string
 }
 
-// matches are those of a route; port is zero where it names none. A route for all clients before another one says so in
-// its match, because Istio warns of a route without a match that others follow.
+// matches are the matches of a route; port is zero if it names none. A route for all clients that precedes another one
+// says so in a match, because Istio warns about a route without a match that is not the last.
 func matches(m mesh.Match, port uint32, last bool) []match {
 	all := len(m.From) == 0
 	switch {
@@ -149,7 +151,7 @@ func (to target) connections(rule mesh.Rule, matches []match) *v1alpha3.TCPRoute
 	return r
 }
 
-// destination is one of a route's, with Istio's weight.
+// destination is a destination of a route, with Istio's weight.
 type destination struct {
 	to     *v1alpha3.Destination
 	weight int32
@@ -177,8 +179,8 @@ func (to target) subset(version string) *v1alpha3.Destination {
 	return d
 }
 
-// integers are Istio's weights: percents, or hundredths of a percent where any share has decimals. A lone destination
-// has no weight: Istio then writes the route that it writes without a VirtualService.
+// integers are Istio's weights: percents, or hundredths of a percent if any share has decimals. A single destination
+// has no weight: Istio then makes the same route as without a VirtualService.
 func integers(weights []release.Weight) []int32 {
 	out := make([]int32, len(weights))
 	if len(weights) == 1 {
@@ -194,13 +196,13 @@ func integers(weights []release.Weight) []int32 {
 	return out
 }
 
-// equalVirtualService reports whether the object in the cluster already says what is wanted.
+// equalVirtualService reports whether the object in the cluster already is as wanted.
 func equalVirtualService(got, want *networkingv1.VirtualService) bool {
 	return mesh.EqualMeta(got, want) && proto.Equal(&got.Spec, &want.Spec)
 }
 
-// namedPorts reports whether the routes in the cluster are what is wanted, but for ports that they name and these do
-// not: an earlier grayscale wrote them so.
+// namedPorts reports whether the routes in the cluster differ from the wanted ones only in naming ports, as an earlier
+// grayscale wrote them.
 func namedPorts(got, want *networkingv1.VirtualService) bool {
 	named := want.DeepCopy()
 	for i, r := range named.Spec.Http {

@@ -24,8 +24,8 @@ func ShareOf(list []Weight, version string) intent.Percent {
 	return 0
 }
 
-// Traffic is what Envoy is asked to do with a Service's traffic. Weights add up to intent.Hundred, hold no zero
-// and are sorted by Version; Mirrors are shares of requests to copy, none of them zero, sorted likewise.
+// Traffic is how Envoy is to split the traffic of a Service. Weights add up to intent.Hundred, contain no zero, and are
+// sorted by Version. Mirrors are the shares of requests to copy, also without zeros and sorted by Version.
 type Traffic struct {
 	Weights []Weight `json:"weights"`
 	Mirrors []Weight `json:"mirrors,omitempty"`

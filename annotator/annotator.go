@@ -1,5 +1,5 @@
-// Package annotator is the controller: one reconciler, keyed by Service, that observes, decides and acts. It holds no
-// rule about releases: those are routing's.
+// Package annotator is the controller: one reconciler, keyed by Service, that observes, decides and acts. It contains
+// no rule about releases: those are in package routing.
 package annotator
 
 import (
@@ -17,13 +17,13 @@ import (
 
 // Options are what the wiring chooses.
 type Options struct {
-	// Store is where everything is read from. It runs by itself.
+	// Store is what the controller reads from. The caller adds it to a manager.
 	Store *store.Store
-	// Settings are the administrator's, handed to routing.Decide as they are.
+	// Settings are the administrator's. They are passed to routing.Decide unchanged.
 	Settings routing.Settings
-	// Outages notes when the API server cannot be reached; nil where the transport reports to nobody.
+	// Outages records when the API server cannot be reached. It may be nil.
 	Outages *observe.Outages
-	// Name tells controllers of one process apart, which only tests have several of; "annotator" where it is empty.
+	// Name distinguishes the controllers of one process; only tests have several. "annotator" where it is empty.
 	Name string
 	// Events publishes Events; the manager's recorder for events.k8s.io where it is nil.
 	Events events.EventRecorder
@@ -47,17 +47,17 @@ func (o Options) defaulted(mgr manager.Manager) Options {
 }
 
 const (
-	// workers decide that many Services at once; one Service is always one worker's.
+	// workers is how many Services are decided at once. Only one worker at a time decides about a Service.
 	workers = 4
-	// requestsAtOnce is Parts.AtOnce of a real API server.
+	// requestsAtOnce is Parts.AtOnce for a real API server.
 	requestsAtOnce = 8
-	// stepLimit bounds one reconcile, so that an API server that hangs does not keep a worker for ever.
+	// stepLimit bounds one reconcile, so that an API server that hangs does not block a worker for ever.
 	stepLimit = 30 * time.Second
 )
 
-// Setup adds the controller to the manager, whose client must have no rate limit of its own (rest.Config.QPS -1): the
-// API server's priority and fairness is the one to slow us down. It reads from the Options' store, never from the
-// manager's caches.
+// Setup adds the controller to the manager. The manager's client must have no rate limit of its own (rest.Config.QPS
+// -1): limiting requests is left to the API server's priority and fairness. The controller reads from Options.Store,
+// never from the manager's caches.
 func Setup(mgr manager.Manager, opts Options) (*Controller, error) {
 	opts = opts.defaulted(mgr)
 	c := New(Parts{Reader: opts.Store, Confined: opts.Store.Confined, Client: mgr.GetClient(), Live: mgr.GetAPIReader(),

@@ -8,17 +8,18 @@ import (
 )
 
 const (
-	// shortestBackoff and longestBackoff bound the time before the next try of what failed or has to wait for somebody.
+	// shortestBackoff and longestBackoff bound the time before what failed, or has to wait for others, is tried again.
 	shortestBackoff = 10 * time.Millisecond
 	longestBackoff  = 30 * time.Second
 )
 
-// backoff tells when to try again: after as long again as it has been waited for already.
+// backoff says when to try again: after as much time as has passed since the first failure.
 //
-// client-go's exponential limiter doubles with every try instead, and each event that comes meanwhile is a try. Measured
-// over 300 waits of 2 s with a dozen events at random times, the try that ends the wait comes 0.6 s late here, and 19 s
-// late (p50; 30 s p99) with workqueue.NewTypedItemExponentialFailureRateLimiter at the same bounds. With one second as its
-// longest it comes as soon as here, but a wait of a minute takes 67 tries instead of 15.
+// client-go's exponential limiter doubles with every try instead, and each event that comes meanwhile is a try. Over
+// 300 waits of 2 s with a dozen events at random times, the try that ends the wait was measured 0.6 s late with
+// backoff, and 19 s late (p50; 30 s p99) with workqueue.NewTypedItemExponentialFailureRateLimiter at the same bounds.
+// With a maximum of one second, client-go's is as early as backoff, but a wait of a minute takes 67 tries instead of
+// 15.
 type backoff[T comparable] struct {
 	now    func() time.Time
 	lock   sync.Mutex
@@ -57,7 +58,7 @@ func (b *backoff[T]) Forget(item T) {
 	delete(b.failed, item)
 }
 
-// NumRequeues is how often it was tried again.
+// NumRequeues is how often When was called since the wait began.
 func (b *backoff[T]) NumRequeues(item T) int {
 	b.lock.Lock()
 	defer b.lock.Unlock()

@@ -13,13 +13,13 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Reasons that no difference shows.
+// Reasons without a difference in the objects.
 const (
-	whyFirstLook = "this replica has just begun to lead"
-	whyTime      = "what was done before has settled"
+	reasonNewLeader = "this replica has just begun to lead"
+	reasonSettled   = "what was done before has settled"
 )
 
-// changeReasons say what has changed since the routes last were as wanted. Users' values are quoted and cut.
+// changeReasons say what has changed since the routes were last as wanted. Users' values are quoted and cut.
 func (h *history) changeReasons(f routing.Facts) []string {
 	var out []string
 	for _, kind := range []string{kindVirtualService, kindDestinationRule} {
@@ -42,12 +42,13 @@ func (h *history) changeReasons(f routing.Facts) []string {
 	case len(out) > 0:
 		return out
 	case h.first:
-		return []string{whyFirstLook}
+		return []string{reasonNewLeader}
 	}
-	return []string{whyTime}
+	return []string{reasonSettled}
 }
 
-// differences are those between two states of a Deployment that decisions rest on; the zero one is that of none.
+// differences are those between two states of a Deployment that decisions depend on. The zero state stands for no
+// Deployment.
 func differences(was deploymentState, is release.Deployment) []string {
 	var out []string
 	before, now := was.annotations.all(), userAnnotationsOf(is).all()
@@ -74,19 +75,19 @@ func differences(was deploymentState, is release.Deployment) []string {
 	return out
 }
 
-// mostValue is how many characters of an annotation's value a log line shows.
-const mostValue = 64
+// maxValue is how many characters of an annotation's value a log line shows.
+const maxValue = 64
 
 func change(key string, before, now map[string]string) string {
 	was, had := before[key]
 	is, has := now[key]
 	switch {
 	case had && !has:
-		return fmt.Sprintf("%q removed (was %+.*q)", key, mostValue, was)
+		return fmt.Sprintf("%q removed (was %+.*q)", key, maxValue, was)
 	case !had:
-		return fmt.Sprintf("%q is %+.*q", key, mostValue, is)
+		return fmt.Sprintf("%q is %+.*q", key, maxValue, is)
 	case was != is:
-		return fmt.Sprintf("%q is %+.*q (was %+.*q)", key, mostValue, is, mostValue, was)
+		return fmt.Sprintf("%q is %+.*q (was %+.*q)", key, maxValue, is, maxValue, was)
 	}
 	return ""
 }
@@ -99,7 +100,7 @@ func readyPods(x release.Deployment) int {
 	return n
 }
 
-// weights is what a VirtualService asks of Envoy: "v1=90% v2=10%".
+// weights are the weights of a VirtualService, as the log shows them: "v1=90% v2=10%".
 func weights(vs *networkingv1.VirtualService) string {
 	if vs == nil {
 		return "none"
@@ -118,8 +119,8 @@ func weights(vs *networkingv1.VirtualService) string {
 	return strings.Join(parts, " ")
 }
 
-// leavingWhy is the reason of what is done before a Deployment goes.
-func leavingWhy(f routing.Facts) []string {
+// leavingReasons say why traffic moves before a Deployment ends.
+func leavingReasons(f routing.Facts) []string {
 	var out []string
 	for _, name := range f.Leaving {
 		out = append(out, fmt.Sprintf("Deployment %s is about to be deleted or scaled to zero", name))

@@ -18,7 +18,7 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// confirm reads objects past the caches: they have to be those that were decided from.
+// confirm reads objects past the caches, and fails with errStale unless they are the ones that were decided from.
 func (a *acting) confirm(which routing.Basis) error {
 	a.confirmed = a.Clock.Now().Add(a.Settings.Settle / 2)
 	m := observe.IstioIn(a.seen.Facts)
@@ -44,7 +44,8 @@ func (a *acting) confirm(which routing.Basis) error {
 	return a.send(a.ctx, reads)
 }
 
-// same fails with errStale where the object has another version than was seen; none is the empty one.
+// same fails with errStale where the object's version is not the one that was seen. An object that does not exist has
+// the empty version.
 func (a *acting) same(ctx context.Context, key types.NamespacedName, kind, seen string) error {
 	into := &metav1.PartialObjectMetadata{}
 	into.SetGroupVersionKind(networkingv1.SchemeGroupVersion.WithKind(kind))
@@ -58,8 +59,8 @@ func (a *acting) same(ctx context.Context, key types.NamespacedName, kind, seen 
 	return nil
 }
 
-// sameRules fails with errStale where the users' DestinationRules that can take subsets from the clients of a bypass
-// are not those that were seen.
+// sameRules fails with errStale where the users' DestinationRules that can hide subsets from the clients of a bypass
+// are not the ones that were seen.
 func (a *acting) sameRules(ctx context.Context) error {
 	namespaces := a.bypassed()
 	seen, live := map[string]string{}, map[string]string{}
@@ -88,8 +89,8 @@ func (a *acting) sameRules(ctx context.Context) error {
 	return nil
 }
 
-// bypassed are the namespaces whose DestinationRules can take subsets from clients: the Service's, the root, and those
-// of the bypasses that the routes have, sorted.
+// bypassed are the namespaces whose DestinationRules can hide subsets from clients, sorted: the Service's own, the root
+// namespace, and those of the bypasses in the routes.
 func (a *acting) bypassed() []string {
 	namespaces := map[string]bool{a.key.Namespace: true, a.Settings.RootNamespace: true}
 	if vs := observe.IstioIn(a.seen.Facts).VirtualService; vs != nil {
@@ -98,11 +99,11 @@ func (a *acting) bypassed() []string {
 			namespaces[b.Namespace] = true
 		}
 	}
-	delete(namespaces, "") // stands for everybody
+	delete(namespaces, "") // stands for all namespaces
 	return slices.Sorted(maps.Keys(namespaces))
 }
 
-// inTime bounds a write of a derived object: what was confirmed may not hold for longer.
+// inTime bounds a write of a derived object to the time for which what was confirmed holds.
 func (a *acting) inTime() (context.Context, context.CancelFunc) {
 	if a.confirmed.IsZero() {
 		return a.ctx, func() {}
@@ -110,7 +111,7 @@ func (a *acting) inTime() (context.Context, context.CancelFunc) {
 	return a.Clock.WithTimeout(a.ctx, a.confirmed.Sub(a.Clock.Now()))
 }
 
-// late tells a write that was given up, because what was confirmed may not hold any more, from one that failed.
+// late marks a write with errStale where it was given up because what was confirmed may no longer hold.
 func (a *acting) late(ctx context.Context, err error) error {
 	if ctx.Err() != nil && a.ctx.Err() == nil {
 		return errors.Join(errStale, err)

@@ -6,7 +6,7 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// byKind is something about each of a Service's derived objects.
+// byKind has one value for each of a Service's two derived objects.
 type byKind[T any] struct{ virtualService, destinationRule T }
 
 func (b *byKind[T]) of(kind string) *T {
@@ -16,7 +16,7 @@ func (b *byKind[T]) of(kind string) *T {
 	return &b.destinationRule
 }
 
-// derivedKey is the key under which caches hold a Service's derived objects.
+// derivedKey is the namespace and the name that a Service's derived objects have.
 func derivedKey(service types.NamespacedName) string {
 	return service.Namespace + "/" + mesh.Name(service.Name)
 }

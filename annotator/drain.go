@@ -12,21 +12,21 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// Drain moves the traffic away from a Deployment before its pods go: it has the routes of its Services lead elsewhere,
-// and returns once every Envoy has been told, or when ctx ends. It returns at once where the Deployment gets no
-// traffic, or where nobody else can take it.
+// Drain moves the traffic away from a Deployment before its pods go. It writes routes of its Services that lead
+// elsewhere, and returns once every Envoy has them, or when ctx ends. It returns at once where the Deployment gets no
+// traffic, or where nothing else can take it.
 func (c *Controller) Drain(ctx context.Context, namespace, name string) error {
 	moved, err := c.drain(ctx, namespace, name)
 	c.metrics.drained(moved, err)
 	return err
 }
 
-// drain is Drain; it tells whether this question has moved the traffic. There may be several questions about one end:
-// the API server asks again after a conflict.
+// drain does the work of Drain, and reports whether it moved traffic. It may be called several times for one deletion
+// or scaling: the API server asks again after a conflict.
 func (c *Controller) drain(ctx context.Context, namespace, name string) (bool, error) {
 	q := question{
-		ask: func(f *routing.Facts) { f.Leaving = []string{name} },
-		why: leavingWhy,
+		add: func(f *routing.Facts) { f.Leaving = []string{name} },
+		why: leavingReasons,
 		retry: func(f routing.Facts, d routing.Decision) time.Duration {
 			if d.After <= c.Settings.Settle && routing.Served(routesIn(f), name) {
 				return d.After // the version that could take the traffic has not settled yet

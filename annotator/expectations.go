@@ -9,22 +9,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// expectationLimit is how long a write of ours is waited for in the cache. One that was undone before the cache saw it
-// never shows there, and must not hold its Service up for good.
+// expectationLimit is how long to wait until the cache shows a write of ours. A write that was undone before the cache
+// saw it never shows there, and must not block its Service for ever.
 const expectationLimit = 2 * time.Second
 
-// expectations are the writes of each Service's last decision that the cache does not show yet, as in the controllers
-// of Kubernetes. A decision that does not see its own writes is made twice, and its Events are told twice.
+// expectations are the writes for each Service that the cache does not show yet, as in Kubernetes' own controllers.
+// Without them, a decision that does not see the writes of the last one would repeat it, with its Events.
 type expectations struct {
 	now    func() time.Time
 	lock   sync.Mutex
 	unseen map[types.NamespacedName]map[written]expected
 }
 
-// written is one object that was written, by kind and name; it is of the Service's namespace.
+// written is an object that was written, by kind and name, in the Service's namespace.
 type written struct{ kind, name string }
 
-// expected is the version written, or the uid removed.
+// expected is what the cache has to show: the version that was written, or that the UID is gone.
 type expected struct {
 	version string
 	removed types.UID
@@ -53,7 +53,7 @@ func (e *expectations) expect(service types.NamespacedName, what written, x expe
 	e.unseen[service][what] = x
 }
 
-// finder finds an object in the cache; nil where there is none.
+// finder returns an object from the cache; nil where there is none.
 type finder func(namespace, kind, name string) client.Object
 
 // satisfied reports whether the cache shows every write that was made for the Service.
@@ -72,7 +72,7 @@ func (e *expectations) satisfied(service types.NamespacedName, cached finder) bo
 	return true
 }
 
-// shown reports whether the cached object is as it was written, or later; nil stands for no object.
+// shown reports whether the cached object, nil for none, has the version that was written or a later one.
 func (x expected) shown(o client.Object) bool {
 	if x.removed != "" {
 		return o == nil || o.GetUID() != x.removed

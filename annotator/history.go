@@ -18,8 +18,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// histories are what this process did and saw about each Service with a release, for logs and metrics alone: no
-// decision rests on it. One Service's is used by one worker at a time.
+// histories are what this process did and saw about each Service with a release. They serve logs and metrics only: no
+// decision depends on them. One worker at a time uses a Service's history.
 type histories struct {
 	lock     sync.Mutex
 	services map[types.NamespacedName]*history
@@ -38,26 +38,27 @@ func (h *histories) of(service types.NamespacedName) *history {
 	return known
 }
 
-// forget ends what is known of a Service without a release.
+// forget drops the history of a Service that has no release any more.
 func (h *histories) forget(service types.NamespacedName) {
 	h.lock.Lock()
 	defer h.lock.Unlock()
 	delete(h.services, service)
 }
 
-// history is one Service's.
+// history is what this process did and saw about one Service.
 type history struct {
-	// settled are the Deployments as they were when the routes last were as wanted, or were last written. first is true
-	// until this process has seen that for itself, and seen once it has seen anything.
+	// settled are the Deployments as they were when the routes were last as wanted, or last written. first is true until
+	// this process has seen such a state itself; seen is true once it has seen anything of the Service.
 	settled     []deploymentState
 	first, seen bool
-	// derived are the derived objects as they were left or found right.
+	// derived are the derived objects as this process last wrote them or found them right.
 	derived byKind[fingerprint]
-	// pending are each Deployment's annotations, and since when they wait for routes.
+	// pending are the annotations of each Deployment, and since when they have been waiting for routes.
 	pending []pendingChange
 }
 
-// deploymentState is what changes of a Deployment are told from. It is small, for there are as many as Deployments.
+// deploymentState is what is compared to find a Deployment's changes. It is small, because there is one for each
+// Deployment.
 type deploymentState struct {
 	name        string
 	annotations userAnnotations
@@ -70,14 +71,14 @@ func stateOfDeployment(d release.Deployment) deploymentState {
 	return deploymentState{d.Name, userAnnotationsOf(d), d.Replicas, readyPods(d), d.Deleting}
 }
 
-// pendingChange is what a Deployment asks for.
+// pendingChange is what a Deployment's annotations ask for.
 type pendingChange struct {
 	name        string
 	annotations userAnnotations
 	since       time.Time // zero: nothing waits
 }
 
-// observe notes what is asked for, and since when. What has conditions already was seen by an earlier leader.
+// observe records what the annotations ask for, and since when. An earlier leader has seen what already has conditions.
 func (h *history) observe(f routing.Facts) {
 	if !h.seen {
 		h.first, h.seen = true, true
@@ -111,8 +112,8 @@ func (h *history) pendingOf(deployment string) (*pendingChange, bool) {
 	return nil, false
 }
 
-// answer ends the wait of the changes that a decision answers, once it has been acted on. It gives how long those have
-// waited whose routes follow now; those that wait for their owner from now on are not counted.
+// answer ends the wait of the changes that a decision answers, once it has been acted on. It returns how long the
+// changes have waited that the new routes follow. Changes that now wait for their owner are not counted.
 func (h *history) answer(f routing.Facts, d routing.Decision, routed bool, now time.Time) []time.Duration {
 	var out []time.Duration
 	for _, x := range f.Deployments {
@@ -132,7 +133,8 @@ func (h *history) answer(f routing.Facts, d routing.Decision, routed bool, now t
 	return out
 }
 
-// answered: the routes follow the Deployment's annotations, or grayscale has done all that it can for now.
+// answered reports whether the routes follow the Deployment's annotations, and whether the wait is over: because they
+// do, or because grayscale has done all that it can for now.
 func answered(x release.Deployment, d routing.Decision) (followed, over bool) {
 	if x.Annotations[intent.KeyStrategy] == "" {
 		_, moves := d.Find(routing.Apply, routing.Routes)
@@ -144,7 +146,7 @@ func answered(x release.Deployment, d routing.Decision) (followed, over bool) {
 		}
 		switch c.Reason {
 		case mesh.ReasonRuleConflict, mesh.ReasonHostConflict:
-			return true, true // for all clients but those that somebody else leads elsewhere
+			return true, true // the routes apply to all clients but those with another object's routes
 		case routing.ReasonNotAccepted, routing.ReasonNoReadyPods, routing.ReasonPaused, routing.ReasonLeaving:
 			return c.Status == "True", true
 		}
@@ -153,14 +155,14 @@ func answered(x release.Deployment, d routing.Decision) (followed, over bool) {
 	return false, false
 }
 
-// wrote remembers the derived objects that were written, by kind; nil are those that were removed.
+// wrote remembers the derived objects that were written, by kind. nil stands for a removed one.
 func (h *history) wrote(objects map[string]client.Object) {
 	for kind, o := range objects {
 		*h.derived.of(kind) = fingerprintOf(o)
 	}
 }
 
-// settle remembers what has become of a decision that was acted on: what it did not write was right.
+// settle remembers the state after a decision was acted on: the derived objects that it did not write were right.
 func (h *history) settle(f routing.Facts, d routing.Decision, wrote map[string]client.Object) {
 	for _, kind := range []string{kindVirtualService, kindDestinationRule} {
 		if _, ours := wrote[kind]; !ours {
@@ -174,14 +176,14 @@ func (h *history) settle(f routing.Facts, d routing.Decision, wrote map[string]c
 	for _, x := range f.Deployments {
 		is := stateOfDeployment(x)
 		if pending, ok := h.pendingOf(x.Name); ok && pending.annotations == is.annotations {
-			is.name, is.annotations = pending.name, pending.annotations // in memory once
+			is.name, is.annotations = pending.name, pending.annotations // share one copy in memory
 		}
 		h.settled = append(h.settled, is)
 	}
 }
 
-// edited reports whether the derived object, nil for none, is not the one that was left or found right, and no replica
-// of ours wrote it: each of those writes what it remembers with it.
+// edited reports whether somebody else changed or deleted the derived object, nil for none, since this process wrote it
+// or found it right. A write of another replica does not count: it changes the state annotation together with the spec.
 func (h *history) edited(kind string, is client.Object) bool {
 	left := h.derived.of(kind)
 	if !left.there {
@@ -194,7 +196,7 @@ func (h *history) edited(kind string, is client.Object) bool {
 	return is.GetAnnotations()[intent.KeyState] == "" || now.state == left.state && now.spec != left.spec
 }
 
-// derivedObject is a derived object of the facts by its kind; nil where there is none.
+// derivedObject is the derived object of a kind in the facts; nil where there is none.
 func derivedObject(f routing.Facts, kind string) client.Object {
 	if kind == kindVirtualService {
 		return orNil(observe.IstioIn(f).VirtualService)
@@ -202,10 +204,10 @@ func derivedObject(f routing.Facts, kind string) client.Object {
 	return orNil(observe.IstioIn(f).DestinationRule)
 }
 
-// fingerprint tells whether a derived object is still as it was.
+// fingerprint identifies the content of a derived object.
 type fingerprint struct {
 	there       bool
-	state, spec uint64 // hashes of what it remembers and of its spec
+	state, spec uint64 // hashes of the state annotation and of the spec
 }
 
 var fingerprintSeed = maphash.MakeSeed()
@@ -222,14 +224,14 @@ func fingerprintOf(o client.Object) fingerprint {
 	}
 	bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(spec)
 	if err != nil {
-		return fingerprint{} // not of this API; nothing is told about it
+		return fingerprint{} // not an object of this API: nothing is reported about it
 	}
 	state := o.GetAnnotations()[intent.KeyState]
 	return fingerprint{true, maphash.String(fingerprintSeed, state), maphash.Bytes(fingerprintSeed, bytes)}
 }
 
-// userAnnotations are the annotations with our prefix that users write, as JSON: each set of them has one form. No
-// annotation is the empty text.
+// userAnnotations are the annotations with our prefix that users write, as JSON with sorted keys: equal sets are equal
+// texts. Without any it is the empty text.
 type userAnnotations string
 
 func userAnnotationsOf(d release.Deployment) userAnnotations {

@@ -62,7 +62,7 @@ func TestWhySaysWhatHasChanged(t *testing.T) {
 		is   []release.Deployment
 		want []string
 	}{
-		{"nothing", []release.Deployment{was}, []string{whyTime}},
+		{"nothing", []release.Deployment{was}, []string{reasonSettled}},
 		{"a weight", []release.Deployment{changed(func(d *release.Deployment) { d.Annotations[intent.KeyWeight] = "50" })},
 			[]string{`Deployment web-v2: "grayscale.dev/weight" is "50" (was "10"), by "kubectl-annotate"`}},
 		{"a key that goes", []release.Deployment{changed(func(d *release.Deployment) {
@@ -70,7 +70,7 @@ func TestWhySaysWhatHasChanged(t *testing.T) {
 			d.SetBy = map[string]string{intent.KeyWeight: "kubectl-annotate"}
 		})}, []string{`Deployment web-v2: "grayscale.dev/strategy" removed (was "canary")`}},
 		{"the last ready pod", []release.Deployment{changed(func(d *release.Deployment) { d.Pods = nil })}, []string{"Deployment web-v2: 0 ready pods (were 2)"}},
-		{"one ready pod of two", []release.Deployment{changed(func(d *release.Deployment) { d.Pods = []release.Pods{{Version: "v2", Ready: 1, Total: 2}} })}, []string{whyTime}},
+		{"one ready pod of two", []release.Deployment{changed(func(d *release.Deployment) { d.Pods = []release.Pods{{Version: "v2", Ready: 1, Total: 2}} })}, []string{reasonSettled}},
 		{"a scaling to zero", []release.Deployment{changed(func(d *release.Deployment) { d.Replicas = 0 })}, []string{"Deployment web-v2: 0 replicas (were 1)"}},
 		{"a deletion", []release.Deployment{changed(func(d *release.Deployment) { d.Deleting = true })}, []string{"Deployment web-v2 is being deleted"}},
 		{"a Deployment that is gone", nil, []string{"Deployment web-v2 is gone"}},
@@ -78,11 +78,11 @@ func TestWhySaysWhatHasChanged(t *testing.T) {
 			d.Annotations[intent.KeyVersion] = "v2"
 			d.SetBy = maps.Clone(was.SetBy)
 			d.SetBy[intent.KeyVersion] = routing.FieldManager
-		})}, []string{whyTime}},
+		})}, []string{reasonSettled}},
 		{"a value that is no word", []release.Deployment{changed(func(d *release.Deployment) {
 			d.Annotations[intent.KeyWeight] = "1\n{\"level\":\"error\"}" + strings.Repeat("x", 1000)
 		})},
-			[]string{`Deployment web-v2: "grayscale.dev/weight" is "1\n{\"level\":\"error\"}` + strings.Repeat("x", mostValue-19) + `" (was "10"), by "kubectl-annotate"`}},
+			[]string{`Deployment web-v2: "grayscale.dev/weight" is "1\n{\"level\":\"error\"}` + strings.Repeat("x", maxValue-19) + `" (was "10"), by "kubectl-annotate"`}},
 	} {
 		h := newHistories().of(webService)
 		h.settle(facts(100, was), routing.Decision{}, nil)
@@ -98,7 +98,7 @@ func TestWhyAtTheFirstLook(t *testing.T) {
 		h.observe(f)
 		return h.changeReasons(f)
 	}
-	if got := look(newHistories().of(webService), facts(1, asked("10", says("True", "Programmed")))); !slices.Equal(got, []string{whyFirstLook}) {
+	if got := look(newHistories().of(webService), facts(1, asked("10", says("True", "Programmed")))); !slices.Equal(got, []string{reasonNewLeader}) {
 		t.Errorf("a release of before: %q", got)
 	}
 	h := newHistories().of(webService)
@@ -123,7 +123,7 @@ func TestWhyLastsUntilTheRoutesAreWritten(t *testing.T) {
 		t.Errorf("after a first step: %q", got)
 	}
 	h.settle(next, lookAgain, map[string]client.Object{kindVirtualService: routesOf(50, "x")})
-	if got := h.changeReasons(next); !slices.Equal(got, []string{whyTime}) {
+	if got := h.changeReasons(next); !slices.Equal(got, []string{reasonSettled}) {
 		t.Errorf("after the routes are written: %q", got)
 	}
 }

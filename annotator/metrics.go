@@ -42,10 +42,10 @@ const (
 	verbRemoved = "removed"
 )
 
-// strategyUnknown stands for a strategy that does not exist, so that users cannot make series.
+// strategyUnknown stands for any strategy that does not exist, so that users cannot create series.
 const strategyUnknown = "unknown"
 
-// The metrics' labels take values from short lists alone, never names of objects. docs/metrics.md is made from these.
+// Labels take values only from short lists, never names of objects. docs/metrics.md is generated from these metrics.
 var (
 	releases = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "grayscale_releases",
 		Help: "Deployments with a strategy, by what has become of it: programmed, waiting, paused by their owner, " +
@@ -65,7 +65,7 @@ var (
 	decisions = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grayscale_decisions_total",
 		Help: "Decisions about Services: something was changed, nothing had to be, a cache lagged behind " +
 			"or somebody else wrote in between, or a write failed."}, []string{"outcome"})
-	follows = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "grayscale_change_seconds",
+	changeSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "grayscale_change_seconds",
 		Help: "Time from the first sight of a changed annotation to the write of the routes that follow it. " +
 			"Changes that wait for their owner (no ready pods, paused, refused) are not counted.",
 		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}})
@@ -83,11 +83,12 @@ var (
 // controller-runtime's registry.
 func Collectors() []prometheus.Collector {
 	everySeries()
-	return []prometheus.Collector{releases, problems, holding, lifts, writes, restores, decisions, follows,
-		drains, precedes}
+	return []prometheus.Collector{releases, problems, holding, lifts, writes, restores, decisions,
+		changeSeconds, drains, precedes}
 }
 
-// everySeries makes all series that there can be: one that is not there yet hides its first increase from a rate.
+// everySeries creates all series that there can be. A series that appears with its first increase hides that increase
+// from rate().
 func everySeries() {
 	strategies := []string{strategyUnknown}
 	for _, s := range intent.Strategies() {
@@ -116,18 +117,18 @@ func everySeries() {
 	}
 }
 
-// kindOfRelease is one combination of labels of grayscale_releases.
-type kindOfRelease struct{ strategy, state string }
+// releaseLabels is one combination of the labels of grayscale_releases.
+type releaseLabels struct{ strategy, state string }
 
 // share is what one Service adds to the gauges.
 type share struct {
-	releases []kindOfRelease
+	releases []releaseLabels
 	problems []string
 	held     int
 }
 
-// tally keeps what each Service adds to the gauges, so that a later decision can take it back. A replica that does not
-// lead decides about none, and adds nothing.
+// tally keeps what each Service adds to the gauges, so that a later decision can subtract it. A replica that does not
+// lead makes no reconciles, and so adds nothing.
 type tally struct {
 	lock   sync.Mutex
 	shares map[types.NamespacedName]share
@@ -161,12 +162,12 @@ func (t *tally) decided(changed bool, err error) {
 	decisions.WithLabelValues(outcome).Inc()
 }
 
-func (t *tally) followed(after time.Duration) { follows.Observe(after.Seconds()) }
+func (t *tally) followed(after time.Duration) { changeSeconds.Observe(after.Seconds()) }
 
-// drained counts an answer to the API server's question about an end: moved says whether it had traffic moved.
+// drained counts an answer to the API server about a deletion or a scaling to zero. moved: traffic was moved for it.
 func (t *tally) drained(moved bool, err error) { drains.WithLabelValues(outcomeOf(moved, err)).Inc() }
 
-// preceded counts an answer to the API server's question about a DestinationRule.
+// preceded counts an answer to the API server about a DestinationRule. moved: traffic was moved for it.
 func (t *tally) preceded(moved bool, err error) {
 	precedes.WithLabelValues(outcomeOf(moved, err)).Inc()
 }
@@ -182,7 +183,7 @@ func outcomeOf(moved bool, err error) string {
 	return outcome
 }
 
-// note replaces what the Service added to the gauges. One without a release adds nothing and is forgotten.
+// note replaces what the Service added to the gauges. A Service that adds nothing is forgotten.
 func (t *tally) note(key types.NamespacedName, f routing.Facts, r routing.Report) {
 	var is share
 	for _, x := range f.Deployments {
@@ -220,18 +221,18 @@ func (s share) add(sign float64) {
 	holding.Add(sign * float64(s.held))
 }
 
-// stateOf tells what has become of a Deployment's strategy; false where it has none, or nothing is known of it yet.
-func stateOf(x release.Deployment, r routing.Report) (kindOfRelease, bool) {
+// stateOf are the labels of a Deployment with a strategy; false where it has no strategy, or no conditions yet.
+func stateOf(x release.Deployment, r routing.Report) (releaseLabels, bool) {
 	conditions := conditionsOf(x, r)
 	if x.Annotations[intent.KeyStrategy] == "" || len(conditions) == 0 {
-		return kindOfRelease{}, false
+		return releaseLabels{}, false
 	}
 	asked, _ := intent.Parse(x.Name, x.Annotations)
 	strategy := string(asked.Strategy)
 	if strategy == "" {
 		strategy = strategyUnknown
 	}
-	return kindOfRelease{strategy, stateIn(conditions)}, true
+	return releaseLabels{strategy, stateIn(conditions)}, true
 }
 
 func stateIn(conditions []release.Condition) string {
@@ -244,7 +245,7 @@ func stateIn(conditions []release.Condition) string {
 			return stateRefused
 		case c.Type != intent.ConditionProgrammed:
 		case c.Status == "True", c.Reason == mesh.ReasonRuleConflict, c.Reason == mesh.ReasonHostConflict:
-			// Some clients get something else than the routes say; grayscale_problems counts that.
+			// Some clients do not follow the routes; grayscale_problems counts that.
 			state = stateProgrammed
 		case c.Reason == routing.ReasonPaused:
 			state = statePaused
@@ -253,7 +254,7 @@ func stateIn(conditions []release.Condition) string {
 	return state
 }
 
-// conditionsOf are those that a Deployment has once the decision is acted on.
+// conditionsOf are the conditions that a Deployment has once the decision is acted on.
 func conditionsOf(x release.Deployment, r routing.Report) []release.Condition {
 	for _, s := range r.Status {
 		if s.Deployment == x.Name {

@@ -12,26 +12,26 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// question is what the API server asks about before it acts, as far as one Service is concerned.
+// question is something that the API server asks about before it acts, for one Service.
 type question struct {
-	// ask adds it to the facts.
-	ask func(*routing.Facts)
-	// why is the reason of the writes, for the log.
+	// add adds what is about to happen to the facts.
+	add func(*routing.Facts)
+	// why are the reasons of the writes, for the log.
 	why func(routing.Facts) []string
-	// retry is how long it takes until there may be routes to write, where there are none now; zero where nothing is
-	// waited for.
+	// retry is how long it takes until there may be routes to write, where there are none now; zero where there is
+	// nothing to wait for.
 	retry func(routing.Facts, routing.Decision) time.Duration
-	// confirm is what the answer rests on where nothing is written: it has to be read past the caches.
+	// confirm is what the answer depends on where nothing is written. It has to be read past the caches.
 	confirm routing.Basis
 	// wait is how long it takes until the routes have reached every Envoy.
 	wait func(routing.Facts, mesh.Object) time.Duration
 }
 
-// mover moves traffic, and returns the time until every Envoy has been told; zero where there is nothing to wait for.
+// mover moves traffic, and returns the time until every Envoy has the routes; zero where there is nothing to wait for.
 type mover func() (moved bool, wait time.Duration, err error)
 
-// settle has traffic moved, and returns once that has reached every Envoy. Meanwhile somebody may delete the routes and
-// the announcement with them, and traffic be led back: so it looks again.
+// settle moves traffic, and returns once every Envoy has the routes. It checks again after each wait: meanwhile
+// somebody may delete the routes, with the announcement in them, and traffic would return.
 func (c *Controller) settle(ctx context.Context, move mover) (moved bool, err error) {
 	for {
 		again, wait, err := move()
@@ -64,7 +64,7 @@ func (c *Controller) move(ctx context.Context, key types.NamespacedName, q quest
 	for {
 		var err error
 		seen := c.observe(key)
-		q.ask(&seen.Facts)
+		q.add(&seen.Facts)
 		decision := c.Decide(seen.Facts, c.Settings)
 		left, retry := routesIn(seen.Facts), time.Duration(0)
 		if w, moves := decision.Find(routing.Apply, routing.Routes); moves && left != nil {
@@ -75,13 +75,13 @@ func (c *Controller) move(ctx context.Context, key types.NamespacedName, q quest
 			moved = moved || err == nil
 		} else {
 			retry = q.retry(seen.Facts, decision)
-			if !q.confirm.IsZero() { // else the answer rests on what the caches alone say
+			if !q.confirm.IsZero() { // otherwise the caches are good enough
 				err = c.acting(ctx, key, seen).confirm(q.confirm)
 			}
 		}
 		switch {
 		case err != nil && waits(err):
-			retry = shortestBackoff // the cache lags behind: what it shows next is decided about again
+			retry = shortestBackoff // the cache lags behind: decide again once it shows more
 		case err != nil:
 			return moved, 0, err
 		}
@@ -94,7 +94,7 @@ func (c *Controller) move(ctx context.Context, key types.NamespacedName, q quest
 	}
 }
 
-// routesIn is the object with the routes of facts; nil where there is none.
+// routesIn is the object that has the routes in the facts; nil where there is none.
 func routesIn(f routing.Facts) mesh.Object {
 	if vs := observe.IstioIn(f).VirtualService; vs != nil {
 		return vs

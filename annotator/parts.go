@@ -12,17 +12,17 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// Parts are what a controller works with. Setup takes them from a manager; a simulator brings its own.
+// Parts are the dependencies of a controller. Setup takes them from a manager; a simulator provides its own.
 type Parts struct {
-	// Reader is what is known of the cluster.
+	// Reader is what is known about the cluster.
 	Reader observe.Reader
-	// Confined fails for a namespace that is not looked after; nil looks after all.
+	// Confined fails for a namespace in which grayscale does nothing; with nil there is no such namespace.
 	Confined func(namespace string) error
 	// Client writes, and Live reads past the Reader.
 	Client client.Client
 	Live   client.Reader
 	Events events.EventRecorder
-	// Settings are handed to Decide as they are.
+	// Settings are passed to Decide unchanged.
 	Settings routing.Settings
 	// Outages may be nil.
 	Outages *observe.Outages
@@ -31,13 +31,13 @@ type Parts struct {
 	Clock         Clock
 	// Decide is routing.Decide.
 	Decide func(routing.Facts, routing.Settings) routing.Decision
-	// AtOnce is how many requests that depend on nothing of each other are sent at once. With 1 no goroutine is started.
+	// AtOnce is how many independent requests are sent at once. With 1, no goroutine is started.
 	AtOnce int
 }
 
-// Clock is how time passes.
+// Clock is the source of time.
 type Clock struct {
-	// Now must not jump.
+	// Now must not jump when the machine's clock is set.
 	Now func() time.Time
 	// Sleep returns early, with an error, where the context ends.
 	Sleep func(context.Context, time.Duration) error
@@ -45,7 +45,7 @@ type Clock struct {
 	WithTimeout func(context.Context, time.Duration) (context.Context, context.CancelFunc)
 }
 
-// RealClock is the time at the call, and what has passed since by the machine's monotonic clock.
+// RealClock is the machine's time at the call, plus what has passed since by its monotonic clock.
 func RealClock() Clock {
 	begin := time.Now()
 	now := func() time.Time { return begin.Add(time.Since(begin)) }
@@ -61,7 +61,7 @@ func sleep(ctx context.Context, wait time.Duration) error {
 	}
 }
 
-// send makes requests that depend on nothing of each other, some at once, until one fails.
+// send makes independent requests, up to AtOnce at a time, until one fails.
 func (p *Parts) send(ctx context.Context, requests []func(context.Context) error) error {
 	if p.AtOnce == 1 || len(requests) == 1 {
 		for _, request := range requests {

@@ -14,9 +14,9 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// Precede has the routes lead clients past the subsets that a DestinationRule will take from them: before it is created
-// (before is nil), changed, or deleted (after is nil). It returns once every Envoy has been told, or when ctx ends. It
-// returns at once where the rule takes nothing from anybody.
+// Precede changes routes so that they bypass the subsets that a DestinationRule is about to hide from clients: before
+// it is created (before is nil), changed, or deleted (after is nil). It returns once every Envoy has the routes, or
+// when ctx ends. It returns at once where the rule hides no subsets.
 func (c *Controller) Precede(ctx context.Context, before, after *networkingv1.DestinationRule) error {
 	moved, err := c.precede(ctx, before, after)
 	c.metrics.preceded(moved, err)
@@ -30,10 +30,10 @@ func (c *Controller) precede(ctx context.Context, before, after *networkingv1.De
 	}
 	name := one.Namespace + "/" + one.Name
 	if c.Reader.Istio() == nil || c.Confined(one.Namespace) != nil {
-		return false, nil // what comes there is never seen
+		return false, nil // DestinationRules there are not watched
 	}
 	q := question{
-		ask: func(f *routing.Facts) {
+		add: func(f *routing.Facts) {
 			m := observe.IstioIn(*f)
 			m.ComingDestinationRules = coming(m.OtherDestinationRules, name, after)
 			f.Mesh = m
@@ -53,7 +53,7 @@ func (c *Controller) precede(ctx context.Context, before, after *networkingv1.De
 	})
 }
 
-// untilBypassed is how long it takes until the routes of a release that begins or ends are there, or the caches show
+// untilBypassed is how long it takes until the routes of a release that begins or ends are written, and the caches show
 // them.
 func (c *Controller) untilBypassed(f routing.Facts, d routing.Decision) time.Duration {
 	m := observe.IstioIn(f)
@@ -69,7 +69,7 @@ func (c *Controller) untilBypassed(f routing.Facts, d routing.Decision) time.Dur
 
 type rules = []*networkingv1.DestinationRule
 
-// coming are the rules as they will be; after is nil where the one of that name goes.
+// coming are the rules as they will be; after is nil where the rule of that name is deleted.
 func coming(others rules, name string, after *networkingv1.DestinationRule) rules {
 	out := rules{}
 	for _, o := range others {
@@ -83,8 +83,8 @@ func coming(others rules, name string, after *networkingv1.DestinationRule) rule
 	return out
 }
 
-// touched are the Services with a release whose host the rule names, or has named. A Service's own derived rule touches
-// none.
+// touched are the Services with a release whose host the rule names, before or after the change. The rule that is
+// derived from a Service does not count for it.
 func (c *Controller) touched(name string, before, after *networkingv1.DestinationRule) []types.NamespacedName {
 	var out []types.NamespacedName
 	for _, rule := range (rules{before, after}) {

@@ -12,19 +12,19 @@ import (
 	"grayscale.dev/grayscale/observe"
 )
 
-// Controller observes, decides and acts. The leader reconciles; every replica answers the webhook's questions, for the
-// API server asks any of them, the caches are warm in all, and what is decided from a stale one is refused.
+// Controller observes, decides and acts. Only the leader reconciles. Every replica answers the webhook, because the API
+// server may call any of them. That is safe: all caches are warm, and the API server refuses writes from a stale one.
 type Controller struct {
 	Parts
 	expectations *expectations
 	firstSeen    *observe.FirstSeen
 	histories    *histories
 	metrics      *tally
-	waiting      *backoff[types.NamespacedName] // Services that wait for somebody
+	waiting      *backoff[types.NamespacedName] // Services that wait for others or for a cache
 	failed       *backoff[reconcile.Request]    // Services whose reconcile failed
 }
 
-// New is a controller that somebody else calls: Setup's manager, or a simulator.
+// New makes a controller without a queue: Setup's manager or a simulator calls Reconcile.
 func New(p Parts) *Controller {
 	if p.Confined == nil {
 		p.Confined = func(string) error { return nil }
@@ -35,7 +35,7 @@ func New(p Parts) *Controller {
 		waiting: newBackoff[types.NamespacedName](now), failed: newBackoff[reconcile.Request](now)}
 }
 
-// RateLimiter tells the queue of Services when to try again what failed.
+// RateLimiter decides when the queue of Services tries again what failed.
 func (c *Controller) RateLimiter() workqueue.TypedRateLimiter[reconcile.Request] { return c.failed }
 
 // Reconcile makes one step for one Service.
@@ -68,7 +68,7 @@ func (c *Controller) observe(key types.NamespacedName) observe.Observation {
 	return observe.Gather(c.Reader, key, observe.Moment{Now: now, FirstSeen: c.firstSeen, Back: c.Outages.Back(now)})
 }
 
-// again comes back after a time that grows with the wait; an event comes before it.
+// again requeues the Service after a time that grows with the wait. An event may come first.
 func (c *Controller) again(key types.NamespacedName) reconcile.Result {
 	return reconcile.Result{RequeueAfter: c.waiting.When(key)}
 }
@@ -81,7 +81,7 @@ const (
 	kindDestinationRule = observe.KindDestinationRule
 )
 
-// cached is an object as the Reader has it; nil where there is none. While Istio is gone, so are its objects.
+// cached is an object as the Reader has it; nil where there is none, or where Istio's kinds are not served.
 func (c *Controller) cached(namespace, kind, name string) client.Object {
 	if kind == kindDeployment {
 		return orNil(c.Reader.GetDeployment(namespace, name))
@@ -96,7 +96,7 @@ func (c *Controller) cached(namespace, kind, name string) client.Object {
 	return orNil(istio.GetDestinationRule(namespace, name))
 }
 
-// orNil is nil for a nil pointer.
+// orNil converts a pointer to an object. A nil pointer becomes a nil interface.
 func orNil[T any, P interface {
 	*T
 	client.Object

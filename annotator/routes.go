@@ -13,10 +13,10 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// promptly is the part of Settings.Settle within which a write has to follow its decision for the times in it to count.
+// promptly: a write that follows its decision within this fraction of Settings.Settle makes the times in it count.
 const promptly = 10
 
-// apply creates a derived object, or moves what is there.
+// apply creates a derived object, or changes the existing one.
 func (a *acting) apply(w routing.Write) error {
 	m := observe.IstioIn(a.seen.Facts)
 	switch want := w.Object.(type) {
@@ -42,12 +42,12 @@ func (a *acting) apply(w routing.Write) error {
 	return fmt.Errorf("a derived object of the unknown type %T", w.Object)
 }
 
-// overlay puts our labels, annotations and owner over what is there; those of others stay.
+// overlay adds our labels, annotations and owner to the existing ones. Those of others stay.
 func overlay(have, want *metav1.ObjectMeta) {
 	have.Labels, have.Annotations = merged(have.Labels, want.Labels), merged(have.Annotations, want.Annotations)
 	for _, owner := range want.OwnerReferences {
 		have.OwnerReferences = slices.DeleteFunc(have.OwnerReferences, func(o metav1.OwnerReference) bool {
-			return o.Kind == owner.Kind && o.Name == owner.Name // of a Service that was deleted and created again
+			return o.Kind == owner.Kind && o.Name == owner.Name // may be of a deleted Service with the same name
 		})
 		have.OwnerReferences = append(have.OwnerReferences, owner)
 	}
@@ -62,9 +62,9 @@ func merged(have, want map[string]string) map[string]string {
 	return out
 }
 
-// write creates want where nothing is there yet, else moves what is there to next. That is a merge patch bound to the
-// version that was decided from, and not server-side apply: the fields of an object that was created belong to the
-// create's entry in managedFields for good, so apply would never remove one, nor one that a user put into our spec.
+// write creates want where there is no object yet. Otherwise it changes the object to next, with a merge patch bound to
+// the version that was decided from. Server-side apply would not do: the fields of a created object belong to the
+// create's entry in managedFields for ever, so apply would never remove one, nor one that a user added to our spec.
 func (a *acting) write(kind string, want, current, next client.Object) error {
 	ctx, cancel := a.inTime()
 	defer cancel()
@@ -91,7 +91,7 @@ func (a *acting) write(kind string, want, current, next client.Object) error {
 	return nil
 }
 
-// remove deletes the derived object that was decided from.
+// remove deletes a derived object, in the version that was decided from.
 func (a *acting) remove(w routing.Write) error {
 	o, ok := w.Object.DeepCopyObject().(client.Object)
 	if !ok {

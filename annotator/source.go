@@ -10,13 +10,13 @@ import (
 	"grayscale.dev/grayscale/observe/store"
 )
 
-// source has the controller look at the Services that changes in the store affect.
+// source makes the controller reconcile the Services that changes in the store affect.
 type source struct{ store *store.Store }
 
 // String names the source in controller-runtime's log.
 func (s source) String() string { return "the cluster" }
 
-// Start fills the controller's queue from now on; the controller calls it.
+// Start begins to fill the controller's queue. The controller calls it.
 func (s source) Start(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	s.store.Notify(func(services []types.NamespacedName) {
 		for _, one := range services {
@@ -26,5 +26,5 @@ func (s source) Start(_ context.Context, q workqueue.TypedRateLimitingInterface[
 	return nil
 }
 
-// WaitForSync returns once the store is filled. The controller's workers wait for it.
+// WaitForSync returns once the store is filled. The controller's workers start after that.
 func (s source) WaitForSync(ctx context.Context) error { return s.store.WaitForSync(ctx) }

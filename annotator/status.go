@@ -14,8 +14,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// status applies exactly the conditions of ours that the Deployment shall have. Server-side apply removes those of ours
-// that are no longer named, and leaves the Deployment controller's alone.
+// status applies exactly those of our conditions that the Deployment should have. Server-side apply removes those of
+// ours that are no longer named, and keeps those of the Deployment controller.
 func (a *acting) status(ctx context.Context, s routing.Status) error {
 	seen := a.seen.Deployments[s.Deployment]
 	if seen == nil {
@@ -47,7 +47,7 @@ func (a *acting) status(ctx context.Context, s routing.Status) error {
 	return nil
 }
 
-// since is when a condition came to have its status.
+// since is when a condition got its current status.
 func since(d *appsv1.Deployment, c release.Condition, now metav1.Time) metav1.Time {
 	for _, is := range d.Status.Conditions {
 		if string(is.Type) == c.Type && string(is.Status) == c.Status && !is.LastTransitionTime.IsZero() {

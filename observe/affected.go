@@ -14,7 +14,7 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// Same* report that nothing has changed of which anything is read.
+// Same* report whether two states of an object are equal in everything that is read of it.
 
 // SameDeployment compares two states of a Deployment.
 func SameDeployment(before, after *appsv1.Deployment) bool {
@@ -32,11 +32,10 @@ func SamePod(before, after *Pod) bool {
 		slices.Equal(before.Labels, after.Labels)
 }
 
-// AffectedBy* are the Services that have to be looked at after an object has come, changed or gone. Duplicates are
-// possible.
+// AffectedBy* are the Services to reconcile after an object was created, changed or deleted. Duplicates are possible.
 
-// AffectedByDeployment are those that decide about a participant, and every release that the Deployment is behind
-// besides.
+// AffectedByDeployment are the Services with a release that select the Deployment's pods, and, where the Deployment
+// participates, all Services that decide about it.
 func AffectedByDeployment(r Reader, d *appsv1.Deployment) []types.NamespacedName {
 	out := releasesSelecting(r, d.Namespace, d.Spec.Template.Labels)
 	if participates(d) {
@@ -52,8 +51,8 @@ func AffectedByPod(r Reader, p *Pod) []types.NamespacedName {
 	return releasesSelecting(r, p.Namespace, p.Labels.asMap())
 }
 
-// releasesSelecting are the Services with a release that select such pods, and their siblings. All others cost these
-// few look-ups and nothing more.
+// releasesSelecting are the Services with a release that select such pods, and their siblings. For all other pods it
+// costs only a few index reads.
 func releasesSelecting(r Reader, namespace string, labels map[string]string) []types.NamespacedName {
 	var out []types.NamespacedName
 	for _, s := range selecting(r, namespace, labels) {
@@ -64,8 +63,8 @@ func releasesSelecting(r Reader, namespace string, labels map[string]string) []t
 	return out
 }
 
-// AffectedByService are the Services whose Deployments may be others now: one that comes, goes or selects other pods
-// changes where Deployments lead, away from other Services as well, and whether they lead anywhere.
+// AffectedByService are the Services whose set of Deployments may have changed. A Service that is created, deleted or
+// selects other pods changes which Services its Deployments are behind, and whether they are behind any at all.
 func AffectedByService(r Reader, s *corev1.Service) []types.NamespacedName {
 	key := nameOf(s)
 	var out []types.NamespacedName
@@ -83,11 +82,12 @@ func AffectedByService(r Reader, s *corev1.Service) []types.NamespacedName {
 	return out
 }
 
-// AffectedByIstio are the Service of a derived object, or the releases of the Services that another one names; and
-// their siblings, whose holds and conditions rest on it as well.
+// AffectedByIstio are the Service of a derived object, or the Services with a release whose hosts any other object
+// names. Their siblings are included, because their holds and conditions depend on the object as well.
 func AffectedByIstio(r Reader, o metav1.Object) []types.NamespacedName {
 	var out []types.NamespacedName
-	if service, derived := Derived(o.GetName()); derived { // by its name alone: it may be somebody else's, for any host
+	// Only the name says that it is derived: a user may have created it, for any host. So its hosts count as well.
+	if service, derived := Derived(o.GetName()); derived {
 		key := types.NamespacedName{Namespace: o.GetNamespace(), Name: service}
 		out = append(append(out, key), Siblings(r, key)...)
 	}
@@ -128,7 +128,7 @@ func All(r Reader) []types.NamespacedName {
 	return out
 }
 
-// Derived is the Service that a derived object of this name is of; false where no derived object has such a name.
+// Derived returns the Service that a derived object of this name belongs to. It is false for all other names.
 func Derived(name string) (string, bool) {
 	service, ok := strings.CutSuffix(name, mesh.Name(""))
 	return service, ok && service != ""

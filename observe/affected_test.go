@@ -69,8 +69,8 @@ func TestEventsLeadToTheirServices(t *testing.T) {
 	}
 }
 
-// What becomes of one Service of a candidate matters to its others: its hold, its conditions and its marks rest on all
-// of them.
+// A change at one Service of a candidate matters to its other Services, because the candidate's hold, conditions and
+// owned annotations depend on all of them.
 func TestEventsLeadToSiblings(t *testing.T) {
 	v2 := deployment("web-v2", map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/service": "web"})
 	internal := map[string]string{"app": "web", "tier": "back"}
@@ -91,7 +91,7 @@ func TestEventsLeadToSiblings(t *testing.T) {
 	}
 }
 
-func TestAConditionLeftBehindConcernsUs(t *testing.T) {
+func TestAConditionLeftBehindIsReconciled(t *testing.T) {
 	d := deployment("web", nil)
 	d.Status.Conditions = []appsv1.DeploymentCondition{{Type: "grayscale.dev/Accepted"}}
 	s := world(t, service("web", app), d)

@@ -17,18 +17,18 @@ const (
 	KindDestinationRule = "DestinationRule"
 )
 
-// FirstSeen is since when this process has seen the objects of each Service with a release as they are. The times that
-// objects carry were told by other clocks, of nodes and of replicas that led before, or long before the write that
-// carries them.
+// FirstSeen records since when this process has seen the objects of each Service with a release in their current
+// state. The times inside the objects are no substitute: they come from other clocks, of nodes and of earlier leaders,
+// or were taken long before they were written.
 type FirstSeen struct {
 	lock     sync.Mutex
 	services map[types.NamespacedName]*serviceSeen
 }
 
-// serviceSeen is what has been seen of one Service.
+// serviceSeen is what this process has seen of one Service.
 type serviceSeen struct {
 	virtualService, destinationRule versionSeen
-	// others are the users' DestinationRules for its host, together.
+	// others are all of the users' DestinationRules for its host, taken together.
 	others versionSeen
 	// ready is since when each pod has been seen ready.
 	ready []podSeen
@@ -40,21 +40,21 @@ type versionSeen struct {
 	since   time.Time
 }
 
-// podSeen is one pod's readiness, for as long as nothing of it changes.
+// podSeen is one pod's readiness. A new entry replaces it when the label or the readiness changes.
 type podSeen struct {
 	pod     types.UID
-	version string    // of the pod's label: under another one it is another subset's
-	changed time.Time // by the clock of the pod's node, good for telling that it changed
-	since   time.Time // by ours
+	version string    // the pod's version label: with another one the pod is in another subset
+	changed time.Time // by the clock of the pod's node: it shows only that readiness changed
+	since   time.Time // by the clock of this process
 }
 
-// NewFirstSeen is that of a process that has just started.
+// NewFirstSeen is the FirstSeen of a process that has just started.
 func NewFirstSeen() *FirstSeen {
 	return &FirstSeen{services: map[types.NamespacedName]*serviceSeen{}}
 }
 
-// Wrote makes the times in a derived object count: this process wrote it, by its own clock and at once. kind is one of
-// the derived objects', version its resourceVersion.
+// Wrote makes the times in a derived object count, because this process took them from its own clock and wrote the
+// object at once. kind is KindVirtualService or KindDestinationRule, version is the resourceVersion.
 func (s *FirstSeen) Wrote(service types.NamespacedName, kind, version string) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -65,14 +65,14 @@ func (s *FirstSeen) Wrote(service types.NamespacedName, kind, version string) {
 	}
 }
 
-// Forget drops what has been seen of a Service without a release.
+// Forget drops what was seen of a Service that has no release any more.
 func (s *FirstSeen) Forget(service types.NamespacedName) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	delete(s.services, service)
 }
 
-// of is what has been seen of a Service; the lock is held.
+// of is what has been seen of a Service. The caller holds the lock.
 func (s *FirstSeen) of(service types.NamespacedName) *serviceSeen {
 	known := s.services[service]
 	if known == nil {
@@ -82,7 +82,7 @@ func (s *FirstSeen) of(service types.NamespacedName) *serviceSeen {
 	return known
 }
 
-// objects is since when Istio's objects have been as they are.
+// objects is since when Istio's objects have been in their current state.
 func (s *FirstSeen) objects(service types.NamespacedName, m istio.Mesh, at Moment) settle.FirstSeen {
 	if s == nil {
 		return settle.FirstSeen{}
@@ -90,7 +90,7 @@ func (s *FirstSeen) objects(service types.NamespacedName, m istio.Mesh, at Momen
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	known := s.of(service)
-	// The mesh learned of the derived objects later than this process did where it was cut off.
+	// After an outage of the API server, the mesh learns of the derived objects later than this process does.
 	return settle.FirstSeen{
 		RoutesSince:     settle.Latest(known.virtualService.asOf(VersionOf(m.VirtualService), at.Now), at.Back),
 		RuleSince:       settle.Latest(known.destinationRule.asOf(VersionOf(m.DestinationRule), at.Now), at.Back),
@@ -105,7 +105,8 @@ func (v *versionSeen) asOf(version string, now time.Time) time.Time {
 	return v.since
 }
 
-// readyPods is since when each of the pods has been seen ready under its version label; others are forgotten.
+// readyPods is since when each of the pods has been seen ready with its current version label. It forgets all other
+// pods of the Service.
 func (s *FirstSeen) readyPods(service types.NamespacedName, now time.Time, pods []*Pod) map[types.UID]time.Time {
 	if s == nil {
 		return nil

@@ -16,8 +16,8 @@ var webService = types.NamespacedName{Namespace: shop, Name: "web"}
 
 func at(seconds int64) time.Time { return time.Unix(seconds, 0) }
 
-// A pod counts as ready for as long as this process has seen it so, under one label and without a break, whatever its
-// node's clock says.
+// A pod has been ready for as long as this process has seen it ready, with one label and without a break. The clock of
+// its node does not matter.
 func TestReadinessIsByOurOwnClock(t *testing.T) {
 	m, p := NewFirstSeen(), pod("p", "web", map[string]string{"version": "v1"})
 	p.UID = "p"
@@ -45,8 +45,8 @@ func TestReadinessIsByOurOwnClock(t *testing.T) {
 	}
 }
 
-// The times in a derived object count from when it was first seen, but for what this process wrote itself.
-func TestTimesOfOthersCountFromNow(t *testing.T) {
+// The times in a derived object count from when it was first seen, unless this process wrote it.
+func TestTimesFromOthersCountFromNow(t *testing.T) {
 	m := NewFirstSeen()
 	see := func(now int64, routes, rule string) (int64, int64) {
 		var in istio.Mesh
@@ -85,7 +85,7 @@ func TestTimesOfOthersCountFromNow(t *testing.T) {
 	}
 }
 
-// After an outage the mesh learns of everything later than this process does.
+// After an outage, the mesh learns of everything later than this process does.
 func TestTimesCountFromTheEndOfAnOutage(t *testing.T) {
 	version := metav1.ObjectMeta{ResourceVersion: "1"}
 	m, in := NewFirstSeen(), istio.Mesh{VirtualService: &networkingv1.VirtualService{ObjectMeta: version},

@@ -1,5 +1,5 @@
-// Package observe gathers what is known of the cluster into the facts that routing decides from. Everybody who decides
-// or explains goes through Gather: the controller and the webhook with the store that they share, a command with what
+// Package observe gathers what is known about the cluster into the facts that routing decides from. Everything that
+// decides or explains calls Gather: the controller and the webhook with the store that they share, a command with what
 // it has just read from the API server, the simulator with a watch of its own.
 package observe
 
@@ -25,22 +25,22 @@ import (
 type Moment struct {
 	// Now is the time by the clock of the process.
 	Now time.Time
-	// FirstSeen is what the process has seen before, and notes what it sees now. Without it every time is long ago, as
-	// for somebody who decides about nothing.
+	// FirstSeen is what the process has seen before; Gather adds what it sees now. Callers that only explain leave it
+	// nil: every time is then long ago.
 	FirstSeen *FirstSeen
-	// Back is when istiod's watches have come back from the last outage of the API server; zero where there was none.
+	// Back is when istiod's watches are back after the last outage of the API server; zero where there was none.
 	Back time.Time
 }
 
 // Observation is facts, and the Deployments that they come from.
 type Observation struct {
 	Facts routing.Facts
-	// Deployments are those of Facts by name: a write needs their resourceVersions.
+	// Deployments are the Deployments of Facts, by name. Writes need their resourceVersions.
 	Deployments map[string]*appsv1.Deployment
 }
 
-// Gather gathers what is known of one Service, and of its siblings in Facts.Beside. A key without a name stands for the
-// Deployments of the namespace that lead to no Service.
+// Gather gathers what is known about one Service, and about its siblings in Facts.Beside. A key without a name stands
+// for the participants of the namespace that are behind no Service.
 func Gather(r Reader, key types.NamespacedName, at Moment) Observation {
 	o := GatherAlone(r, key, at)
 	for _, sibling := range Siblings(r, key) {
@@ -80,7 +80,7 @@ func GatherAlone(r Reader, key types.NamespacedName, at Moment) Observation {
 	return o
 }
 
-// withPods are the facts of Deployments with their pods, as one Service sends them requests.
+// withPods are the facts about Deployments with their pods. A pod counts as ready only where the Service selects it.
 func withPods(r Reader, s release.Service, list []*appsv1.Deployment, at Moment) []release.Deployment {
 	var all []*Pod
 	pods := make([][]*Pod, len(list))
@@ -98,13 +98,13 @@ func withPods(r Reader, s release.Service, list []*appsv1.Deployment, at Moment)
 	return out
 }
 
-// gatherIstio are the derived objects of a Service, and others that name its host, itself or with a wildcard.
+// gatherIstio are the derived objects of a Service, and all others that name its host, literally or by a wildcard.
 func gatherIstio(is IstioReader, service types.NamespacedName, host string) istio.Mesh {
 	var m istio.Mesh
 	name := mesh.Name(service.Name)
 	m.VirtualService, m.OtherVirtualServices = apart(naming(is.ListVirtualServices, host), service.Namespace, name)
 	if m.VirtualService == nil {
-		m.VirtualService = is.GetVirtualService(service.Namespace, name) // for another host, by somebody's edit
+		m.VirtualService = is.GetVirtualService(service.Namespace, name) // it names another host now: somebody edited it
 	}
 	m.DestinationRule, m.OtherDestinationRules = apart(naming(is.ListDestinationRules, host), service.Namespace, name)
 	if m.DestinationRule == nil {
@@ -119,7 +119,7 @@ func IstioIn(f routing.Facts) istio.Mesh {
 	return m
 }
 
-// naming are the objects for a host or for any wildcard, each once, sorted.
+// naming are the objects for a host or for any wildcard, without duplicates, sorted by namespace and name.
 func naming[T metav1.Object](list func(hostKey string) []T, host string) []T {
 	out := slices.Concat(list(host), list(Wildcard))
 	slices.SortFunc(out, func(a, b T) int {
@@ -128,7 +128,7 @@ func naming[T metav1.Object](list func(hostKey string) []T, host string) []T {
 	return slices.CompactFunc(out, func(a, b T) bool { return a.GetUID() == b.GetUID() })
 }
 
-// apart takes the object of a name out of a list; nil where it is not there.
+// apart splits a list into the object of a name, nil where it is not there, and all others.
 func apart[T metav1.Object](list []T, namespace, name string) (T, []T) {
 	var found T
 	var others []T
@@ -150,7 +150,7 @@ func newer(a, b string) string {
 	return a
 }
 
-// versionsOf tells one set of rules from another.
+// versionsOf identifies a set of rules in their current versions.
 func versionsOf(rules []*networkingv1.DestinationRule) string {
 	var out strings.Builder
 	for _, o := range rules {

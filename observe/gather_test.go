@@ -32,7 +32,7 @@ func TestObserveGathersWhoIsBehindTheService(t *testing.T) {
 	s := world(t, service("web", app), service("web-headless", map[string]string{"release": "marked"}), service("bare", nil),
 		deployment("web", nil), deployment("web-v2", canary), named, marked, lost)
 	for name, want := range map[string]string{
-		"web":          "marked named web web-v2", // its pods get requests of all of them, whatever each names
+		"web":          "marked named web web-v2", // all of them send its pods requests, whatever each Deployment names
 		"web-headless": "marked",                  // stable may serve behind several Services
 		"gone":         "named",
 		"":             "lost",
@@ -48,7 +48,7 @@ func TestObserveGathersWhoIsBehindTheService(t *testing.T) {
 	}
 }
 
-// A candidate is decided with what each of its Services says of it, and nobody else costs more than its own.
+// A candidate is decided with the facts about each of its Services. Other Services are not read.
 func TestObserveGathersWhatIsBeside(t *testing.T) {
 	both := deployment("web-v2", map[string]string{"grayscale.dev/strategy": "canary", "grayscale.dev/service": "web, gone"})
 	s := world(t, service("web", app), service("web-internal", app), service("cart", map[string]string{"app": "cart"}), deployment("web", nil), both,
@@ -96,7 +96,7 @@ func TestObserveCountsPods(t *testing.T) {
 	s := world(t, service("web", app), d, unready, terminating, hidden, evicted, short, long,
 		pod("stray", "deleted", map[string]string{"version": "v0"}))
 	f := seenBy(t, s, "web")
-	// hidden exists, but out of the Service's sight; unready is there too, without a label.
+	// hidden is not selected by the Service; unready is, but has no version label.
 	want := []release.Pods{{Version: "", Ready: 0, Total: 2}, {Version: "v1", Ready: 2, Total: 3, Since: time.Unix(1000, 0).UTC()}}
 	if got := f.Deployments[0].Pods; !slices.Equal(got, want) {
 		t.Errorf("pods are %+v, want %+v", got, want)
@@ -145,8 +145,7 @@ func TestObserveWithoutIstio(t *testing.T) {
 	}
 }
 
-// TestObserveNamesOtherWorkloads: owners of pods that are no Deployments, once for each version, and none of those that
-// end.
+// Owners of pods that are not Deployments are named once for each version. Pods that are ending do not count.
 func TestObserveNamesOtherWorkloads(t *testing.T) {
 	owned := func(kind, owner, name, version string) *corev1.Pod {
 		p := pod(name, owner, map[string]string{"version": version})

@@ -8,8 +8,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 )
 
-// Labels are labels, or those that a selector asks for, sorted by key. A list takes a third of a map's memory, and is
-// compared several times as fast: there may be a thousand pods behind one Service.
+// Labels are the labels of an object, or those that a selector requires, sorted by key. A list takes a third of the
+// memory of a map and is several times as fast to compare. That matters: there may be a thousand pods behind a Service.
 type Labels []label
 
 type label struct{ key, value string }
@@ -23,8 +23,8 @@ func labelList(labels map[string]string) Labels {
 	return out
 }
 
-// same is the one copy of a text that many objects have.
-func same(text string) string { return unique.Make(text).Value() }
+// intern returns the one shared copy of a text that many objects have.
+func intern(text string) string { return unique.Make(text).Value() }
 
 // get is the value of a label; empty where there is none.
 func (l Labels) get(key string) string {
@@ -36,7 +36,7 @@ func (l Labels) get(key string) string {
 	return ""
 }
 
-// match reports whether a selector with these labels matches others. Without labels it matches nothing.
+// match reports whether a selector with these labels matches others. An empty selector matches nothing.
 func (l Labels) match(others Labels) bool {
 	for _, one := range l {
 		if !slices.Contains(others, one) {
@@ -46,7 +46,8 @@ func (l Labels) match(others Labels) bool {
 	return len(l) > 0
 }
 
-// keys are those of an index. They leave out the hash: nothing is looked up by it, and each ReplicaSet has another one.
+// keys are the index keys of the labels. The ReplicaSet's hash has none: nothing is searched by it, and each ReplicaSet
+// would add a key of its own.
 func (l Labels) keys(namespace string) []string {
 	out := make([]string, 0, len(l))
 	for _, one := range l {

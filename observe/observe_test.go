@@ -15,7 +15,7 @@ import (
 
 const shop = "shop" // the namespace of these tests
 
-// world is a cluster with Istio that has these objects.
+// world is a cluster with Istio and these objects.
 func world(t *testing.T, objects ...any) *Snapshot {
 	t.Helper()
 	s := &Snapshot{ClusterDomain: "cluster.local", IstioServed: true}
@@ -54,7 +54,7 @@ func deployment(name string, annotations map[string]string) *appsv1.Deployment {
 	return d
 }
 
-// pod is a ready one of a Deployment, with more labels.
+// pod is a ready pod of a Deployment, with additional labels.
 func pod(name, deployment string, more map[string]string) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: meta(name)}
 	p.Labels = map[string]string{"app": "web", "release": deployment, "pod-template-hash": "abc"}
@@ -67,7 +67,7 @@ func pod(name, deployment string, more map[string]string) *corev1.Pod {
 	return p
 }
 
-// seenBy is what a process gathers that has just started, at second 1000.
+// seenBy is what a process gathers that started just now, at second 1000.
 func seenBy(t *testing.T, s *Snapshot, name string) routing.Facts {
 	t.Helper()
 	at := Moment{Now: time.Unix(1000, 0).UTC(), FirstSeen: NewFirstSeen()}

@@ -12,25 +12,25 @@ import (
 )
 
 const (
-	// firstRetry is more than istiod pauses before its first try to watch again.
+	// firstRetry is longer than istiod's pause before it first tries to watch again.
 	firstRetry = 2 * time.Second
-	// longestReturn bounds how long its watches take to come back.
+	// longestReturn bounds how long istiod's watches take to come back.
 	longestReturn = time.Minute
 )
 
-// Outages notes when the API server could not be reached. istiod was cut off as well, most likely, and each of its
-// watches comes back by itself, up to twice as long after the outage as that had lasted: between two tries it pauses
-// ever longer (k8s.io/client-go tools/cache/reflector.go: from 0.8 s, doubled up to 30 s, each up to twice as long by
-// chance). Until all have come back, Envoy may learn of a route before the subset that it names. A nil one has noted
-// none.
+// Outages records when the API server could not be reached. Most likely istiod could not reach it either. Each of its
+// watches comes back by itself, at most twice the length of the outage later, because the pauses between tries grow
+// (k8s.io/client-go tools/cache/reflector.go: they start at 0.8 s, double up to 30 s, and jitter makes each up to twice
+// as long). Until all watches are back, Envoy may learn of a route before the subset that it names. A nil Outages has
+// recorded none.
 type Outages struct {
 	lock    sync.Mutex
-	reached bool      // once, at least
-	began   time.Time // the outage that lasts; zero where there is none
-	over    time.Time // when every watch has come back from the last one
+	reached bool      // the API server has answered at least once
+	began   time.Time // when the current outage began; zero where there is none
+	over    time.Time // when every watch is back after the last outage
 }
 
-// Wrap makes a transport to the API server report to o; it is for rest.Config.Wrap.
+// Wrap makes a transport to the API server report to o. It is meant for rest.Config.Wrap.
 func (o *Outages) Wrap(next http.RoundTripper) http.RoundTripper { return reporting{o, next} }
 
 type reporting struct {
@@ -40,7 +40,7 @@ type reporting struct {
 
 func (r reporting) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := r.next.RoundTrip(request)
-	r.outages.note(err, time.Now()) // real time: it bounds a wait, and is no fact
+	r.outages.note(err, time.Now()) // real time: it bounds a wait and is not part of the facts
 	if err == nil {
 		response.Body = &answer{ReadCloser: response.Body, outages: r.outages}
 	}
@@ -76,7 +76,7 @@ var errBroken = errors.New("the answer broke off")
 // RoundTripperWrapper).
 func (r reporting) WrappedRoundTripper() http.RoundTripper { return r.next }
 
-// note is told how each request began, and of each answer that broke off. Other failures are no outage.
+// note records whether a request reached the API server, or that an answer broke off. Other failures are no outage.
 func (o *Outages) note(err error, now time.Time) {
 	o.lock.Lock()
 	defer o.lock.Unlock()
@@ -89,14 +89,14 @@ func (o *Outages) note(err error, now time.Time) {
 		o.reached = true
 	case o.began.IsZero() && (errors.Is(err, errBroken) || errors.As(err, &connecting) && connecting.Op == "dial"):
 		o.began = now
-		if !o.reached { // it began before this process did
+		if !o.reached { // it may have begun long before this process did
 			o.began = now.Add(-longestReturn)
 		}
 	}
 }
 
-// Back is when every watch of the API server has come back from the last outage, by a clock that says now; zero where
-// there was none.
+// Back is when every watch of the API server is back after the last outage, by the clock that now was read from; zero
+// where there was none.
 func (o *Outages) Back(now time.Time) time.Time {
 	if back := o.back(); !back.IsZero() {
 		return now.Add(time.Until(back))

@@ -50,7 +50,7 @@ func TestOutages(t *testing.T) {
 	}
 }
 
-// An API server that dies in the middle of a watch is noticed, even where it is back before anybody calls again.
+// An API server that dies in the middle of a watch is noticed, even if it is back before the next request.
 func TestOutageInTheMiddleOfAnAnswer(t *testing.T) {
 	end := make(chan bool)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

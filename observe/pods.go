@@ -13,36 +13,36 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Pod is what is read of a pod. There may be a thousand behind one Service, and each decision reads them all: so it is
-// small, and shared by all who read it.
+// Pod is what is read of a pod. There may be a thousand behind one Service, and each decision reads them all. So it is
+// small, and all readers share it.
 type Pod struct {
 	Namespace, Name string
 	UID             types.UID
 	Labels          Labels
-	// OwnerKind and OwnerName are those of the controller that owns it; empty where none does.
+	// OwnerKind and OwnerName identify the controller that owns it; empty where none does.
 	OwnerKind, OwnerName string
-	// Deployment is the one whose ReplicaSet owns it, with its name cut as cutName does; empty for pods of anything else.
+	// Deployment is the name, cut by cutName, of the Deployment whose ReplicaSet owns it; empty for all other pods.
 	Deployment string
-	// Ready: the pod serves. A terminating one is out of its Service's endpoints, whatever its condition still says.
+	// Ready: the pod serves. A terminating pod does not: its Service's endpoints lack it, whatever its condition says.
 	Ready bool
 	// Changed is when it last became ready or unready, by the clock of its node, in whole seconds.
 	Changed time.Time
-	// Ended: it has ended for good. An evicted one stays until it is collected.
+	// Ended: the pod has succeeded or failed. An evicted pod stays like that until it is collected.
 	Ended bool
 	// Deleting is true from the deletionTimestamp on.
 	Deleting bool
 }
 
-// PodOf is what is read of a pod.
+// PodOf reads a pod.
 func PodOf(p *corev1.Pod) *Pod {
-	out := &Pod{Namespace: same(p.Namespace), Name: p.Name, UID: p.UID, Labels: labelList(p.Labels),
+	out := &Pod{Namespace: intern(p.Namespace), Name: p.Name, UID: p.UID, Labels: labelList(p.Labels),
 		Deleting: p.DeletionTimestamp != nil,
 		Ended:    p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed}
 	for i := range out.Labels {
-		out.Labels[i].key = same(out.Labels[i].key)
+		out.Labels[i].key = intern(out.Labels[i].key)
 	}
 	if owner := metav1.GetControllerOfNoCopy(p); owner != nil {
-		out.OwnerKind, out.OwnerName = same(owner.Kind), owner.Name
+		out.OwnerKind, out.OwnerName = intern(owner.Kind), owner.Name
 		out.Deployment = deploymentOf(owner, p.Labels[appsv1.DefaultDeploymentUniqueLabelKey])
 	}
 	for _, c := range p.Status.Conditions {
@@ -53,8 +53,8 @@ func PodOf(p *corev1.Pod) *Pod {
 	return out
 }
 
-// maxOwner is shorter than the shortest a ReplicaSet's name can cut its Deployment's to: 253 characters less a dash and
-// a hash of at most 10 (k8s.io/kubernetes pkg/controller/deployment/sync.go, generateReplicaSetName).
+// maxOwner is how many characters of a long Deployment's name are in its ReplicaSets' names at least: 253, less a dash
+// and a hash of at most 10 (k8s.io/kubernetes pkg/controller/deployment/sync.go, generateReplicaSetName).
 const maxOwner = 242
 
 func cutName(deployment string) string { return deployment[:min(len(deployment), maxOwner)] }
@@ -70,7 +70,7 @@ func deploymentOf(owner *metav1.OwnerReference, hash string) string {
 }
 
 // count sums pods up by version label, sorted by version. Pods that have ended do not count. watched is since when each
-// has been seen ready; long ago where it is not in it.
+// pod has been seen ready; a pod that is not in it became ready long ago.
 func count(pods []*Pod, selector map[string]string, watched map[types.UID]time.Time) []release.Pods {
 	var sums []release.Pods
 	serving := labelList(selector)

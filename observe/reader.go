@@ -9,18 +9,18 @@ import (
 	"grayscale.dev/grayscale/routing/istio"
 )
 
-// Reader reads the objects that facts are made from, as one process knows them. It answers from memory: a Reader of the
-// API server reads everything first (see Read). Nothing that it returns is changed here.
+// Reader reads the objects that facts are made from, as one process knows them. It answers from memory: to use the API
+// server itself, Read reads everything first. Callers must not change what it returns.
 type Reader interface {
 	// Domain is the DNS suffix of the cluster's Services, such as cluster.local. It completes short host names.
 	Domain() string
-	// Seen is the resourceVersion that the watch of a namespace's Deployments has come to; empty without a watch.
+	// Seen is the resourceVersion that the watch of a namespace's Deployments has reached; empty without a watch.
 	Seen(namespace string) string
 	// GetService is the Service of that name; nil where there is none.
 	GetService(namespace, name string) *corev1.Service
 	// GetDeployment is the Deployment of that name; nil where there is none.
 	GetDeployment(namespace, name string) *appsv1.Deployment
-	// List* are the objects that an index has under a key, in any order. Filter is the plainest implementation.
+	// List* are the objects that an index has under a key, in any order. Filter is the simplest implementation.
 	ListServices(by ServiceIndex, key string) []*corev1.Service
 	ListDeployments(by DeploymentIndex, key string) []*appsv1.Deployment
 	ListPods(by PodIndex, key string) []*Pod

@@ -22,33 +22,33 @@ import (
 	"grayscale.dev/grayscale/routing/istio"
 )
 
-// Snapshot is a Reader of plain lists. The zero one is an empty cluster that does not serve Istio's kinds.
+// Snapshot is a Reader of plain lists. Its zero value is an empty cluster that does not serve Istio's kinds.
 type Snapshot struct {
 	// ClusterDomain is the DNS suffix of the cluster's Services.
 	ClusterDomain string
 	Services      []*corev1.Service
 	Deployments   []*appsv1.Deployment
 	Pods          []*Pod
-	// IstioServed tells that the API server serves Istio's kinds.
+	// IstioServed: the API server serves Istio's kinds.
 	IstioServed      bool
 	VirtualServices  []*networkingv1.VirtualService
 	DestinationRules []*networkingv1.DestinationRule
-	// Routes are those of the Gateway API.
+	// Routes are the routes of the Gateway API.
 	Routes []istio.MeshRoute
 }
 
-// MeshKinds are the kinds of the Gateway API that istiod follows for the mesh, and their resources.
+// MeshKinds are the kinds of the Gateway API that istiod implements for the mesh, and their resources.
 var MeshKinds = map[string]string{
 	istio.HTTPRoute: "httproutes", istio.GRPCRoute: "grpcroutes", istio.TCPRoute: "tcproutes",
 }
 
-// MeshVersions are the versions of the Gateway API that are read, best first. A cluster may serve one kind in the first
-// and another in the second alone.
+// MeshVersions are the versions of the Gateway API that are read, the preferred one first. A cluster may serve some
+// kinds only in the second.
 var MeshVersions = []string{"v1", "v1alpha2"}
 
-// Read reads everything that facts about a namespace's Services are made from; no namespace stands for all. The
-// client's scheme has to know Istio's kinds. Routes are read from all namespaces, or, where that is forbidden, from the
-// one.
+// Read reads everything that the facts about a namespace's Services are made from; an empty namespace stands for all.
+// The client's scheme has to know Istio's kinds. Routes and rules are read from all namespaces, or, where that is
+// forbidden, from the one namespace.
 func Read(ctx context.Context, c client.Reader, domain, namespace string) (*Snapshot, error) {
 	var services corev1.ServiceList
 	var deployments appsv1.DeploymentList
@@ -131,7 +131,7 @@ func pointers[T any](list []T) []*T {
 	return out
 }
 
-// Domain is the cluster's.
+// Domain implements Reader.
 func (s *Snapshot) Domain() string { return s.ClusterDomain }
 
 // Seen is empty: there is no watch.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Events that come during a wait do not make it longer: the next look is never later than twice what has passed.
+// Events during a wait do not make it longer: the next try comes before the time that has passed has doubled.
 func TestEventsDoNotStretchAWait(t *testing.T) {
 	begin := time.Unix(0, 0)
 	now := begin
@@ -28,7 +28,7 @@ func TestEventsDoNotStretchAWait(t *testing.T) {
 	}
 }
 
-// Without events the waits double, up to the longest.
+// Without events the waits double, up to longestBackoff.
 func TestBackoffDoubles(t *testing.T) {
 	now := time.Unix(0, 0)
 	p := newBackoff[string](func() time.Time { return now })

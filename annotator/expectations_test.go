@@ -34,7 +34,7 @@ func TestOwnWritesAreExpected(t *testing.T) {
 	}
 }
 
-// A write that somebody undid before the cache saw it is given up.
+// A write that somebody undid before the cache saw it is no longer expected after a while.
 func TestExpectationsEnd(t *testing.T) {
 	now := at(100)
 	e := newExpectations(func() time.Time { return now })

@@ -17,7 +17,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// asked is a candidate of kubectl's with a weight, as it stands in the facts.
+// asked is a candidate in the facts whose weight was set with kubectl.
 func asked(weight string, conditions ...release.Condition) release.Deployment {
 	return release.Deployment{Name: "web-v2", Replicas: 1, Conditions: conditions,
 		Annotations: map[string]string{intent.KeyStrategy: "canary", intent.KeyWeight: weight},
@@ -32,10 +32,10 @@ func facts(seconds int64, list ...release.Deployment) routing.Facts {
 	return routing.Facts{Now: at(seconds), Deployments: list}
 }
 
-// lookAgain is a decision that writes nothing yet.
+// lookAgain is a decision that writes nothing yet, and is to be repeated soon.
 var lookAgain = routing.Decision{Plan: routing.Plan{After: time.Second}}
 
-// routesOf is a VirtualService of ours with a weight for v2 that remembers what it was written with.
+// routesOf is a derived VirtualService with a weight for v2 and a state annotation.
 func routesOf(weight int32, remembers string) *networkingv1.VirtualService {
 	vs := &networkingv1.VirtualService{ObjectMeta: meta("web-grayscale")}
 	if remembers != "" {
@@ -92,7 +92,7 @@ func TestWhySaysWhatHasChanged(t *testing.T) {
 	}
 }
 
-// A replica that has just begun to lead says so about what others led before, and tells all about what is new.
+// A new leader gives its own start as the reason for releases that began before it, and full reasons for new ones.
 func TestWhyAtTheFirstLook(t *testing.T) {
 	look := func(h *history, f routing.Facts) []string {
 		h.observe(f)
@@ -113,7 +113,7 @@ func TestWhyAtTheFirstLook(t *testing.T) {
 	}
 }
 
-// What follows from one change takes several decisions: all of them name it.
+// One change may take several decisions. All of them name it.
 func TestWhyLastsUntilTheRoutesAreWritten(t *testing.T) {
 	h := newHistories().of(webService)
 	h.settle(facts(100, asked("10", says("True", "Programmed"))), routing.Decision{}, nil)
@@ -128,8 +128,8 @@ func TestWhyLastsUntilTheRoutesAreWritten(t *testing.T) {
 	}
 }
 
-// Only what somebody else did to a derived object counts as an edit: our own writes, of other replicas too, remember
-// something else, and a leader that has just begun knows of nothing.
+// Only changes by somebody else count as edits of a derived object. Our own writes, also by other replicas, change the
+// state annotation too; and a new leader has nothing to compare with.
 func TestEditsBySomebodyElse(t *testing.T) {
 	ours := routesOf(10, "ten")
 	for _, c := range []struct {
@@ -161,8 +161,8 @@ func TestEditsBySomebodyElse(t *testing.T) {
 	}
 }
 
-// The time from annotation to routes is grayscale's own: what waits for pods, for a pause or for a correction is not
-// counted.
+// The time from annotation to routes counts only what grayscale takes: changes that wait for pods, for the end of a
+// pause or for a correction are left out.
 func TestTimeFromAnnotationToRoutes(t *testing.T) {
 	programmed, begun := says("True", "Programmed"), asked("10", says("True", "Programmed"))
 	write := lookAgain

@@ -19,8 +19,8 @@ import (
 	"grayscale.dev/grayscale/routing/istio"
 )
 
-// logged acts on a decision without any writes, as if what the acting says it did had been done, and gives the log's
-// lines.
+// logged acts on a decision without writes, as if everything in acting.did had been done, and returns the lines of the
+// log.
 func logged(level zapcore.Level, a *acting, err error) []observer.LoggedEntry {
 	core, lines := observer.New(level)
 	a.ctx = ctrl.LoggerInto(context.Background(), zapr.NewLogger(zap.New(core)))
@@ -30,7 +30,7 @@ func logged(level zapcore.Level, a *acting, err error) []observer.LoggedEntry {
 	return lines.All()
 }
 
-// A decision that changed something is one line, which says what, why, and what the weights were and are.
+// A decision that changes something logs one line: what was done, why, and the weights before and after.
 func TestOneLinePerDecision(t *testing.T) {
 	a := &acting{did: []string{"moved VirtualService web-grayscale", "annotated web-v2"},
 		seen:  observe.Observation{Facts: routing.Facts{Mesh: istio.Mesh{VirtualService: routesOf(10, `{"traffic":{}}`)}}},
@@ -53,7 +53,7 @@ func TestLineOfADecisionThatWasStopped(t *testing.T) {
 	}
 }
 
-// The end of a release: routes that are removed lead nowhere.
+// At the end of a release the routes are removed, so there are no weights after it.
 func TestLineOfTheEnd(t *testing.T) {
 	a := &acting{did: []string{"removed VirtualService web-grayscale"}, wrote: map[string]client.Object{kindVirtualService: nil},
 		seen: observe.Observation{Facts: routing.Facts{Mesh: istio.Mesh{VirtualService: routesOf(100, `{"traffic":{}}`)}}}}
@@ -63,7 +63,7 @@ func TestLineOfTheEnd(t *testing.T) {
 	}
 }
 
-// Nothing changed: nothing is logged, but at level debug.
+// A decision that changes nothing is logged at level debug only.
 func TestNoLineWhereNothingChanges(t *testing.T) {
 	if lines := logged(zapcore.InfoLevel, &acting{}, nil); len(lines) != 0 {
 		t.Errorf("%d lines at level info", len(lines))
@@ -74,7 +74,7 @@ func TestNoLineWhereNothingChanges(t *testing.T) {
 	}
 }
 
-// plainFields are the line's fields as an encoder gets them.
+// plainFields are the fields of a line as an encoder receives them.
 func plainFields(line observer.LoggedEntry) map[string]any {
 	fields := line.ContextMap()
 	for key, v := range fields {

@@ -15,7 +15,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// fresh gives a tally over gauges that nothing has been added to.
+// fresh returns a tally and resets the gauges.
 func fresh(t *testing.T) *tally {
 	t.Helper()
 	tally := newTally()
@@ -45,7 +45,7 @@ func sum(t *testing.T, c prometheus.Collector) float64 {
 	return total
 }
 
-// single collects one metric alone, for testutil reads collectors.
+// single makes a Collector of one metric, because testutil reads collectors.
 type single struct{ prometheus.Metric }
 
 func (s single) Describe(out chan<- *prometheus.Desc) { out <- s.Desc() }
@@ -80,8 +80,8 @@ func TestReleasesAreCountedByState(t *testing.T) {
 	}
 }
 
-// The gauges hold what is there now: a Deployment or a Service that goes takes back what it added, and what a decision
-// is about to write counts before it is written.
+// The gauges show the present: when a Deployment or a Service goes, what it added is subtracted, and what a decision is
+// about to write counts before it is written.
 func TestGaugesFollowWhatIsThere(t *testing.T) {
 	tally := fresh(t)
 	held := candidate("held", "canary", "True", "False", "Pinning")
@@ -114,7 +114,7 @@ func TestGaugesFollowWhatIsThere(t *testing.T) {
 	}
 }
 
-// A candidate of several Services is one release.
+// A candidate behind several Services counts as one release.
 func TestAReleaseOfSeveralServicesIsCountedOnce(t *testing.T) {
 	tally := fresh(t)
 	x := candidate("web-v2", "canary", "True", "True", "Programmed")
@@ -129,7 +129,7 @@ func TestAReleaseOfSeveralServicesIsCountedOnce(t *testing.T) {
 	}
 }
 
-// Whatever users write, the number of series stays as it is at the start.
+// Whatever users write, the number of series does not grow.
 func TestUsersMakeNoSeries(t *testing.T) {
 	tally := fresh(t)
 	count := func() int {
@@ -187,7 +187,7 @@ func TestDecisionsAndDrainsAreCountedByOutcome(t *testing.T) {
 	tally.followed(time.Second)
 }
 
-// Names, units and helps are as Prometheus wants them (https://prometheus.io/docs/practices/naming/).
+// Names, units and help texts follow Prometheus' rules (https://prometheus.io/docs/practices/naming/).
 func TestMetricsAreWellNamed(t *testing.T) {
 	fresh(t)
 	for _, c := range Collectors() {

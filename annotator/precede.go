@@ -53,8 +53,8 @@ func (c *Controller) precede(ctx context.Context, before, after *networkingv1.De
 	})
 }
 
-// untilBypassed is how long it takes until the routes of a release that begins or ends are written, and the caches show
-// them.
+// untilBypassed is how long to wait before the next try: where a release begins and its routes are not written yet,
+// where it ends and they still exist, or where the caches do not show the bypass yet. It is zero elsewhere.
 func (c *Controller) untilBypassed(f routing.Facts, d routing.Decision) time.Duration {
 	m := observe.IstioIn(f)
 	_, ends := d.Find(routing.Delete, routing.Routes)

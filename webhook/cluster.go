@@ -8,16 +8,15 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// readTimeout bounds all reading for one answer. All is read from memory, and only a cache that is still filling makes
-// a reader wait. It must be shorter than timeoutSeconds of the webhook configurations, after which the API server gives
-// up.
+// readTimeout bounds all reads for one answer. They read from memory, so they wait only while a cache is still filling.
+// It must be shorter than timeoutSeconds of the webhook configurations, after which the API server gives up.
 const readTimeout = time.Second
 
-// Cluster is what is known of the cluster: the caches that the controller has anyway.
+// Cluster is what is known about the cluster. The controller's caches implement it.
 type Cluster interface {
-	// Services are those of a namespace that a Deployment names, and those that select its pods, whatever version label it
-	// has. Others do no harm.
+	// Services are those of a namespace that a Deployment names, and those that select its pods with any version label.
+	// The result may contain others.
 	Services(ctx context.Context, namespace string, d release.Deployment) ([]release.Service, error)
-	// Facts are what the controller would decide about one Service from, but without times.
+	// Facts are the facts from which the controller would decide about one Service, but without times.
 	Facts(ctx context.Context, namespace, service string) (routing.Facts, error)
 }

@@ -11,31 +11,31 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// drainTimeout is how long a deletion waits for its traffic to go, at most. It is shorter than timeoutSeconds of the
+// drainTimeout bounds how long a deletion waits until its traffic has moved. It is shorter than timeoutSeconds of the
 // webhook configuration, so that the user gets a warning.
 const drainTimeout = 5 * time.Second
 
-// retireTimeout is the same for the end of grayscale.
-const retireTimeout = 9 * time.Second
+// uninstallTimeout is the same for uninstalling grayscale.
+const uninstallTimeout = 9 * time.Second
 
-// Controller does what an answer waits for.
+// Controller does the work that an answer waits for.
 type Controller interface {
 	// Drain moves the traffic away from a Deployment whose pods are about to go. It returns once no Envoy sends it
-	// anything any more, at once where none does, and with an error where that could not be reached before ctx ended.
+	// requests any more, and at once where none does. It fails where that takes longer than ctx.
 	Drain(ctx context.Context, namespace, name string) error
-	// Precede has the routes lead clients past the subsets that a DestinationRule will take from them: before it is
-	// created (before is nil), changed, or deleted (after is nil). It returns once every Envoy has been told, at once
-	// where it takes nothing from anybody, and with an error where that could not be reached before ctx ended.
+	// Precede changes routes so that they bypass the subsets that a DestinationRule is about to hide from clients: before
+	// it is created (before is nil), changed, or deleted (after is nil). It returns once every Envoy has the routes, and
+	// at once where the rule hides no subsets. It fails where that takes longer than ctx.
 	Precede(ctx context.Context, before, after *networkingv1.DestinationRule) error
-	// PrepareUninstall ends every hold and makes sure that none begins: grayscale is being uninstalled.
+	// PrepareUninstall ends every hold and makes sure that no new one begins, because grayscale is being uninstalled.
 	PrepareUninstall(ctx context.Context) error
 }
 
-// draining answers about the end of a Deployment: its deletion, or its scaling to zero by either resource. It never
-// refuses; it only answers late.
+// draining answers when a Deployment is deleted, or scaled to zero by itself or by its scale subresource. It never
+// refuses; it only delays the answer.
 type draining struct{ Controller }
 
-// Handle allows the end once the traffic has gone.
+// Handle allows the request once the traffic has moved.
 func (h draining) Handle(ctx context.Context, req admission.Request) admission.Response {
 	response := admission.Allowed("")
 	if dryRun(req) {
@@ -59,16 +59,16 @@ func (h draining) Handle(ctx context.Context, req admission.Request) admission.R
 
 func dryRun(req admission.Request) bool { return req.DryRun != nil && *req.DryRun }
 
-// retiring answers about the end of grayscale's own namespace, which uninstalls grayscale.
-type retiring struct{ Controller }
+// uninstalling answers when grayscale's own namespace is deleted, which uninstalls grayscale.
+type uninstalling struct{ Controller }
 
-// Handle allows the end once no Deployment is held any more.
-func (h retiring) Handle(ctx context.Context, req admission.Request) admission.Response {
+// Handle allows the request once no Deployment is held any more.
+func (h uninstalling) Handle(ctx context.Context, req admission.Request) admission.Response {
 	response := admission.Allowed("")
 	if dryRun(req) {
 		return response
 	}
-	ctx, cancel := context.WithTimeout(ctx, retireTimeout)
+	ctx, cancel := context.WithTimeout(ctx, uninstallTimeout)
 	defer cancel()
 	if err := h.PrepareUninstall(ctx); err != nil {
 		return response.WithWarnings(fmt.Sprintf(

@@ -125,7 +125,7 @@ func TestRuleOfSomebodyElse(t *testing.T) {
 func TestEndOfGrayscale(t *testing.T) {
 	for _, dry := range []bool{true, false} {
 		a := &asked{err: errors.New("web-v2 is still held")}
-		r := retiring{a}.Handle(context.Background(), ending(t, "grayscale-system", dry))
+		r := uninstalling{a}.Handle(context.Background(), ending(t, "grayscale-system", dry))
 		if !r.Allowed || len(a.names) == 1 == dry || len(r.Warnings) == 1 == dry {
 			t.Errorf("dry run %t: allowed %t, did %v, warned %q", dry, r.Allowed, a.names, r.Warnings)
 		}

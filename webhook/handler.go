@@ -1,10 +1,10 @@
 // Package webhook answers admission requests: it labels Deployments and holds them, and refuses what can never be
-// right. It has no rule about releases: those are routing's.
+// right. It contains no rule about releases: those are in package routing.
 //
-// The API server calls two webhooks for one request: the mutating one, and then, with the object as all mutating
-// webhooks have left it, the validating one. Nothing ties the two calls together: each has a UID of its own
-// (k8s.io/api/admission/v1, AdmissionRequest.UID), and may reach another replica. So no verdict is handed on from one
-// to the other, which could be stale. Each decides one half of the answer, from what is true when it is called.
+// The API server calls two webhooks for one request: the mutating one, and then, with the result of all mutating
+// webhooks, the validating one. Nothing connects the two calls: each has a UID of its own (k8s.io/api/admission/v1,
+// AdmissionRequest.UID), and they may reach different replicas. So the first passes nothing on to the second; it could
+// be stale. Each decides its own half of the answer from what is true when it is called.
 package webhook
 
 import (
@@ -22,17 +22,17 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// mutating labels the pod template and holds. It never refuses: what is wrong is left as it is, and the validating
-// webhook says why.
+// mutating labels the pod template and holds the Deployment. It never refuses: it leaves wrong input as it is, and the
+// validating webhook says what is wrong.
 type mutating struct{ admitter }
 
-// Handle answers with a patch, or with none.
+// Handle answers with a patch, which may be empty.
 func (h mutating) Handle(ctx context.Context, req admission.Request) admission.Response {
 	response := admission.Allowed("")
 	var m routing.Mutation
 	o, err := h.decide(ctx, req, func(a routing.Admission) { m = routing.Mutate(a, h.settings) })
 	if err != nil {
-		return response // the validating webhook meets the same, and warns
+		return response // the validating webhook has the same problem, and warns
 	}
 	if response.Patches = patch(o, m); len(response.Patches) > 0 {
 		loggerFor(ctx, req).Info("patched at admission", "did", patched(o, m))
@@ -40,7 +40,7 @@ func (h mutating) Handle(ctx context.Context, req admission.Request) admission.R
 	return response
 }
 
-// validating refuses what can never be right, and warns of what may become so.
+// validating refuses what can never be right, and warns about what may become right.
 type validating struct{ admitter }
 
 // Handle answers yes, yes with warnings, or no.
@@ -72,8 +72,8 @@ type admitter struct {
 	settings routing.Settings
 }
 
-// decide reads the request, and has the engine decide about it. Deployments that carry nothing of grayscale's are not
-// decided about, and nothing is looked up for them; the API server's matchConditions let few of them through.
+// decide reads the request and calls by with all that a decision needs. For Deployments without an annotation of
+// grayscale's it calls and reads nothing. The matchConditions of the webhook configurations let few of those through.
 func (a admitter) decide(ctx context.Context, req admission.Request, by func(routing.Admission)) (object, error) {
 	o := read(req.Object.Raw)
 	asked := routing.Admission{Namespace: req.Namespace, New: o.Deployment}
@@ -103,14 +103,15 @@ func (a admitter) decide(ctx context.Context, req admission.Request, by func(rou
 	return o, err
 }
 
-// unread admits a Deployment around which something could not be read; the controller repeats every check.
+// unread admits a Deployment whose surroundings could not be read. The controller repeats every check.
 func unread(req admission.Request, err error) admission.Response {
 	return admission.Allowed("").WithWarnings(fmt.Sprintf(
 		"%s is admitted unchecked, because grayscale could not read what is around it: %v; its controller checks again",
 		release.Object(req.Namespace, req.Name), err))
 }
 
-// denied says all that is wrong, one line for each problem. The API server itself answers 422 to an invalid field.
+// denied lists everything that is wrong, one line for each problem. It answers 422, as the API server does for invalid
+// fields.
 func denied(problems []intent.Problem) admission.Response {
 	sentences := make([]string, len(problems))
 	for i, p := range problems {

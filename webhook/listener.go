@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// sharedListener closes connections beyond maxConnections for each address, so that no address takes all of them.
+// sharedListener closes an address' connections beyond maxConnections, so that no address can take all of them.
 type sharedListener struct {
 	net.Listener
 	lock sync.Mutex
 	open map[string]int // by IP address
 }
 
-// Accept returns the next connection from an address within its share.
+// Accept returns the next connection from an address that has fewer than its share.
 func (l *sharedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -23,7 +23,7 @@ func (l *sharedListener) Accept() (net.Conn, error) {
 		if err == nil && l.take(from) {
 			return &sharedConn{Conn: conn, release: sync.OnceFunc(func() { l.release(from) })}, nil
 		}
-		_ = conn.Close() // nothing has been sent on it
+		_ = conn.Close() // nothing has been sent on it, so the error does not matter
 	}
 }
 
@@ -50,7 +50,7 @@ type sharedConn struct {
 	release func()
 }
 
-// Close frees the connection's share.
+// Close gives the connection back to its address' share.
 func (c *sharedConn) Close() error {
 	defer c.release()
 	return c.Conn.Close()

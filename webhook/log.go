@@ -11,12 +11,13 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// loggerFor adds to controller-runtime's logger, which names the Deployment and the user.
+// loggerFor adds fields to controller-runtime's logger, which already names the Deployment and the user.
 func loggerFor(ctx context.Context, req admission.Request) logr.Logger {
 	return ctrl.LoggerFrom(ctx).WithValues("operation", string(req.Operation), "dryRun", dryRun(req))
 }
 
-// answered counts an answer, and logs it where it is more than yes. The sentences of problems quote what users wrote.
+// answered counts an answer and logs it, at level debug where it is accepted. why is safe to log: it quotes what users
+// wrote.
 func answered(ctx context.Context, req admission.Request, outcome, why string) {
 	admissions.WithLabelValues(outcome).Inc()
 	log := loggerFor(ctx, req)
@@ -26,7 +27,7 @@ func answered(ctx context.Context, req admission.Request, outcome, why string) {
 	log.Info("answered at admission", "outcome", outcome, "why", why)
 }
 
-// patched says in words what the patch does.
+// patched describes the patch for the log.
 func patched(o object, m routing.Mutation) []string {
 	var did []string
 	if m.Version != "" && o.TemplateLabels[release.VersionLabel] != m.Version {

@@ -23,7 +23,7 @@ var (
 	register = sync.OnceFunc(func() { metrics.Registry.MustRegister(Collectors()...) })
 )
 
-// Collectors are the handlers' metrics, with every series that they can have. Setup registers them with
+// Collectors are the handlers' metrics, with all series that there can be. Setup registers them with
 // controller-runtime's registry.
 func Collectors() []prometheus.Collector {
 	for _, outcome := range []string{outcomeAccepted, outcomeWarned, outcomeRefused, outcomeUnchecked} {

@@ -11,16 +11,15 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// object is what is read of a Deployment at admission. The rest, which is most of its JSON, is skipped and not decoded:
-// to decode the whole takes several times as long as to decide about it.
+// object is what is read of a Deployment at admission. The rest of its JSON, which is most of it, is not decoded: that
+// would take several times as long as the decision.
 type object struct {
 	release.Deployment
-	// annotated and labelled: metadata.annotations and the template's metadata.labels exist, so that a patch can add to
-	// them.
+	// annotated and labelled: metadata.annotations and the template's metadata.labels exist, so a patch can add to them.
 	annotated, labelled bool
 	// metadataOfTemplate: spec.template.metadata exists.
 	metadataOfTemplate bool
-	// template is the pod template's JSON, labels the part of it that has its labels; both are parts of one text.
+	// template is the JSON of the pod template, and labels is the part of it with the labels.
 	template, labels string
 }
 
@@ -34,7 +33,7 @@ func read(raw []byte) object {
 			o.readMetadata(value)
 		case "spec":
 			o.readSpec(value)
-			return false // status comes last, and nothing of it matters here
+			return false // status comes after it and does not matter here
 		}
 		return true
 	})
@@ -49,7 +48,7 @@ func (o *object) readMetadata(metadata gjson.Result) {
 		case "uid":
 			o.UID = value.String()
 		case "creationTimestamp":
-			o.CreatedAt, _ = time.Parse(time.RFC3339, value.String()) // null until it is stored: the zero time says so
+			o.CreatedAt, _ = time.Parse(time.RFC3339, value.String()) // null before the first write: then it stays the zero time
 		case "deletionTimestamp":
 			o.Deleting = value.Type == gjson.String
 		case "annotations":
@@ -90,7 +89,7 @@ func (o *object) readTemplate(template gjson.Result) {
 	})
 }
 
-// mapOf reads an object's keys with the prefix. It is nil where there are none.
+// mapOf reads the members of a JSON object whose keys have the prefix. It is nil where there are none.
 func mapOf(values gjson.Result, prefix string) map[string]string {
 	var out map[string]string
 	values.ForEach(func(key, value gjson.Result) bool {

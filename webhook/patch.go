@@ -18,9 +18,9 @@ const (
 	heldValue            = "true"
 )
 
-// patch is the JSON Patch (RFC 6902) that makes the Deployment what the mutation says: the version label of the pod
-// template, and the hold. It touches nothing else, and least of all spec.selector. A second call returns an empty
-// patch, because the API server may reinvoke the webhook after others.
+// patch is the JSON Patch (RFC 6902) for a mutation: it sets the version label of the pod template, and the hold. It
+// changes nothing else; spec.selector above all stays as it is. For a patched Deployment the patch is empty, because
+// the API server may call the webhook again after other webhooks.
 func patch(o object, m routing.Mutation) []jsonpatch.Operation {
 	var out []jsonpatch.Operation
 	if m.Version != "" && o.TemplateLabels[release.VersionLabel] != m.Version {
@@ -46,7 +46,7 @@ func label(o object, version string) jsonpatch.Operation {
 	return member(o.labelled, pathTemplateLabels, release.VersionLabel, version)
 }
 
-// member adds a key to the map at the path, or makes the map where there is none.
+// member adds a key to the map at the path, or creates the map where there is none.
 func member(exists bool, path, key, value string) jsonpatch.Operation {
 	if !exists {
 		return jsonpatch.NewOperation("add", path, map[string]string{key: value})

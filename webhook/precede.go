@@ -9,11 +9,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// preceding answers about other people's DestinationRules, which may hide the subsets of a release from clients. It
-// never refuses; it only answers late.
+// preceding answers about users' DestinationRules, which may hide the subsets of a release from clients. It never
+// refuses; it only delays the answer.
 type preceding struct{ Controller }
 
-// Handle allows the rule once the clients that it would take the subsets from are led past these.
+// Handle allows the rule once the routes of the clients from which it hides subsets bypass these.
 func (h preceding) Handle(ctx context.Context, req admission.Request) admission.Response {
 	response := admission.Allowed("")
 	before, after := ruleIn(req.OldObject.Raw), ruleIn(req.Object.Raw)
@@ -25,7 +25,7 @@ func (h preceding) Handle(ctx context.Context, req admission.Request) admission.
 	if err := h.Precede(ctx, before, after); err != nil {
 		name := req.Name
 		if after != nil {
-			name = after.Name // where it was generated, the request has none
+			name = after.Name // the request has no name where generateName is used
 		}
 		loggerFor(ctx, req).Info("gave up moving traffic before a rule",
 			"destinationRule", req.Namespace+"/"+name, "why", err.Error())
@@ -36,8 +36,8 @@ func (h preceding) Handle(ctx context.Context, req admission.Request) admission.
 	return response
 }
 
-// ruleIn reads a rule. It is nil where there is none, or none that can be read: the API server's other checks refuse
-// that.
+// ruleIn reads a rule. It is nil where there is none, or where it cannot be read: other checks of the API server refuse
+// such a rule.
 func ruleIn(raw []byte) *networkingv1.DestinationRule {
 	dr := &networkingv1.DestinationRule{}
 	if len(raw) == 0 || json.Unmarshal(raw, dr) != nil {

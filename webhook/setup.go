@@ -9,7 +9,7 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// The paths of the handlers. In the webhook configurations each is followed by a secret, see package pathauth.
+// The paths of the handlers. In the webhook configurations a secret follows each; see package pathauth.
 const (
 	MutatePath   = "/mutate-apps-v1-deployment"
 	ValidatePath = "/validate-apps-v1-deployment"
@@ -18,7 +18,7 @@ const (
 	RetirePath   = "/retire"
 )
 
-// handlerPaths are the paths by the names that the webhooks have in the manifests.
+// handlerPaths are the paths by the names of the webhooks in the manifests.
 var handlerPaths = map[string]string{
 	"mutate.grayscale.dev":   MutatePath,
 	"validate.grayscale.dev": ValidatePath,
@@ -27,20 +27,20 @@ var handlerPaths = map[string]string{
 	"retire.grayscale.dev":   RetirePath,
 }
 
-// Handlers are the webhook's handlers, by path. They decide about Deployments from what the cluster is known to be.
+// Handlers are the webhook's handlers, by path. They decide about Deployments from what is known about the cluster.
 func Handlers(controller Controller, known Cluster, settings routing.Settings) map[string]admission.Handler {
-	n := admitter{known, settings}
+	a := admitter{known, settings}
 	return map[string]admission.Handler{
-		MutatePath: mutating{n}, ValidatePath: validating{n},
-		DrainPath: draining{controller}, PrecedePath: preceding{controller}, RetirePath: retiring{controller},
+		MutatePath: mutating{a}, ValidatePath: validating{a},
+		DrainPath: draining{controller}, PrecedePath: preceding{controller}, RetirePath: uninstalling{controller},
 	}
 }
 
-// Setup adds the handlers to the manager's webhook server, which NewServer has to have made. Every replica answers,
-// whether it leads or not. Latency and number of requests are metrics of controller-runtime's webhook server
+// Setup adds the handlers to the manager's webhook server, which must come from NewServer. Every replica answers,
+// whether it leads or not. controller-runtime's webhook server has metrics of the latency and the number of requests
 // (controller_runtime_webhook_latency_seconds, controller_runtime_webhook_requests_total).
 //
-// Facts around each Deployment are read from known: caches of the manager's, which have to be warm in every replica.
+// The handlers read the facts around each Deployment from known, which must be filled on every replica.
 func Setup(mgr manager.Manager, controller Controller, known Cluster, settings routing.Settings) error {
 	server, ok := mgr.GetWebhookServer().(*Server)
 	if !ok {

@@ -16,14 +16,14 @@ import (
 	"grayscale.dev/grayscale/test/yardstick"
 )
 
-// large is a Deployment as large as users make them.
+// large is a Deployment as large as real ones get.
 func large(t testing.TB, annotations map[string]string, change ...func(*appsv1.Deployment)) appsv1.Deployment {
 	return yardstick.Grow(t, web("web-v2", annotations, change...))
 }
 
-// BenchmarkHandler is what one request costs in the handler: reading the Deployment's 10 KB (twice as much on UPDATE),
-// deciding, and the patch. What real caches cost beside that, in an empty and in a crowded namespace, test/scale
-// measures.
+// BenchmarkHandler measures one request in the handler: reading the Deployment's 10 KB (twice as much on UPDATE),
+// deciding, and making the patch. test/scale measures what real caches add to that, in an empty and in a crowded
+// namespace.
 func BenchmarkHandler(b *testing.B) {
 	created := request(b, large(b, canary()), nil)
 	annotated := request(b, large(b, canary(intent.KeyWeight, "20"), labelled("v2")), ptr(large(b, canary(intent.KeyWeight, "10"), labelled("v2"))))
@@ -49,8 +49,8 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
-// BenchmarkServe is the whole of an HTTP request but for the network and TLS: the AdmissionReview is decoded, and the
-// answer encoded.
+// BenchmarkServe measures a whole HTTP request without network and TLS: it includes decoding the AdmissionReview and
+// encoding the answer.
 func BenchmarkServe(b *testing.B) {
 	req := request(b, large(b, canary()), nil)
 	review := admissionv1.AdmissionReview{Request: &req.AdmissionRequest}

@@ -31,8 +31,8 @@ type Controller interface {
 	PrepareUninstall(ctx context.Context) error
 }
 
-// draining answers when a Deployment is deleted, or scaled to zero by itself or by its scale subresource. It never
-// refuses; it only delays the answer.
+// draining answers when a Deployment is deleted, or scaled to zero by an update of it or of its scale subresource. It
+// never refuses; it only delays the answer.
 type draining struct{ Controller }
 
 // Handle allows the request once the traffic has moved.

@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// asked remembers whom it was to drain, and for how long it could have gone on.
+// asked records what it was asked to drain, and how much time it had.
 type asked struct {
 	names []string
 	limit time.Duration
@@ -87,7 +87,7 @@ func TestEndOfADeployment(t *testing.T) {
 	}
 }
 
-// A DestinationRule of somebody else always passes, and the controller is told before, unless nothing would be stored.
+// A user's DestinationRule is always allowed, and the controller is asked first unless nothing would be stored.
 func TestRuleOfSomebodyElse(t *testing.T) {
 	raw := func(host string) runtime.RawExtension {
 		if host == "" {
@@ -121,7 +121,7 @@ func TestRuleOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// The end of grayscale itself passes as well, whatever happens.
+// Uninstalling grayscale is always allowed as well.
 func TestEndOfGrayscale(t *testing.T) {
 	for _, dry := range []bool{true, false} {
 		a := &asked{err: errors.New("web-v2 is still held")}

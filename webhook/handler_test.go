@@ -24,7 +24,7 @@ import (
 
 const shop = "shop"
 
-// web is a Deployment behind Service web; change makes it what the test needs.
+// web is a Deployment behind Service web, with the changes that the test needs.
 func web(name string, annotations map[string]string, change ...func(*appsv1.Deployment)) appsv1.Deployment {
 	labels := map[string]string{"app": "web", "instance": name}
 	d := appsv1.Deployment{
@@ -71,7 +71,7 @@ func known() memory {
 	}
 }
 
-// pinned is known with a VirtualService of ours.
+// pinnedToStable is known with a VirtualService of ours.
 func pinnedToStable() memory {
 	m := known()
 	m.routes = []*networkingv1.VirtualService{{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: mesh.Name("web"),
@@ -98,7 +98,7 @@ func encoded(t testing.TB, d appsv1.Deployment) []byte {
 	return raw
 }
 
-// mutated is what the API server makes of the mutating handler's answer.
+// mutated is the Deployment after the API server has applied the mutating handler's answer.
 func mutated(t testing.TB, m memory, req admission.Request) []byte {
 	t.Helper()
 	response := (&admission.Webhook{Handler: mutating{admitter{m, defaults}}}).Handle(context.Background(), req)
@@ -229,7 +229,7 @@ func TestValidatingAnswers(t *testing.T) {
 	}
 }
 
-// counted is a memory that counts how often facts are read.
+// counted is a memory that counts the reads of facts.
 type counted struct {
 	memory
 	read *int
@@ -240,7 +240,7 @@ func (c counted) Facts(ctx context.Context, namespace, service string) (routing.
 	return c.memory.Facts(ctx, namespace, service)
 }
 
-// The validating webhook reads the facts of a request; the mutating one only where a hold depends on them.
+// The validating webhook always reads the facts; the mutating one only where a hold depends on them.
 func TestFactsAreReadOnce(t *testing.T) {
 	before := web("web-v2", canary(), labelled("v2"))
 	heldBefore := web("web-v2", canary(intent.KeyHeld, "true"), labelled("v2"), paused)
@@ -280,7 +280,7 @@ func (f failing) Facts(ctx context.Context, namespace, service string) (routing.
 	return f.memory.Facts(ctx, namespace, service)
 }
 
-// What could not be read stays unread, also where the next Service's facts could be.
+// One failed read makes the answer unchecked, even if the next Service's facts can be read.
 func TestOneOfTwoServicesIsUnreadable(t *testing.T) {
 	m := known()
 	second := m.services[0].DeepCopy()
@@ -295,7 +295,7 @@ func TestOneOfTwoServicesIsUnreadable(t *testing.T) {
 	}
 }
 
-// Without Istio's definitions there are no routes, and candidates are held until there are.
+// Without Istio's CRDs there can be no routes, and candidates are held until there are.
 func TestMutatingWithoutIstio(t *testing.T) {
 	got := mutated(t, withoutIstio(known()), request(t, web("web-v2", canary()), nil))
 	if want := encoded(t, web("web-v2", canary(intent.KeyHeld, "true"), labelled("v2"), paused)); !jsonpatch.Equal(got, want) {
@@ -303,7 +303,7 @@ func TestMutatingWithoutIstio(t *testing.T) {
 	}
 }
 
-// A VirtualService that only has our name pins nothing; ours does, also with a damaged memory.
+// A VirtualService that only has our name does not pin; one of ours does, even with a damaged state annotation.
 func TestPinned(t *testing.T) {
 	for name, tt := range map[string]struct {
 		annotations map[string]string

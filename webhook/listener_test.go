@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// One address has its share of connections, and gets one back with each that is closed; another address has its own.
+// Each address has a share of connections. Closing a connection gives it back to the share.
 func TestSharedListener(t *testing.T) {
 	l := &sharedListener{open: map[string]int{}}
 	for n := range maxConnections {
@@ -20,7 +20,7 @@ func TestSharedListener(t *testing.T) {
 		t.Error("another address has no share")
 	}
 	conn := &sharedConn{Conn: &net.TCPConn{}, release: func() { l.release("10.0.0.1") }}
-	_ = conn.Close() // of a connection that never was
+	_ = conn.Close() // it was never open, so this fails
 	if !l.take("10.0.0.1") {
 		t.Error("a closed connection still counts")
 	}

@@ -16,14 +16,14 @@ import (
 
 var defaults = routing.Settings{ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
 
-// memory is a Cluster of what a test puts into it. Where err is set, all reading fails with it.
+// memory is a Cluster with what a test puts into it. Where err is set, all reads fail with it.
 type memory struct {
 	services     []corev1.Service
 	deployments  []appsv1.Deployment
 	routes       []*networkingv1.VirtualService
 	istioMissing bool
-	err          error // of everything
-	factsErr     error // of reading what is around a Service
+	err          error // of all reads
+	factsErr     error // of reading the facts of a Service
 }
 
 func (m memory) Services(context.Context, string, release.Deployment) ([]release.Service, error) {

@@ -17,15 +17,15 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// asks has a handler answer and gives the log's lines.
+// asks makes a handler answer a request, and returns the lines of the log.
 func asks(h admission.Handler, req admission.Request, level zapcore.Level) []observer.LoggedEntry {
 	core, lines := observer.New(level)
 	h.Handle(ctrl.LoggerInto(context.Background(), zapr.NewLogger(zap.New(core))), req)
 	return lines.All()
 }
 
-// Every answer is counted by what it was. A refusal is one line in the log, with the user's value quoted; a yes is
-// none.
+// Every answer is counted by its outcome. A refusal logs one line, with the user's value quoted. Acceptance logs
+// nothing.
 func TestAnswersAreCountedAndRefusalsLogged(t *testing.T) {
 	unreadable := known()
 	unreadable.err = errors.New("no API server")
@@ -61,7 +61,7 @@ func TestAnswersAreCountedAndRefusalsLogged(t *testing.T) {
 	}
 }
 
-// A patch is one line; asked again about what has been patched, the webhook patches and logs nothing.
+// A patch logs one line. For a Deployment that was patched before, the webhook patches and logs nothing.
 func TestPatchesAreLogged(t *testing.T) {
 	first := web("web-v2", canary(intent.KeyWeight, "10"))
 	lines := asks(mutating{admitter{known(), defaults}}, request(t, first, nil), zapcore.InfoLevel)

@@ -14,7 +14,7 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// What is read from the JSON is what the controller reads from the decoded object: both see the same Deployment.
+// The webhook reads from the JSON what the controller reads from the decoded object: both see the same Deployment.
 func TestReadIsWhatTheControllerReads(t *testing.T) {
 	tests := map[string]appsv1.Deployment{
 		"as created":   web("web-v2", canary(intent.KeyWeight, "10")),
@@ -95,8 +95,8 @@ func TestSameTemplate(t *testing.T) {
 	}
 }
 
-// Whoever reaches the webhook's port may send it anything: reading it never panics, and where it is a Deployment it is
-// read as encoding/json reads it.
+// Callers may send anything to the webhook's port. Reading it never panics, and a Deployment is read as encoding/json
+// reads it.
 func FuzzRead(f *testing.F) {
 	f.Add(encoded(f, web("web-v2", canary(intent.KeyWeight, "10"), labelled("v2"), paused)))
 	f.Add(encoded(f, web("web-v2", nil, func(d *appsv1.Deployment) { d.Spec.Template = corev1.PodTemplateSpec{} })))
@@ -118,7 +118,8 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// plain: encoding/json folds case and joins duplicate keys; the API server sends neither.
+// plain reports whether the JSON has the form in which the API server sends it. encoding/json ignores the case of keys
+// and merges duplicate ones, which read does not; the API server sends neither.
 func plain(raw []byte) bool {
 	var top map[string]json.RawMessage
 	var metadata map[string]json.RawMessage

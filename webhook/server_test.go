@@ -18,7 +18,7 @@ import (
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 )
 
-// configured is an API server with one webhook in its validating webhook configuration, at a path.
+// configured is an API server whose validating webhook configuration has one webhook, with this path.
 type configured string
 
 func (c configured) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
@@ -32,7 +32,8 @@ func (c configured) Get(_ context.Context, _ client.ObjectKey, into client.Objec
 
 func (configured) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
-// What has been asked when the replica ends is answered: a deletion's answer waits until its traffic has gone.
+// A request that has arrived when the replica ends is answered: the answer about a deletion waits until its traffic has
+// moved.
 func TestTheEndCutsNoAnswerShort(t *testing.T) {
 	pair := httptest.NewTLSServer(nil)
 	defer pair.Close()
@@ -68,7 +69,7 @@ func TestTheEndCutsNoAnswerShort(t *testing.T) {
 	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		answer, err := pair.Client().Post(url, "application/json", strings.NewReader("{}"))
 		if err != nil && time.Now().Before(limit) {
-			continue // it does not listen yet
+			continue // the server does not listen yet
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -84,15 +85,15 @@ func TestTheEndCutsNoAnswerShort(t *testing.T) {
 	}
 }
 
-// An API server lets go of an idle connection first. Otherwise a question could be under way when the connection is
-// closed.
+// The API server closes idle connections before the webhook does. Otherwise a request could be on its way when the
+// webhook closes the connection.
 func TestAnIdleConnectionIsClosedByTheAPIServer(t *testing.T) {
 	if kept := utilnet.SetTransportDefaults(&http.Transport{}).IdleConnTimeout; kept == 0 || idleLimit < kept+10*time.Second {
 		t.Errorf("the API server keeps a connection for %s, the webhook for %s", kept, idleLimit)
 	}
 }
 
-// Bodies wait for room, and one that gets none in time is refused; one of unknown size counts as the largest.
+// Bodies wait for memory, and are refused if there is none in time. A body of unknown size counts as the largest.
 func TestBounded(t *testing.T) {
 	room := semaphore.NewWeighted(maxBody)
 	served := 0

@@ -1,4 +1,4 @@
-// Command grayscale is the webhook and the controller in one process. It decides nothing: it wires.
+// Command grayscale runs the webhook and the controller in one process. It only wires packages together.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 	"grayscale.dev/grayscale/webhook/certs"
 )
 
-// version is set by the linker (-X main.version=...); what the Go tool knows stands in where it is not.
+// version is set by the linker (-X main.version=...). Where it is empty, build uses what the Go tool recorded.
 var version string
 
 // configuration is the name of both webhook configurations.
@@ -41,7 +41,7 @@ type options struct {
 	service, namespace                   string
 	namespaces                           []string
 	shutdownDelay                        time.Duration
-	certificates                         string // directory with a certificate that is not grayscale's to make
+	certificates                         string // directory of a certificate that is maintained elsewhere
 	lifetime                             time.Duration
 	logLevel                             zapcore.Level
 }
@@ -72,7 +72,7 @@ func main() {
 
 func (o *options) addTo(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.AddGoFlagSet(flag.CommandLine) // --kubeconfig, of controller-runtime
+	f.AddGoFlagSet(flag.CommandLine) // controller-runtime's --kubeconfig
 	f.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel, "debug, info, warn or error")
 	f.StringVar(&o.bind, "bind-address", "", "IP address to listen on (default all)")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port of the webhook")
@@ -98,7 +98,7 @@ func (o *options) addTo(cmd *cobra.Command) {
 		"the only namespaces with releases, separated by commas (default all)")
 }
 
-// ownNamespace is where the Pod runs, by the downward API.
+// ownNamespace is the Pod's namespace, from the downward API.
 func ownNamespace() string {
 	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
 		return namespace
@@ -106,7 +106,7 @@ func ownNamespace() string {
 	return "grayscale-system"
 }
 
-// build names what this binary was built from.
+// build is the version of this binary.
 func build() string {
 	if version != "" {
 		return version
@@ -124,14 +124,14 @@ func build() string {
 }
 
 func run(ctx context.Context, o options) error {
-	if os.Getenv("GOGC") == "" { // https://pkg.go.dev/runtime#hdr-Environment_Variables
+	if os.Getenv("GOGC") == "" { // an administrator's GOGC wins (https://pkg.go.dev/runtime#hdr-Environment_Variables)
 		collectSooner()
 	}
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return err
 	}
-	config.QPS = -1 // the API server's own fairness decides who waits
+	config.QPS = -1 // the API server's priority and fairness limits requests
 	config.UserAgent = "grayscale/" + build()
 	outages := &observe.Outages{}
 	config.Wrap(outages.Wrap)
@@ -154,7 +154,8 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	// The server manager records Events: it moves traffic, and publishes why, after the leader manager has ended.
+	// Events need the server manager: the webhook still moves traffic, and publishes Events, after the leader manager
+	// ended.
 	controller, err := annotator.Setup(leader, annotator.Options{Store: known, Settings: o.settings,
 		Configuration: configuration, Outages: outages, Events: servers.GetEventRecorder(routing.FieldManager)})
 	if err != nil {
@@ -174,7 +175,7 @@ func run(ctx context.Context, o options) error {
 	return serve(ctx, leader, servers, o.shutdownDelay)
 }
 
-// certificate is what the webhook serves with.
+// certificate is the certificate that the webhook serves.
 func (o options) certificate() (certs.Certificate, error) {
 	if o.certificates != "" {
 		return certs.NewMounted(o.certificates), nil

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Profiles are served on loopback alone, whatever the bind address, and not at all unless somebody asks.
+// Profiles are served on loopback only, whatever the bind address is, and only if a port is given.
 func TestProfilesAreOffUnlessAsked(t *testing.T) {
 	for _, c := range []struct {
 		args []string

@@ -24,12 +24,11 @@ import (
 	"grayscale.dev/grayscale/webhook/certs"
 )
 
-// The process has two managers, because its two halves end at different times. The leader manager, which reconciles,
-// ends with SIGTERM, so that the next replica leads at once. The server manager, which answers the API server, ends
-// after it.
+// The process has two managers, because its two halves end at different times. The leader manager reconciles. It ends
+// at SIGTERM, so that the next replica leads at once. The server manager answers the API server. It ends later.
 
-// graceLimit is how long each manager waits for work under way when it ends. The longest answer, about the end of
-// grayscale itself, takes nine seconds.
+// graceLimit is how long each manager waits for unfinished work when it ends. The longest answer, about uninstalling
+// grayscale, takes nine seconds.
 const graceLimit = 10 * time.Second
 
 // newServerManager makes the manager of what every replica does: caches, webhook, certificate, probes and metrics.
@@ -57,8 +56,8 @@ func newServerManager(config *rest.Config, certificate certs.Certificate, o opti
 	})
 }
 
-// pprofAddress is where profiles are served. It is empty, controller-runtime's word for nowhere, unless a port was
-// given. Profiles show what is in memory, so they are served inside the Pod only: kubectl port-forward reaches them.
+// pprofAddress is where profiles are served. Without a port it is empty, which controller-runtime takes for nowhere.
+// Profiles show what is in memory, so they are served inside the Pod only. kubectl port-forward reaches them.
 func (o *options) pprofAddress() string {
 	if o.pprofPort == 0 {
 		return ""
@@ -66,7 +65,7 @@ func (o *options) pprofAddress() string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(o.pprofPort))
 }
 
-// none is controller-runtime's word for an address that nothing listens on.
+// none is the address with which controller-runtime does not listen.
 const none = "0"
 
 // newLeaderManager makes the manager of what only the leader does.
@@ -80,7 +79,7 @@ func newLeaderManager(config *rest.Config, servers manager.Manager, o options) (
 		HealthProbeBindAddress:        none,
 		GracefulShutdownTimeout:       &grace,
 		LeaderElection:                o.elect,
-		LeaderElectionID:              leaseName, // in metrics; the lock below is the Lease itself
+		LeaderElectionID:              leaseName, // only names it in metrics: the lock below is the Lease itself
 		LeaderElectionReleaseOnCancel: true,
 	}
 	if o.elect {
@@ -93,12 +92,12 @@ func newLeaderManager(config *rest.Config, servers manager.Manager, o options) (
 	return manager.New(config, options)
 }
 
-// leaseName is the Lease of the leader election.
+// leaseName is the name of the Lease of the leader election.
 const leaseName = "grayscale"
 
-// serve runs both managers until ctx ends or one of them fails, for example because it lost the lease. From then on
-// this replica is not ready and releases the lease at once. The webhook answers for the delay: the API server calls
-// this replica until it has learned that it ends. No answer under way is cut off.
+// serve runs both managers until ctx ends or one of them fails, for example because it lost the lease. Then this
+// replica is no longer ready, and releases the lease at once. The webhook answers for another delay, because the API
+// server calls this replica until it has learned that it is ending. No answer is cut off.
 func serve(ctx context.Context, leader, servers manager.Manager, delay time.Duration) error {
 	group, ctx := errgroup.WithContext(ctx)
 	err := servers.AddReadyzCheck("stays", func(*http.Request) error {
@@ -123,5 +122,5 @@ func serve(ctx context.Context, leader, servers manager.Manager, delay time.Dura
 	return group.Wait()
 }
 
-// errEnds is what a readiness probe meets while this replica ends.
+// errEnds fails the readiness probe while this replica ends.
 var errEnds = errors.New("this replica is about to end")

@@ -6,24 +6,25 @@ import (
 	"runtime/metrics"
 )
 
-// room is how much garbage may gather before it is collected, in bytes, or a fifth of what is not garbage where that is
-// more. Go by itself lets as much gather as there is in use; but most of what grayscale has in use is bytes in which a
-// collection has nothing to follow, so that collecting sooner costs little.
-const room = 12 << 20
+// garbageLimit is how much garbage, in bytes, may accumulate before a collection. The limit is at least a fifth and at
+// most four times of what is in use. Go's default is as much as is in use. Collecting sooner costs little here, because
+// most of grayscale's memory has no pointers for the collector to follow.
+const garbageLimit = 12 << 20
 
-// collectSooner keeps to it from now on. A percentage alone would not do: a small heap would be collected all the time.
+// collectSooner applies garbageLimit from now on. A fixed percentage would not do: a small heap would be collected all
+// the time.
 func collectSooner() {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}} // 0 before the first collection
 	metrics.Read(live)
 	debug.SetGCPercent(percent(live[0].Value.Uint64()))
-	// What nothing refers to is cleaned up after each collection, when it is time to see how much is in use now.
+	// The cleanup of an unreachable object runs after the next collection, which has measured what is in use by then.
 	runtime.AddCleanup(new([64]byte), func(struct{}) { collectSooner() }, struct{}{})
 }
 
-// percent is Go's measure of room: garbage for each hundred bytes in use (https://go.dev/doc/gc-guide#GOGC).
+// percent is garbageLimit as Go measures it: garbage for each hundred bytes in use (https://go.dev/doc/gc-guide#GOGC).
 func percent(live uint64) int {
 	if live == 0 {
 		return 100
 	}
-	return max(20, min(400, int(room*100/live)))
+	return max(20, min(400, int(garbageLimit*100/live)))
 }

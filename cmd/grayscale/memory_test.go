@@ -18,7 +18,7 @@ func TestPercentOfGarbage(t *testing.T) {
 	}
 }
 
-// What is in use grows, and the percentage follows at the next collections.
+// When the memory in use grows, the next collections adapt the percentage.
 func TestPercentFollowsWhatIsInUse(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	collectSooner()

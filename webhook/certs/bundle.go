@@ -9,7 +9,7 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/util/pki"
 )
 
-// readBundle reads the CAs of a bundle. It leaves out what cannot be read: one damaged CA must not cost the others.
+// readBundle reads the CAs of a bundle. It skips what cannot be read: a damaged CA must not invalidate the others.
 func readBundle(bundle []byte) []*x509.Certificate {
 	var out []*x509.Certificate
 	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
@@ -20,7 +20,7 @@ func readBundle(bundle []byte) []*x509.Certificate {
 	return out
 }
 
-// writeBundle encodes CAs for readBundle, each once.
+// writeBundle encodes CAs for readBundle, without duplicates.
 func writeBundle(cas []*x509.Certificate) ([]byte, error) {
 	var out []byte
 	for i, c := range cas {

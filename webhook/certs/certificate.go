@@ -1,5 +1,6 @@
-// Package certs provides the webhook's serving certificate. SelfManaged makes one, has the API server trust it, and
-// rotates it; Mounted serves files that somebody else maintains. Every replica serves, whether it leads or not.
+// Package certs provides the webhook's serving certificate. SelfManaged issues one, writes its CA to the webhook
+// configurations, and rotates it. Mounted serves files that are maintained elsewhere. Every replica serves, whether it
+// leads or not.
 package certs
 
 import (
@@ -14,21 +15,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// errNoCertificate is what a TLS client meets before there is a certificate that the API server trusts.
+// errNoCertificate fails handshakes until there is a certificate that the API server trusts.
 var errNoCertificate = errors.New("the webhook's certificate has not been read yet")
 
 // Certificate is what the webhook serves with: SelfManaged, or Mounted.
 type Certificate interface {
 	// TLS makes a server use the certificate that is current at each handshake, over TLS 1.2 or later.
 	TLS(config *tls.Config)
-	// Ready is a readiness check. It fails until there is a certificate that the API server trusts, and once it has
-	// expired.
+	// Ready is a readiness check. It fails until there is a certificate that the API server trusts, and again once the
+	// certificate has expired.
 	Ready(*http.Request) error
-	// AddTo has the manager maintain the certificate, starting after its caches have synced. Handshakes fail until then.
+	// AddTo makes the manager maintain the certificate. Handshakes fail until the manager has started that.
 	AddTo(mgr manager.Manager) error
 }
 
-// served is the certificate that is current; none at first.
+// served holds the current certificate; there is none at first.
 type served struct {
 	now     func() time.Time
 	current atomic.Pointer[tls.Certificate]
@@ -53,7 +54,7 @@ func (s *served) serve(ctx context.Context, pair *tls.Certificate) {
 		"serial", pair.Leaf.SerialNumber.Text(16), "expires", pair.Leaf.NotAfter)
 }
 
-// Ready implements Certificate. A replica whose certificate has expired is of no use to the API server.
+// Ready implements Certificate.
 func (s *served) Ready(*http.Request) error {
 	pair := s.current.Load()
 	if pair == nil {

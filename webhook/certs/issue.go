@@ -12,25 +12,25 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/util/pki"
 )
 
-// pair is a serving certificate with its key, as they are in the Secret, and the CA that signed it.
+// pair is a serving certificate with its key, as the Secret has them, and the CA that signed it.
 type pair struct {
 	certificate, key []byte
 	ca               *x509.Certificate
 	serving          *tls.Certificate
 }
 
-// expires is when the certificate can no longer be served.
+// expires is when the certificate expires.
 func (p *pair) expires() time.Time { return p.serving.Leaf.NotAfter }
 
-// hosts are the names of the webhook's Service inside the cluster. The API server verifies the first.
+// hosts are the names of the webhook's Service in the cluster. The API server verifies the first.
 func hosts(namespace, service string) []string {
 	name := service + "." + namespace
 	return []string{name + ".svc", name, service}
 }
 
-// readPair makes a pair of a Secret's contents. Key and certificate have to belong together, one of the CAs has to have
+// readPair makes a pair from a Secret's contents. The key has to match the certificate, one of the CAs has to have
 // signed the certificate for the host, and it must not have expired. A certificate that is not valid yet is accepted,
-// because the clock of the replica that made it may be ahead of this one; the API server judges by its own.
+// because the clock of the replica that issued it may be ahead; the API server checks it by its own clock.
 func readPair(certificate, key []byte, cas []*x509.Certificate, host string, now time.Time) (*pair, error) {
 	serving, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
@@ -52,9 +52,8 @@ func readPair(certificate, key []byte, cas []*x509.Certificate, host string, now
 	return &pair{certificate: certificate, key: key, ca: ca, serving: &serving}, nil
 }
 
-// issue makes a CA and a serving certificate signed by it. The CA's key is thrown away, so nobody can sign with it
-// later; the next certificate gets a CA of its own. A quarter of the lifetime lies in the past, for clocks that are
-// behind.
+// issue makes a CA and a serving certificate signed by it. The CA's key is not kept, so nobody can sign with it later;
+// the next certificate gets a CA of its own. A quarter of the lifetime lies in the past, for clocks that are behind.
 func issue(names []string, now time.Time, lifetime time.Duration) (*pair, error) {
 	signer, err := pki.GenerateECPrivateKey(pki.ECCurve256)
 	if err != nil {

@@ -123,7 +123,7 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-// Until the first certificate there is none to serve with, and the replica is not ready.
+// Until there is a certificate, the replica cannot serve and is not ready.
 func TestNotReadyWithoutCertificate(t *testing.T) {
 	now := day
 	s := &served{now: func() time.Time { return now }}
@@ -144,7 +144,7 @@ func TestNotReadyWithoutCertificate(t *testing.T) {
 	}
 }
 
-// The Secret of grayscale 0.1 has one certificate and a bundle, and goes on being served.
+// The Secret of grayscale 0.1 has one certificate and a bundle. It is still served.
 func TestSecretWithoutNextCertificate(t *testing.T) {
 	r := rotation{names: names, lifetime: year}
 	p := issued(t, day)

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	// expiry has no labels; it is a vector because a vector has no series until the certificate is known.
+	// expiry has no labels. It is a vector because a vector has no series until there is a certificate.
 	expiry = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "grayscale_certificate_expiry_timestamp_seconds",
 		Help: "When the certificate that the webhook serves with expires, in seconds since 1970."}, nil)
 

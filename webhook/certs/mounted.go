@@ -13,18 +13,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// retryFiles is the pause before missing files are looked for again.
+// retryFiles is the pause before the next try to read missing files.
 const retryFiles = time.Second
 
-// Mounted serves with tls.crt and tls.key of a directory, such as a mounted Secret of cert-manager's, and reads them
-// again when they change. It writes nothing: who makes the certificate also has the API server trust it.
+// Mounted serves tls.crt and tls.key of a directory, such as a mounted Secret of cert-manager's, and reads them again
+// when they change. It writes nothing: what issues the certificate also has to write its CA to the webhook
+// configurations.
 type Mounted struct {
 	served
 	directory string
-	lock      sync.Mutex // of load
+	lock      sync.Mutex // serializes load
 }
 
-// NewMounted makes a Certificate of the files in a directory, which need not be there yet. AddTo starts it.
+// NewMounted makes a Certificate from the files in a directory, which need not exist yet. AddTo starts it.
 func NewMounted(directory string) *Mounted {
 	return &Mounted{served: served{now: time.Now}, directory: directory}
 }
@@ -38,8 +39,8 @@ func (m *Mounted) AddTo(mgr manager.Manager) error {
 // NeedLeaderElection tells the manager that every replica serves, and so needs the certificate.
 func (m *Mounted) NeedLeaderElection() bool { return false }
 
-// Start follows the files until the context ends. It waits for them, because a Secret may be mounted before it is
-// filled. Files that are damaged later leave the current certificate as it is.
+// Start watches the files until the context ends. It waits for them, because a Secret may be mounted before it is
+// filled. While files are damaged, it keeps the current certificate.
 func (m *Mounted) Start(ctx context.Context) error {
 	files, err := m.open()
 	for ; err != nil; files, err = m.open() {
@@ -51,12 +52,12 @@ func (m *Mounted) Start(ctx context.Context) error {
 		}
 	}
 	m.load(ctx, files)
-	// The watcher calls back with its lock held.
+	// The watcher holds its lock during the callback, and load needs it too.
 	files.RegisterCallback(func(tls.Certificate) { go m.load(ctx, files) })
 	return files.Start(ctx)
 }
 
-// load serves what the watcher has read last. Two calls may overtake each other, so it asks for that itself.
+// load serves what the watcher has read last. It asks the watcher for that, because calls may overtake each other.
 func (m *Mounted) load(ctx context.Context, files *certwatcher.CertWatcher) {
 	m.lock.Lock()
 	defer m.lock.Unlock()

@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// put replaces the files as a kubelet does: all at once, by a link.
+// put replaces the files as a kubelet does: all at once, with a symbolic link.
 func put(t *testing.T, dir string, p *pair) {
 	t.Helper()
 	version := "..version-" + serial(p)
@@ -44,7 +44,7 @@ func put(t *testing.T, dir string, p *pair) {
 	}
 }
 
-// Files may come late, and change; damaged ones leave what is served as it is.
+// Files may appear late, and may change. Damaged files do not change what is served.
 func TestMountedFilesAreFollowed(t *testing.T) {
 	dir := t.TempDir()
 	m := NewMounted(dir)

@@ -15,28 +15,29 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// reconciler is a SelfManaged with access to the API server, and what this replica remembers. One worker uses it.
+// reconciler is a SelfManaged with access to the API server and with what this replica remembers. Only one worker uses
+// it.
 type reconciler struct {
 	*SelfManaged
 	cache  client.Reader // the Secret and the webhook configurations, and nothing else
 	live   client.Reader
 	writer client.Client
 
-	lastGood contents             // the last contents of the Secret that were whole
-	since    time.Time            // when their last rotation was first seen
-	seen     map[string]firstSeen // CAs of the current and the next certificate that are trusted, by their bytes
-	retired  bool                 // grayscale is being uninstalled
+	lastGood     contents             // the last contents of the Secret with both certificates usable
+	since        time.Time            // when this replica first saw the last rotation of lastGood
+	seen         map[string]firstSeen // trusted CAs of the current and the next certificate, by their DER bytes
+	uninstalling bool                 // grayscale is being uninstalled
 }
 
-// firstSeen is what a replica knows of a CA that the webhook configurations have.
+// firstSeen is what a replica knows about a CA in the webhook configurations.
 type firstSeen struct {
 	at    time.Time // when this replica first saw it there
-	ahead bool      // its certificate was still the next one then, long before it is served
+	ahead bool      // this replica saw it there while its certificate was still the next one
 }
 
-// Reconcile makes one step. It writes the Secret where that is due. Otherwise it serves the current certificate as soon
-// as that is trusted, and has the API server trust the CAs. The watch brings back what was written, and with it the
-// next step.
+// Reconcile makes one step. Where a change of the Secret is due, it writes that. Otherwise it serves the current
+// certificate as soon as it is trusted, and writes the CAs to the webhook configurations. The watch reports each write,
+// which starts the next step.
 func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	now := r.now()
 	secret, err := r.secret(ctx)
@@ -47,9 +48,9 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	r.retired = retired(configurations, r.retired)
-	if secret.UID == "" && r.current.Load() != nil && (r.retired || !inUse(configurations)) {
-		return reconcile.Result{}, nil // grayscale is being uninstalled: a Secret that is made now would stay
+	r.uninstalling = uninstalling(configurations, r.uninstalling)
+	if secret.UID == "" && r.current.Load() != nil && (r.uninstalling || !inUse(configurations)) {
+		return reconcile.Result{}, nil // a Secret that is created during the uninstallation would be left behind
 	}
 	c := r.rotation.read(secret.Data, now)
 	if !c.rotated.Equal(r.lastGood.rotated) {
@@ -75,7 +76,7 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	return reconcile.Result{RequeueAfter: wait}, nil
 }
 
-// secret reads the Secret; one that does not exist has no UID.
+// secret reads the Secret. It returns one without a UID where there is none.
 func (r *reconciler) secret(ctx context.Context) (*corev1.Secret, error) {
 	key, secret := types.NamespacedName{Namespace: r.options.Namespace, Name: r.options.Secret}, &corev1.Secret{}
 	err := r.cache.Get(ctx, key, secret)
@@ -85,7 +86,7 @@ func (r *reconciler) secret(ctx context.Context) (*corev1.Secret, error) {
 	return secret, err
 }
 
-// retry comes back at once where another replica wrote first: the watch may have reported its write already.
+// retry requeues at once where another replica wrote first, because the watch may have reported that write already.
 func retry(err error) (reconcile.Result, error) {
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
 		return reconcile.Result{RequeueAfter: retryFirst}, nil
@@ -93,8 +94,8 @@ func retry(err error) (reconcile.Result, error) {
 	return reconcile.Result{}, err
 }
 
-// store writes the Secret. Of several replicas that do so at once one is first; the API server refuses the others, and
-// they continue from what the first has written.
+// store writes the Secret. Where several replicas do so at once, the API server accepts the first write and refuses the
+// others. Those replicas continue from what the first has written.
 func (r *reconciler) store(
 	ctx context.Context, secret *corev1.Secret, c contents, why string,
 ) (reconcile.Result, error) {
@@ -115,8 +116,8 @@ func (r *reconciler) store(
 	return reconcile.Result{}, nil
 }
 
-// serveTrusted serves the Secret's certificate once every API server has its CA. It returns how long that takes at
-// least, and 0 where time alone changes nothing.
+// serveTrusted serves the Secret's current certificate once every API server has had time to learn its CA. It returns
+// how long to wait for that, and 0 where there is nothing to wait for.
 func (r *reconciler) serveTrusted(
 	ctx context.Context, c contents, configurations []client.Object, now time.Time,
 ) time.Duration {
@@ -128,7 +129,7 @@ func (r *reconciler) serveTrusted(
 	}
 	since := first.at
 	if issued := r.rotation.issued(c.current); before == nil && issued.Before(since) {
-		since = issued // this replica has just started; the one that made the certificate had its CA trusted at once
+		since = issued // this replica has just started: the CA is as old as the certificate
 	}
 	if wait := since.Add(propagation).Sub(now); wait > 0 && !first.ahead {
 		return wait
@@ -137,7 +138,7 @@ func (r *reconciler) serveTrusted(
 	return 0
 }
 
-// noteTrusted remembers since when the CAs of the current and the next certificate have been trusted.
+// noteTrusted records since when the CAs of the current and the next certificate have been trusted.
 func (r *reconciler) noteTrusted(c contents, configurations []client.Object, now time.Time) {
 	seen := map[string]firstSeen{}
 	for _, p := range []*pair{c.current, c.next} {

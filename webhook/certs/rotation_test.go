@@ -37,7 +37,8 @@ func serial(p *pair) string { return p.serving.Leaf.SerialNumber.Text(16) }
 
 func trusts(cas []*x509.Certificate, p *pair) bool { return contains(cas, p.ca) }
 
-// The life of a CA: trusted a period before it is served, served for a period, trusted for an overlap after.
+// The life of a CA: it is trusted for a period before its certificate is served, for the period in which it is served,
+// and for an overlap after that.
 func TestRotation(t *testing.T) {
 	trusted := view{nextTrusted: true}
 	first := begun(t, day)
@@ -73,7 +74,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// What a replica writes another one reads, and a step after that there is nothing to do.
+// Another replica reads what one has written, and then has nothing to do.
 func TestSecretIsReadAsWritten(t *testing.T) {
 	s := begun(t, day)
 	s.retire(day, issued(t, day).ca)
@@ -87,8 +88,8 @@ func TestSecretIsReadAsWritten(t *testing.T) {
 	}
 }
 
-// Whatever is done to the Secret: a replica that holds it goes on with the next certificate, which is trusted already,
-// and one that has just started leaves trusted what is.
+// Whatever happens to the Secret, a replica that has read it continues with the next certificate, which is already
+// trusted. A replica that has just started keeps the CAs that are trusted.
 func TestDamagedSecret(t *testing.T) {
 	whole := begun(t, day)
 	other := issued(t, day)
@@ -146,7 +147,7 @@ func bundleOf(t *testing.T, cas ...*x509.Certificate) []byte {
 	return bundle
 }
 
-// Switched off for any time, grayscale serves at once, and is back in its rhythm after two steps at most.
+// However long grayscale was switched off, it serves at once, and rotates regularly after a few steps.
 func TestSwitchedOff(t *testing.T) {
 	for _, months := range []int{1, 3, 4, 6, 8, 10, 12, 15, 30} {
 		t.Run(fmt.Sprintf("%d months", months), func(t *testing.T) {
@@ -179,7 +180,7 @@ func TestBundleHasAnEnd(t *testing.T) {
 	}
 }
 
-// modelled is a cluster in which replicas see what is written late, and their clocks differ.
+// modelled is a cluster whose replicas see writes late and have different clocks.
 type modelled struct {
 	t        *rapid.T
 	now      time.Time
@@ -190,13 +191,13 @@ type modelled struct {
 
 type modelReplica struct {
 	skew         time.Duration
-	secret, seen int // versions of the Secret and of the configurations that its watches have come to
+	secret, seen int // versions of the Secret and of the configurations that its watches have reached
 	lastGood     contents
 	since        time.Time
 	served       *pair
 }
 
-// act lets one replica make its step, by what it has seen.
+// act makes one step of a replica, from what it has seen.
 func (m *modelled) act(r *modelReplica) {
 	now := m.now.Add(r.skew)
 	data, bundle := m.versions[r.secret], m.bundles[r.seen]
@@ -210,7 +211,7 @@ func (m *modelled) act(r *modelReplica) {
 	}
 	newest := r.secret == len(m.versions)-1
 	if why != "" {
-		if newest { // else the API server refuses the write
+		if newest { // otherwise the API server refuses the write
 			data, err := after.write()
 			if err != nil {
 				m.t.Fatal(err)
@@ -236,9 +237,8 @@ func bundleOfModel(t *rapid.T, cas []*x509.Certificate) []byte {
 	return bundle
 }
 
-// Any number of replicas with clocks up to a month apart, over years: what each serves is trusted at every moment,
-// while the Secret is deleted and damaged. Watches may be behind by any number of writes, but catch up before time goes
-// on much.
+// Several replicas run for years with clocks up to a month apart, while the Secret is deleted and damaged. What each of
+// them serves is always trusted. Watches may be any number of writes behind, but catch up before much time passes.
 func TestWhatIsServedIsTrusted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &modelled{t: t, now: day, versions: []map[string][]byte{nil}, bundles: [][]*x509.Certificate{nil}}
@@ -266,7 +266,7 @@ func TestWhatIsServedIsTrusted(t *testing.T) {
 	})
 }
 
-// rest lets every replica see all and act until nothing changes.
+// rest makes all replicas see everything and act until nothing changes.
 func (m *modelled) rest() {
 	for range 30 {
 		versions, bundles := len(m.versions), len(m.bundles)
@@ -285,7 +285,7 @@ func (m *modelled) restart(r *modelReplica) {
 	r.lastGood, r.served, r.secret, r.seen = contents{}, nil, len(m.versions)-1, len(m.bundles)-1
 }
 
-// damage does what happens once in a while, so all is at rest before.
+// damage is a rare event, so everything is at rest before it.
 func (m *modelled) damage(what string) {
 	m.rest()
 	data := maps.Clone(m.versions[len(m.versions)-1])

@@ -7,18 +7,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Keys of the Secret beside tls.crt and tls.key, which hold the current certificate.
+// Keys of the Secret in addition to tls.crt and tls.key, which have the current certificate.
 const (
 	caKey      = "ca.crt"   // the CAs to trust; cert-manager's name for a CA in a Secret of type kubernetes.io/tls
 	nextKey    = "next.key" // the certificate that the next rotation makes current
 	nextCrt    = "next.crt"
-	rotatedKey = "rotated" // when the current certificate became so
+	rotatedKey = "rotated" // when the current certificate became the current one
 )
 
-// mostRetired bounds the bundle, whatever happens to the Secret.
+// mostRetired bounds the size of the bundle, whatever happens to the Secret.
 const mostRetired = 16
 
-// contents is what the Secret holds, as far as it can be used.
+// contents is the usable part of the Secret.
 type contents struct {
 	current, next *pair               // nil where it is absent, damaged or expired
 	retired       []*x509.Certificate // CAs of certificates that some replica may still serve
@@ -66,7 +66,7 @@ func (c contents) trusted() []*x509.Certificate {
 	return append(out, c.retired...)
 }
 
-// retire keeps CAs trusted for the overlap: the newest where there are too many.
+// retire keeps CAs trusted for the overlap. Of too many it keeps those that were added last.
 func (c *contents) retire(now time.Time, cas ...*x509.Certificate) {
 	for _, ca := range cas {
 		if now.Before(ca.NotAfter) && !contains(c.trusted(), ca) {
@@ -76,7 +76,7 @@ func (c *contents) retire(now time.Time, cas ...*x509.Certificate) {
 	c.retired = c.retired[max(0, len(c.retired)-mostRetired):]
 }
 
-// unexpired leaves out pairs that have expired since they were read.
+// unexpired removes pairs that have expired since they were read.
 func (c contents) unexpired(now time.Time) contents {
 	for _, p := range []**pair{&c.current, &c.next} {
 		if *p != nil && !now.Before((*p).expires()) {

@@ -21,17 +21,17 @@ import (
 const (
 	// DefaultLifetime is how long certificates are valid where Options.Lifetime is zero.
 	DefaultLifetime = 365 * 24 * time.Hour
-	// ShortestLifetime leaves time for every step: certificates know no fractions of a second, and clocks differ.
+	// ShortestLifetime leaves time for every step: times in certificates are whole seconds, and clocks differ.
 	ShortestLifetime = time.Hour
 
-	// propagation is how long a CA that was not trusted before is given to reach every API server.
+	// propagation is how long a new CA gets to reach every API server.
 	propagation = 2 * time.Second
 
 	retryFirst = 50 * time.Millisecond
 	retryMost  = 30 * time.Second
 )
 
-// Options say where the serving certificate is kept and which webhooks are to trust it. All but Lifetime are required.
+// Options say where the serving certificate is kept and which webhooks get its CA. All but Lifetime are required.
 type Options struct {
 	// Namespace is grayscale's own: it holds the Secret, and the Service that the API server calls.
 	Namespace string
@@ -45,16 +45,16 @@ type Options struct {
 	Lifetime time.Duration
 }
 
-// SelfManaged needs no other component: the replicas make certificates, share them in one Secret, have the API server
-// trust their CAs, and rotate them. They watch the Secret and the webhook configurations, and repair at once what
-// others change there.
+// SelfManaged needs no other component: the replicas issue certificates, share them in one Secret, write their CAs to
+// the webhook configurations, and rotate them. They watch the Secret and the webhook configurations, and at once repair
+// changes by others.
 type SelfManaged struct {
 	served
 	options  Options
 	rotation rotation
 }
 
-// NewSelfManaged makes a Certificate that has nothing to serve with yet; AddTo starts it.
+// NewSelfManaged makes a Certificate that serves nothing yet. AddTo starts it.
 func NewSelfManaged(options Options) *SelfManaged {
 	if options.Lifetime == 0 {
 		options.Lifetime = DefaultLifetime
@@ -66,7 +66,7 @@ func NewSelfManaged(options Options) *SelfManaged {
 // AddTo implements Certificate.
 func (c *SelfManaged) AddTo(mgr manager.Manager) error {
 	register()
-	// The manager's cache would need rights to read all Secrets.
+	// The manager's own cache would need the right to read all Secrets.
 	own, err := cache.New(mgr.GetConfig(), cache.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(),
 		Mapper: mgr.GetRESTMapper(), ByObject: c.watched()})
 	if err != nil {
@@ -91,11 +91,11 @@ func (c *SelfManaged) AddTo(mgr manager.Manager) error {
 			return err
 		}
 	}
-	// Where none of the objects exists there is no event to begin with.
+	// Without any of the objects there would be no event to start with.
 	return loop.Watch(source.Func(first))
 }
 
-// first is the request to begin with.
+// first adds the first request.
 func first(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	q.Add(reconcile.Request{})
 	return nil
@@ -111,7 +111,7 @@ func (c *SelfManaged) watched() map[client.Object]cache.ByObject {
 	}
 }
 
-// onEveryReplica is a cache that is started whether its replica leads or not.
+// onEveryReplica is a cache that starts whether its replica leads or not.
 type onEveryReplica struct{ cache.Cache }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable.

@@ -15,10 +15,10 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// configurations are the webhook configurations, as far as they exist: an administrator may run the controller without.
+// configurations are the webhook configurations that exist. An administrator may run the controller without them.
 func (r *reconciler) configurations(ctx context.Context) ([]client.Object, error) {
 	var out []client.Object
-	// The mutating one comes first: where the validating webhook answers, the mutating one is known to answer as well.
+	// The mutating one comes first, so that a validating webhook that answers shows that the mutating one does as well.
 	for _, c := range []client.Object{
 		&admissionregistrationv1.MutatingWebhookConfiguration{}, &admissionregistrationv1.ValidatingWebhookConfiguration{},
 	} {
@@ -32,7 +32,7 @@ func (r *reconciler) configurations(ctx context.Context) ([]client.Object, error
 	return out, nil
 }
 
-// trust gives the Secret's CAs to every webhook of the configurations, and reports whether any of them had others.
+// trust writes the Secret's CAs to all webhooks of the configurations, and reports whether any of them had others.
 func (r *reconciler) trust(
 	ctx context.Context, secret *corev1.Secret, configurations []client.Object,
 ) (wrote bool, err error) {
@@ -50,8 +50,8 @@ func (r *reconciler) trust(
 		if newest, err := r.isNewest(ctx, secret); !newest || err != nil {
 			return true, err
 		}
-		// A strategic merge patch names the webhooks, and leaves others in the list alone. The lock keeps a replica that is
-		// behind from undoing what another one has written since.
+		// A strategic merge patch names webhooks, and does not change the others in the list. The lock prevents that a
+		// replica that is behind undoes what another one has written since.
 		patch := client.StrategicMergeFrom(before, client.MergeFromWithOptimisticLock{})
 		if err := r.writer.Patch(ctx, c, patch, client.FieldOwner(routing.FieldManager)); err != nil {
 			return true, fmt.Errorf("%T %s: %w", c, c.GetName(), err)
@@ -61,8 +61,7 @@ func (r *reconciler) trust(
 	return wrote, nil
 }
 
-// isNewest reports whether the Secret is what the API server has now. Where it is not, the watch reports that in a
-// moment.
+// isNewest reports whether the Secret is what the API server has now. If it is not, the watch will soon report that.
 func (r *reconciler) isNewest(ctx context.Context, secret *corev1.Secret) (bool, error) {
 	now := &corev1.Secret{}
 	err := r.live.Get(ctx, client.ObjectKeyFromObject(secret), now)
@@ -70,15 +69,15 @@ func (r *reconciler) isNewest(ctx context.Context, secret *corev1.Secret) (bool,
 	return err == nil && same, client.IgnoreNotFound(err)
 }
 
-// inUse reports whether there is a webhook that the API server might call.
+// inUse reports whether there is any webhook that the API server may call.
 func inUse(configurations []client.Object) bool {
 	return slices.ContainsFunc(configurations, func(c client.Object) bool { return len(clientConfigs(c)) > 0 })
 }
 
-// retired reports whether grayscale is being uninstalled: the mutating configuration has no webhooks then, until it is
-// deleted itself. Tools that delete everything at once, as Argo CD does, delete it before the validating one, or after
-// the Secret.
-func retired(configurations []client.Object, before bool) bool {
+// uninstalling reports whether grayscale is being uninstalled. The sign is a mutating configuration without webhooks.
+// Once that is deleted, the answer from before stands: tools that delete everything at once, such as Argo CD, delete it
+// before the validating one, or after the Secret.
+func uninstalling(configurations []client.Object, before bool) bool {
 	for _, c := range configurations {
 		if c, ok := c.(*admissionregistrationv1.MutatingWebhookConfiguration); ok {
 			return len(c.Webhooks) == 0
@@ -87,7 +86,7 @@ func retired(configurations []client.Object, before bool) bool {
 	return before
 }
 
-// trustedByAll reports whether every webhook of the configurations has the CA.
+// trustedByAll reports whether all webhooks of the configurations have the CA.
 func trustedByAll(configurations []client.Object, ca *x509.Certificate) bool {
 	for _, c := range configurations {
 		for _, to := range clientConfigs(c) {
@@ -99,7 +98,7 @@ func trustedByAll(configurations []client.Object, ca *x509.Certificate) bool {
 	return true
 }
 
-// trustedByAny are the CAs that some webhook of the configurations has.
+// trustedByAny are the CAs that any webhook of the configurations has.
 func trustedByAny(configurations []client.Object) []*x509.Certificate {
 	var out []*x509.Certificate
 	for _, c := range configurations {

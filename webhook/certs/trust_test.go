@@ -7,8 +7,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// The end of grayscale is remembered when the sign of it goes, whatever is deleted first.
-func TestRetired(t *testing.T) {
+// An uninstallation is remembered after its sign is deleted, whatever is deleted first.
+func TestUninstalling(t *testing.T) {
 	full := &admissionregistrationv1.MutatingWebhookConfiguration{Webhooks: make([]admissionregistrationv1.MutatingWebhook, 1)}
 	empty := &admissionregistrationv1.MutatingWebhookConfiguration{}
 	other := &admissionregistrationv1.ValidatingWebhookConfiguration{Webhooks: make([]admissionregistrationv1.ValidatingWebhook, 3)}
@@ -17,7 +17,7 @@ func TestRetired(t *testing.T) {
 		configurations []client.Object
 		want           bool
 	}{
-		{nil, false}, // an administrator may run the controller without
+		{nil, false}, // an administrator may run the controller without webhooks
 		{[]client.Object{other}, false},
 		{[]client.Object{full, other}, false},
 		{[]client.Object{empty, other}, true},
@@ -26,8 +26,8 @@ func TestRetired(t *testing.T) {
 		{[]client.Object{full, other}, false}, // installed again
 		{[]client.Object{other}, false},
 	} {
-		if known = retired(c.configurations, known); known != c.want {
-			t.Errorf("step %d: retired is %t, want %t", i, known, c.want)
+		if known = uninstalling(c.configurations, known); known != c.want {
+			t.Errorf("step %d: uninstalling is %t, want %t", i, known, c.want)
 		}
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Guard passes on requests whose path has its secret, with the handler's path in place of theirs. It refuses all others
-// before a byte of their body is read, and those whose path could not be checked within Options.Wait.
+// Guard passes requests on whose path has the secret, and replaces their path with the handler's. It refuses all others
+// before it reads any of their body, and those whose path could not be checked within Options.Wait.
 func (a *Auth) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), a.options.Wait)
@@ -26,8 +26,8 @@ func (a *Auth) Guard(next http.Handler) http.Handler {
 			return
 		}
 		a.logRefusal(r.RemoteAddr)
-		// The rest of the request is not waited for, and one handshake buys no second request.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // every connection of the server has deadlines
+		// Do not wait for the rest of the request, and require a new handshake for each further request.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // no error: the server's connections support deadlines
 		w.Header().Set("Connection", "close")
 		http.Error(w, "only the API server is answered: the webhook configuration has told it the path", http.StatusForbidden)
 	})

@@ -1,7 +1,7 @@
-// Package pathauth lets the API server call the webhook, and nobody else. The API server presents no client certificate
-// unless its own command line says so, but it alone knows the paths in the webhook configurations. So each path ends
-// with a secret, which grayscale puts there as it does the CA. Whoever may read webhook configurations, which is no
-// right of a namespace's users, knows the secrets; no other Pod does.
+// Package pathauth lets only the API server call the webhook. The API server presents no client certificate unless its
+// own command line says so, but it knows the paths in the webhook configurations. So each path ends with a secret,
+// which grayscale adds there, as it adds the CA. Only users and Pods that may read webhook configurations can learn the
+// secrets. The users of a namespace usually have no such right.
 package pathauth
 
 import (
@@ -19,47 +19,47 @@ import (
 )
 
 const (
-	// refreshInterval is between two refreshes that no caller has caused, retryAfter after one that failed.
+	// refreshInterval is the time between refreshes that no caller has caused; after a failed one it is retryAfter.
 	refreshInterval = 5 * time.Minute
 	retryAfter      = 250 * time.Millisecond
-	// refreshPause is the least time between two refreshes that callers with unknown paths can cause.
+	// refreshPause is the shortest time between refreshes that callers with unknown paths cause.
 	refreshPause = 100 * time.Millisecond
 	// refreshLimit bounds one refresh.
 	refreshLimit = time.Second
 )
 
-// Options are required, all of them.
+// Options are all required.
 type Options struct {
 	// Configuration is the name of the mutating and of the validating webhook configuration.
 	Configuration string
-	// Handlers are the paths of the handlers, without a secret, by the name of their webhook in the configurations.
+	// Handlers are the paths of the handlers, without secrets, by the names of their webhooks in the configurations.
 	Handlers map[string]string
-	// Wait bounds how long a caller waits until its path can be checked.
+	// Wait bounds how long a caller waits for the check of its path.
 	Wait time.Duration
 }
 
 // Auth knows the secret paths.
 type Auth struct {
 	options Options
-	reader  client.Reader // past the caches
+	reader  client.Reader // reads past the caches
 	writer  client.Writer
 
-	paths atomic.Pointer[map[string]string] // handler paths by path with secret
+	paths atomic.Pointer[map[string]string] // the handlers' paths, by path with secret
 
 	lock      sync.Mutex
 	attempted time.Time // when the last refresh began
-	refreshed time.Time // when the last one began that did not fail
+	refreshed time.Time // when the last successful refresh began
 	logged    time.Time // when a refusal was last logged
 }
 
-// New makes an Auth that knows no path yet: it refuses all callers until AddTo or Bind gives it access to the API
+// New makes an Auth that knows no path yet. Before it guards a server, AddTo or Bind has to give it access to the API
 // server.
 func New(options Options) *Auth { return &Auth{options: options} }
 
 // Bind gives access to the API server. The reader must read past all caches.
 func (a *Auth) Bind(reader client.Reader, writer client.Writer) { a.reader, a.writer = reader, writer }
 
-// AddTo has a manager maintain the secrets on every replica.
+// AddTo makes a manager maintain the secrets on every replica.
 func (a *Auth) AddTo(mgr manager.Manager) error {
 	a.Bind(mgr.GetAPIReader(), mgr.GetClient())
 	return mgr.Add(a)
@@ -68,7 +68,7 @@ func (a *Auth) AddTo(mgr manager.Manager) error {
 // NeedLeaderElection tells the manager that every replica checks paths.
 func (a *Auth) NeedLeaderElection() bool { return false }
 
-// Start adds missing secrets until the context ends: a configuration loses them when it is replaced.
+// Start adds missing secrets until the context ends. A configuration loses them when it is replaced.
 func (a *Auth) Start(ctx context.Context) error {
 	for {
 		next := refreshInterval
@@ -87,7 +87,7 @@ func (a *Auth) Start(ctx context.Context) error {
 	}
 }
 
-// refresh reads the paths from the webhook configurations, and adds missing secrets to these first. The lock is held.
+// refresh adds missing secrets to the webhook configurations, and reads the paths from them. The caller holds the lock.
 func (a *Auth) refresh(ctx context.Context) error {
 	a.attempted = time.Now()
 	found := map[string]string{}
@@ -111,10 +111,10 @@ func (a *Auth) refresh(ctx context.Context) error {
 	return nil
 }
 
-// handler is the handler's path for a path that is in the webhook configurations, and empty for every other one. A path
-// that is new to this replica cannot be told from a forged one without a refresh, and callers can cause no more than
-// one refresh in every refreshPause: callers with unknown paths wait for the next one together. One that fails tells
-// nothing, so they wait for the one after it, until the context ends, which is the error.
+// handler returns the handler's path for a path from the webhook configurations, and the empty text for all others. To
+// distinguish a path that is new to this replica from a forged one takes a refresh. Callers with unknown paths wait
+// together for the next one, so they cause at most one refresh in each refreshPause. A failed refresh proves nothing:
+// they wait for the one after it. The error is the context's, where it ends first.
 func (a *Auth) handler(ctx context.Context, path string) (string, error) {
 	for arrived := time.Now(); ; {
 		if handler := a.known(path); handler != "" {
@@ -132,8 +132,8 @@ func (a *Auth) handler(ctx context.Context, path string) (string, error) {
 	}
 }
 
-// refreshSince refreshes, unless that has been done since the time given. It returns how long to wait where it cannot
-// yet.
+// refreshSince refreshes, unless a refresh that began after the given time has succeeded. Where it may not refresh yet,
+// or fails, it returns how long to wait.
 func (a *Auth) refreshSince(ctx context.Context, arrived time.Time) (wait time.Duration) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
@@ -143,7 +143,7 @@ func (a *Auth) refreshSince(ctx context.Context, arrived time.Time) (wait time.D
 	if wait := refreshPause - time.Since(a.attempted); wait > 0 {
 		return wait
 	}
-	// A caller that goes away must not end what others wait for.
+	// A caller that gives up must not cancel the refresh that others wait for.
 	if err := a.refresh(context.WithoutCancel(ctx)); err != nil {
 		ctrl.Log.WithName("webhook").Error(err, "a caller's path cannot be checked; trying again",
 			"after", retryAfter.String())
@@ -152,7 +152,7 @@ func (a *Auth) refreshSince(ctx context.Context, arrived time.Time) (wait time.D
 	return 0
 }
 
-// known compares with all paths in constant time, so that the time it takes tells nothing about a secret.
+// known compares the path with all known ones in constant time, so that its duration reveals nothing about a secret.
 func (a *Auth) known(path string) string {
 	found, paths := "", a.paths.Load()
 	if paths == nil {
@@ -166,11 +166,11 @@ func (a *Auth) known(path string) string {
 	return found
 }
 
-// logPause is the least time between two log lines about refused callers.
+// logPause is the shortest time between two log lines about refused callers.
 const logPause = time.Minute
 
-// logRefusal logs a refusal now and then: callers cannot fill the log. The path is left out, because it may be a secret
-// with a typo.
+// logRefusal logs at most one refusal in each logPause, so that callers cannot fill the log. It leaves the path out,
+// because that may be a secret with a typo.
 func (a *Auth) logRefusal(caller string) {
 	a.lock.Lock()
 	defer a.lock.Unlock()

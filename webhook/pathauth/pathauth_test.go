@@ -58,7 +58,7 @@ func TestHandlerOf(t *testing.T) {
 	}
 }
 
-// A path opens its own handler only, to the letter, and nothing does where no path is known yet.
+// A path reaches only its own handler, and has to match exactly. Before any path is known, no handler is reached.
 func TestGuard(t *testing.T) {
 	reached := ""
 	next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { reached = r.URL.Path })
@@ -68,7 +68,7 @@ func TestGuard(t *testing.T) {
 		a.Guard(next).ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}")))
 		return reached, w.Code
 	}
-	known := refreshedJustNow() // it has just refreshed: it asks nobody
+	known := refreshedJustNow() // it has just refreshed, so it does not call the API server
 	known.paths.Store(&map[string]string{drainPath + "/s3cret": drainPath, retirePath + "/0ther": retirePath})
 	if handler, code := ask(known, drainPath+"/s3cret?timeout=6s"); handler != drainPath || code != http.StatusOK {
 		t.Errorf("the right path leads to %q: %d", handler, code)
@@ -83,7 +83,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// busy is an API server that fails some requests for the webhook configurations.
+// busy is an API server that fails some reads of the webhook configurations.
 type busy struct {
 	client.Reader
 	failures int
@@ -99,9 +99,9 @@ func (b *busy) Get(ctx context.Context, _ client.ObjectKey, into client.Object, 
 	return ctx.Err()
 }
 
-// A refresh that fails tells nothing about a path: the API server's request waits for the next one, and so do forged
-// ones, which are refused then. A caller that cannot wait learns that the path is not the reason, and others' refresh
-// goes on.
+// A failed refresh proves nothing about a path. The API server's request waits for the next refresh, and so do forged
+// ones, which are refused after it. A caller that cannot wait gets an error that does not blame the path, and the
+// refresh goes on for the others.
 func TestGuardWaitsForARefreshThatSucceeds(t *testing.T) {
 	ask := func(ctx context.Context, a *Auth, path string) int {
 		w := httptest.NewRecorder()

@@ -13,9 +13,9 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// complete appends a secret to every path that has none, and returns the configuration as it is then. The API server
-// refuses the write where another client wrote in between, such as another replica with its own secret: complete then
-// takes what that one wrote.
+// complete appends a secret to every path that has none, and returns the resulting configuration. The API server
+// refuses the write where another client wrote in between, such as another replica with its own secret. complete then
+// starts again from what that client wrote.
 func (a *Auth) complete(ctx context.Context, kind client.Object) (client.Object, error) {
 	for {
 		configuration := kind.DeepCopyObject().(client.Object)
@@ -35,7 +35,7 @@ func (a *Auth) complete(ctx context.Context, kind client.Object) (client.Object,
 	}
 }
 
-// addSecrets appends one to every path of a handler that has none, and reports whether there was any.
+// addSecrets appends a secret to every path of a handler that has none, and reports whether there was such a path.
 func (a *Auth) addSecrets(configuration client.Object) (missing bool) {
 	for _, w := range webhooksOf(configuration) {
 		if handler := a.handlerOf(w); handler != "" && !hasSecret(w.path(), handler) {
@@ -46,14 +46,14 @@ func (a *Auth) addSecrets(configuration client.Object) (missing bool) {
 	return missing
 }
 
-// hasSecret reports whether a path is the handler's with something appended.
+// hasSecret reports whether a path is the handler's path with a secret.
 func hasSecret(path, handler string) bool {
 	secret, found := strings.CutPrefix(path, handler+"/")
 	return found && secret != ""
 }
 
-// handlerOf is the handler's path that a webhook leads to, by its own path or else by its name. It is empty for
-// webhooks that are not grayscale's.
+// handlerOf is the path of the handler that a webhook calls: by the webhook's path, or else by its name. It is empty
+// for webhooks that are not grayscale's.
 func (a *Auth) handlerOf(w webhook) string {
 	if w.config.Service == nil {
 		return ""

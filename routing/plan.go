@@ -54,8 +54,8 @@ type Basis struct {
 	// Routes and Subsets are the derived objects that hold our routes and our subsets.
 	Routes  bool `json:"routes,omitempty"`
 	Subsets bool `json:"subsets,omitempty"`
-	// OtherRules are the objects of others that hold subsets, in the namespaces of the Service, of the bypasses, and in the
-	// root.
+	// OtherRules are the objects of others that hold subsets, in the namespaces of the Service, of the bypasses, and in
+	// the root.
 	OtherRules bool `json:"otherRules,omitempty"`
 	// Beside are those of Facts.Beside, by their Services' names, whose routes are meant as well.
 	Beside []string `json:"beside,omitempty"`
@@ -82,8 +82,9 @@ type Plan struct {
 	all []*routePlan // own, then those of the Services beside, of which nothing is written
 }
 
-// MakePlan is the whole engine: the next safe step for one Service, computed from what exists. Making the writes that it
-// returns, one after the other, always ends with a Plan that has none; a crash between two of them is just another Facts.
+// MakePlan is the whole engine: the next safe step for one Service, computed from what exists. Making the writes that
+// it returns, one after the other, always ends with a Plan that has none; a crash between two of them is just another
+// Facts.
 func MakePlan(f Facts, s Settings) Plan {
 	x := read(f, s)
 	if x.stale {
@@ -120,9 +121,9 @@ func (p Plan) Find(verb Verb, part Part) (Write, bool) {
 	return Write{}, false
 }
 
-// writes are those of the derived objects, and the labels. The mesh says what an object rests on. A bypass ends where the
-// users' rules let it; and subsets that are all marked as going because there are no routes rest on that: by the time they
-// go, there may be some again.
+// writes are those of the derived objects, and the labels. The mesh says what an object rests on. A bypass ends where
+// the users' rules let it; and subsets that are all marked as going because there are no routes rest on that: by the
+// time they go, there may be some again.
 func (p *routePlan) writes() []Write {
 	var out []Write
 	if w := p.subsetsWrite; w != nil {
@@ -148,8 +149,8 @@ func (p *routePlan) writes() []Write {
 	return out
 }
 
-// lifts end the holds of candidates whose pods are shielded, those that the owner gave up with the strategy, and adoptions
-// that were cut short and that nobody wants any more.
+// lifts end the holds of candidates whose pods are shielded, those that the owner gave up with the strategy, and
+// adoptions that were cut short and that nobody wants any more.
 func (p Plan) lifts() []Write {
 	var out []Write
 	for _, v := range p.own.versions {
@@ -175,8 +176,8 @@ func (p Plan) adopts(v *release.Version) bool {
 	})
 }
 
-// shielded: every Service that selects the Deployment's pods sends them what they ask for and no more. The names are those
-// of Services beside whose routes that rests on.
+// shielded: every Service that selects the Deployment's pods sends them what they ask for and no more. The names are
+// those of Services beside whose routes that rests on.
 func (p Plan) shielded(v *release.Version) (beside []string, all bool) {
 	parts := inOrder(v, p.all)
 	all = len(parts) > 0

@@ -40,8 +40,8 @@ var destinationRuleCodec = istioCodec(func(o *networkingv1.DestinationRule) (*me
 	return &o.ObjectMeta, &o.Spec
 })
 
-// istioCodec packs one of Istio's kinds, which the API server has as JSON alone: the length of the metadata, the metadata,
-// the spec.
+// istioCodec packs one of Istio's kinds, which the API server has as JSON alone: the length of the metadata, the
+// metadata, the spec.
 func istioCodec[T any](parts func(*T) (*metav1.ObjectMeta, proto.Message)) codec[T] {
 	pack := func(o *T) ([]byte, error) {
 		meta, spec := parts(o)

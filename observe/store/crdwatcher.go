@@ -23,7 +23,8 @@ import (
 )
 
 // crdResource is watched as bare metadata, so that Istio and the Gateway API may come and go while the process runs.
-var crdResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+var crdResource = schema.GroupVersionResource{
+	Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
 // lookAgain is the time between looks for kinds that are defined but not served yet: a definition takes moments to be
 // established, and discovery moments more.
@@ -65,7 +66,8 @@ func newCRDWatcher(s *Store, from ctrlcluster.Cluster) (*crdWatcher, error) {
 		return nil, fmt.Errorf("a client of metadata: %w", err)
 	}
 	w.istio.watched, w.gateway.watched = true, true
-	w.definitions = metadatainformer.NewFilteredMetadataInformer(bare, crdResource, metav1.NamespaceAll, 0, nil, nil).Informer()
+	filtered := metadatainformer.NewFilteredMetadataInformer(bare, crdResource, metav1.NamespaceAll, 0, nil, nil)
+	w.definitions = filtered.Informer()
 	if err := w.definitions.SetTransform(trimDefinition); err != nil {
 		return nil, err
 	}

@@ -16,8 +16,9 @@ import (
 	"grayscale.dev/grayscale/observe"
 )
 
-// gatewayWatcher watches the kinds of the Gateway API that istiod follows for the mesh, each while the API server serves
-// it. A cluster may have none of them, or some: then it asks nothing about the others until their definitions come.
+// gatewayWatcher watches the kinds of the Gateway API that istiod follows for the mesh, each while the API server
+// serves it. A cluster may have none of them, or some: then it asks nothing about the others until their definitions
+// come.
 type gatewayWatcher struct {
 	store     *Store
 	discovery discovery.DiscoveryInterface
@@ -31,8 +32,8 @@ type gatewayWatcher struct {
 // definitionOf is the name of a kind's custom resource definition.
 func definitionOf(kind string) string { return observe.MeshKinds[kind] + "." + gatewayv1.GroupName }
 
-// look starts or stops watches to match what the API server serves, and reports whether any was. It returns as well when
-// to look again, zero where there is nothing to wait for.
+// look starts or stops watches to match what the API server serves, and reports whether any was. It returns as well
+// when to look again, zero where there is nothing to wait for.
 func (g *gatewayWatcher) look(ctx context.Context) (changed bool, next time.Duration) {
 	wanted := g.wanted()
 	served := map[string]string{}

@@ -22,8 +22,8 @@ type objects[T any] struct {
 	changed func(before, after *T)
 }
 
-// entry is one object: as it is, or packed where the kind has a codec. The indexes point to it, and it changes under the
-// lock.
+// entry is one object: as it is, or packed where the kind has a codec. The indexes point to it, and it changes under
+// the lock.
 type entry[T any] struct {
 	object *T
 	packed string

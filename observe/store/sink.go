@@ -27,7 +27,9 @@ type source interface {
 	wait(ctx context.Context) error
 }
 
-func newSink[O client.Object, T any](o *objects[T], keep func(O) *T, from rest.Interface, namespace string) *sink[O, T] {
+func newSink[O client.Object, T any](
+	o *objects[T], keep func(O) *T, from rest.Interface, namespace string,
+) *sink[O, T] {
 	s := &sink[O, T]{objects: o, keep: keep, namespace: namespace, synced: make(chan struct{})}
 	var example O
 	lists := cache.NewFilteredListWatchFromClient(from, o.resource, namespace, func(*metav1.ListOptions) {})
@@ -102,8 +104,8 @@ func (s *sink[O, T]) Delete(o any) error {
 	return nil
 }
 
-// Replace is called with all objects, at the start and where the watch has missed something. It notifies of differences,
-// except at the start.
+// Replace is called with all objects, at the start and where the watch has missed something. It notifies of
+// differences, except at the start.
 func (s *sink[O, T]) Replace(list []any, _ string) error {
 	first, change := !closed(s.synced), s.objects.change
 	if first {

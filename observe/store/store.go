@@ -48,8 +48,8 @@ type Store struct {
 	affected atomic.Pointer[func([]types.NamespacedName)]
 }
 
-// New is a store of the given namespaces; none stand for the whole cluster. The cluster's scheme has to know Istio's kinds.
-// domain is the DNS suffix of its Services, which completes the short names in Istio's objects.
+// New is a store of the given namespaces; none stand for the whole cluster. The cluster's scheme has to know Istio's
+// kinds. domain is the DNS suffix of its Services, which completes the short names in Istio's objects.
 func New(from ctrlcluster.Cluster, namespaces []string, domain string) (*Store, error) {
 	registerMetrics()
 	if len(namespaces) == 0 {
@@ -77,7 +77,8 @@ func New(from ctrlcluster.Cluster, namespaces []string, domain string) (*Store, 
 }
 
 func empty(domain string) *Store {
-	s := &Store{domain: domain, seen: func(string) string { return "" }, meshRoutes: meshRoutes{served: map[string]servedKind{}},
+	s := &Store{domain: domain, seen: func(string) string { return "" },
+		meshRoutes: meshRoutes{served: map[string]servedKind{}},
 		deployments: newObjects("deployments", protobuf[appsv1.Deployment](), observe.DeploymentsByLabel,
 			observe.ParticipantsByLabel, observe.DeploymentsByService, observe.Participants),
 		pods:     newObjects("pods", codec[observe.Pod]{}, observe.PodsByLabel, observe.PodsByOwner),
@@ -151,8 +152,8 @@ func synced(ctx context.Context, sources []source) error {
 	return nil
 }
 
-// WaitForSync returns once everything is there, and it is known whether the API server serves Istio's kinds: that must be
-// known before anything is decided.
+// WaitForSync returns once everything is there, and it is known whether the API server serves Istio's kinds: that must
+// be known before anything is decided.
 func (s *Store) WaitForSync(ctx context.Context) error {
 	select {
 	case <-s.crds.looked:

@@ -95,8 +95,8 @@ func trimDestinationRule(dr *networkingv1.DestinationRule) *networkingv1.Destina
 	return out
 }
 
-// trimDefinition keeps a custom resource definition's name and whether it is on its way out. It leaves tombstones as they
-// are.
+// trimDefinition keeps a custom resource definition's name and whether it is on its way out. It leaves tombstones as
+// they are.
 func trimDefinition(in any) (any, error) {
 	if m, ok := in.(*metav1.PartialObjectMetadata); ok {
 		return &metav1.PartialObjectMetadata{TypeMeta: m.TypeMeta, ObjectMeta: identity(&m.ObjectMeta)}, nil

@@ -42,7 +42,8 @@ func selectorText(selector map[string]string) string {
 // Enumerate lists a few names: a message must stay one sentence however many objects there are.
 func Enumerate(names []string) string {
 	if len(names) > maxNamesInOneSentence {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamesInOneSentence], ", "), len(names)-maxNamesInOneSentence)
+		first := strings.Join(names[:maxNamesInOneSentence], ", ")
+		return fmt.Sprintf("%s and %d more", first, len(names)-maxNamesInOneSentence)
 	}
 	return strings.Join(names, ", ")
 }

@@ -65,11 +65,11 @@ func (a *answer) Read(p []byte) (int, error) {
 }
 
 func (a *answer) Close() error {
-	a.closed.Store(true) // a read that meets an error after this tells nothing
+	a.closed.Store(true) // later read errors say nothing about the API server
 	return a.ReadCloser.Close()
 }
 
-// errBroken: the API server was cut off in the middle of an answer. Watches of the living one end in good order.
+// errBroken: the connection broke in the middle of an answer. A healthy API server ends its watches in order.
 var errBroken = errors.New("the answer broke off")
 
 // WrappedRoundTripper lets client-go find what it needs in the transport (k8s.io/apimachinery pkg/util/net,

@@ -36,7 +36,7 @@ func (m *Mounted) AddTo(mgr manager.Manager) error {
 	return mgr.Add(m)
 }
 
-// NeedLeaderElection tells the manager that every replica serves, and so needs the certificate.
+// NeedLeaderElection is false: every replica serves, and so needs the certificate.
 func (m *Mounted) NeedLeaderElection() bool { return false }
 
 // Start watches the files until the context ends. It waits for them, because a Secret may be mounted before it is

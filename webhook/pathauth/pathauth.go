@@ -65,7 +65,7 @@ func (a *Auth) AddTo(mgr manager.Manager) error {
 	return mgr.Add(a)
 }
 
-// NeedLeaderElection tells the manager that every replica checks paths.
+// NeedLeaderElection is false: every replica checks paths.
 func (a *Auth) NeedLeaderElection() bool { return false }
 
 // Start adds missing secrets until the context ends. A configuration loses them when it is replaced.

@@ -15,7 +15,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// twoServices are Services api and api-internal with stable api-v1 behind both, each before its routes.
+// twoServices are the Services api and api-internal, with stable api-v1 behind both, before their routes are written.
 func twoServices() *town {
 	service := func(name string) release.Service {
 		return release.Service{Namespace: "shop", Name: name, Selector: map[string]string{"app": "api"}, Ports: []release.Port{{Name: "http", Number: 80}}}
@@ -25,7 +25,7 @@ func twoServices() *town {
 		Beside: []routing.Facts{{Mesh: &istio.Mesh{}, Service: service("api-internal")}}}, twoSeconds)
 }
 
-// pin gives Services routes to stable.
+// pin adds routes of these Services to stable.
 func (w *town) pin(services ...string) *town {
 	for n := range w.facts {
 		if slices.Contains(services, w.facts[n].Service.Name) {
@@ -35,7 +35,7 @@ func (w *town) pin(services ...string) *town {
 	return w
 }
 
-// admit asks for a candidate, with the Services that it names.
+// admit is the admission of a candidate that names these Services.
 func (w *town) admit(named string) routing.Verdict {
 	d := release.Deployment{Name: "api-v2", Replicas: 1, TemplateLabels: map[string]string{"app": "api", "version": "v2"},
 		Annotations: map[string]string{intent.KeyStrategy: "canary", intent.KeyWeight: "0"}}
@@ -55,7 +55,7 @@ func (w *town) admit(named string) routing.Verdict {
 	return routing.Admit(a, twoSeconds)
 }
 
-// A candidate is held until every Service that would send it requests is pinned, and is warned of what that waits for.
+// A candidate is held until every Service that would send it requests is pinned. A warning says what it waits for.
 func TestAdmitHoldsForEveryService(t *testing.T) {
 	second := func(w *town, change func(*routing.Facts)) *town {
 		change(&w.facts[1])

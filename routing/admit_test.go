@@ -26,7 +26,7 @@ func canary(weight string) map[string]string {
 	return map[string]string{intent.KeyStrategy: "canary", intent.KeyWeight: weight}
 }
 
-// visit is an admission, and the facts around it.
+// visit is an admission, with the facts around it.
 type visit struct {
 	routing.Admission
 	Facts routing.Facts
@@ -37,13 +37,13 @@ func (v visit) admit() routing.Verdict {
 	return routing.Admit(v.Admission, twoSeconds)
 }
 
-// door is an admission of a Deployment behind Service reviews with stable reviews-v1.
-func door(d release.Deployment) visit {
+// admitted is the admission of a Deployment behind Service reviews with stable reviews-v1.
+func admitted(d release.Deployment) visit {
 	return visit{routing.Admission{Namespace: "shop", New: d, Services: []release.Service{reviews()}},
 		routing.Facts{Mesh: &istio.Mesh{}, Service: reviews(), Deployments: []release.Deployment{plain("reviews-v1", nil, nil)}}}
 }
 
-// pinned has routes that remember reviews-v1 as stable.
+// pinned adds routes that record reviews-v1 as stable.
 func pinned(v visit) visit {
 	pin(&v.Facts, release.State{Stable: release.Member{Deployment: "reviews-v1", Version: "v1"}})
 	return v
@@ -57,16 +57,16 @@ func TestAdmitLabelsAndHolds(t *testing.T) {
 		version string
 		hold    bool
 	}{
-		{"not ours", func() visit { return door(plain("other", nil, nil)) }, "", false},
-		{"a candidate is labelled by its name and held", func() visit { return door(plain("reviews-v2", nil, canary("10"))) }, "v2", true},
+		{"not ours", func() visit { return admitted(plain("other", nil, nil)) }, "", false},
+		{"a candidate is labelled by its name and held", func() visit { return admitted(plain("reviews-v2", nil, canary("10"))) }, "v2", true},
 		{"the annotation names the version", func() visit {
-			return door(plain("reviews-next", nil, map[string]string{intent.KeyStrategy: "canary", intent.KeyVersion: "v9"}))
+			return admitted(plain("reviews-next", nil, map[string]string{intent.KeyStrategy: "canary", intent.KeyVersion: "v9"}))
 		}, "v9", true},
 		{"a declared stable is labelled, not held", func() visit {
-			return door(plain("reviews-v0", nil, map[string]string{intent.KeyService: "reviews"}))
+			return admitted(plain("reviews-v0", nil, map[string]string{intent.KeyService: "reviews"}))
 		}, "v0", false},
 		{"nothing is held once the Service is pinned", func() visit {
-			a := door(plain("reviews-v2", nil, canary("10")))
+			a := admitted(plain("reviews-v2", nil, canary("10")))
 			return pinned(a)
 		}, "v2", false},
 		{"annotating a running Deployment leaves its template alone", func() visit {
@@ -104,7 +104,7 @@ func TestAdmitLabelsAndHolds(t *testing.T) {
 }
 
 func updating(before, after release.Deployment, templateChanged bool) visit {
-	a := door(after)
+	a := admitted(after)
 	a.Old, a.TemplateChanged = &before, templateChanged
 	a.Facts.Deployments = []release.Deployment{plain("reviews-v1", map[string]string{release.VersionLabel: "v1"}, nil)}
 	return a
@@ -118,27 +118,27 @@ func TestAdmitProblems(t *testing.T) {
 		denied bool
 		says   string
 	}{
-		{"invalid", func() visit { return door(plain("reviews-v2", nil, canary("150"))) }, true, `"150"`},
+		{"invalid", func() visit { return admitted(plain("reviews-v2", nil, canary("150"))) }, true, `"150"`},
 		{"unknown key", func() visit {
-			return door(plain("reviews-v2", nil, map[string]string{intent.KeyStrategy: "canary", intent.Prefix + "weigth": "10"}))
+			return admitted(plain("reviews-v2", nil, map[string]string{intent.KeyStrategy: "canary", intent.Prefix + "weigth": "10"}))
 		}, false, "weight"},
 		{"no Service", func() visit {
-			a := door(plain("reviews-v2", nil, canary("10")))
+			a := admitted(plain("reviews-v2", nil, canary("10")))
 			a.Services = nil
 			return a
 		}, false, "no Service of namespace shop selects"},
 		{"no stable yet", func() visit {
-			a := door(plain("reviews-v2", nil, canary("10")))
+			a := admitted(plain("reviews-v2", nil, canary("10")))
 			a.Facts.Deployments = nil
 			return a
 		}, false, "no stable Deployment"},
 		{"weights over 100", func() visit {
-			a := door(plain("reviews-v3", nil, canary("50")))
+			a := admitted(plain("reviews-v3", nil, canary("50")))
 			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-v2", v2, canary("60")))
 			return a
 		}, true, "leave it 40%"},
 		{"version twice", func() visit {
-			a := door(plain("reviews-v3", v2, canary("5")))
+			a := admitted(plain("reviews-v3", v2, canary("5")))
 			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-v2", v2, canary("60")))
 			return a
 		}, true, `version "v2"`},
@@ -148,7 +148,7 @@ func TestAdmitProblems(t *testing.T) {
 		{"selector pins the version", func() visit {
 			d := plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyVersion: "v3"})
 			d.Selector = v2
-			return door(d)
+			return admitted(d)
 		}, true, "spec.selector"},
 		{"stable's version in a release", func() visit {
 			a := updating(plain("reviews-v1", nil, nil), plain("reviews-v1", nil, map[string]string{intent.KeyVersion: "v7"}), true)
@@ -156,28 +156,28 @@ func TestAdmitProblems(t *testing.T) {
 			return pinned(a)
 		}, true, `stable as version "v1"`},
 		{"mirror without HTTP", func() visit {
-			a := door(plain("reviews-v2", nil, map[string]string{intent.KeyStrategy: "mirror"}))
+			a := admitted(plain("reviews-v2", nil, map[string]string{intent.KeyStrategy: "mirror"}))
 			a.Facts.Service.Ports = []release.Port{{Name: "tcp-x", Number: 9000}}
 			return a
 		}, false, "only HTTP requests can be mirrored"},
 		{"a mirror beside it needs HTTP, which is no problem of the canary", func() visit {
-			a := door(plain("reviews-v2", v2, canary("5")))
+			a := admitted(plain("reviews-v2", v2, canary("5")))
 			a.Facts.Service.Ports = []release.Port{{Name: "tcp-x", Number: 9000}}
 			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-v3", nil, map[string]string{intent.KeyStrategy: "mirror"}))
 			return a
 		}, false, ""},
 		{"another's DestinationRule, which may be mended a moment later", func() visit {
-			a := door(plain("reviews-v2", v2, canary("5")))
+			a := admitted(plain("reviews-v2", v2, canary("5")))
 			is(&a.Facts).OtherDestinationRules = destinationRules()[2:3]
 			return a
 		}, false, "DestinationRule bank/theirs"},
 		{"without Istio", func() visit {
-			a := door(plain("reviews-v2", v2, canary("5")))
+			a := admitted(plain("reviews-v2", v2, canary("5")))
 			is(&a.Facts).Missing = true
 			return a
 		}, false, "install Istio's custom resource definitions"},
 		{"a long name may be shorter once its Service is known", func() visit {
-			a := door(plain("reviews-"+strings.Repeat("x", 60), nil, canary("5")))
+			a := admitted(plain("reviews-"+strings.Repeat("x", 60), nil, canary("5")))
 			a.Services = nil
 			return a
 		}, false, "no Service of namespace shop selects"},
@@ -191,22 +191,22 @@ func TestAdmitProblems(t *testing.T) {
 			return naming(release.Service{Namespace: "shop", Name: "web", Selector: map[string]string{"app": "reviews", "tier": "web"}})
 		}, false, `whose selector app=reviews,tier=web does not match the pod template's labels; give the pod template tier=web, or name another Service`},
 		{"all for one, while another has a part", func() visit {
-			a := door(plain("reviews-v3", nil, map[string]string{intent.KeyStrategy: "blue-green", intent.KeyActive: "true"}))
+			a := admitted(plain("reviews-v3", nil, map[string]string{intent.KeyStrategy: "blue-green", intent.KeyActive: "true"}))
 			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-v2", v2, canary("60")))
 			return a
 		}, true, `leave it 40%; set grayscale.dev/active to "false"`},
 		{"stables of two versions", func() visit {
-			a := door(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1, reviews-spot"}))
+			a := admitted(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1, reviews-spot"}))
 			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-spot", map[string]string{release.VersionLabel: "v7"}, nil))
 			return a
 		}, true, `names "reviews-v1" and "reviews-spot" in grayscale.dev/stable, but the version of the one is "v1", and that of the other "v7"; name one of them`},
 		{"stables of one version", func() visit {
-			a := door(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1, reviews-spot"}))
+			a := admitted(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1, reviews-spot"}))
 			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-spot", map[string]string{release.VersionLabel: "v1"}, nil))
 			return a
 		}, false, ""},
 		{"one of the stables is not there", func() visit {
-			return door(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1, reviews-spot"}))
+			return admitted(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1, reviews-spot"}))
 		}, false, `names "reviews-spot" in grayscale.dev/stable, which is no other Deployment behind Service reviews`},
 		{"the version of a stable beside the first", func() visit {
 			a := updating(plain("reviews-spot", nil, nil), plain("reviews-spot", nil, map[string]string{intent.KeyVersion: "v7"}), true)
@@ -214,7 +214,7 @@ func TestAdmitProblems(t *testing.T) {
 			return a
 		}, true, `stable as version "v1" in a release that lasts`},
 		{"another Deployment and a StatefulSet are left out", func() visit {
-			a := door(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1"}))
+			a := admitted(plain("reviews-v2", v2, map[string]string{intent.KeyStrategy: "canary", intent.KeyStable: "reviews-v1"}))
 			a.Facts.Deployments = append(a.Facts.Deployments, plain("reviews-old", nil, nil))
 			a.Facts.Workloads = []routing.Workload{{Kind: "StatefulSet", Name: "reviews-db"}}
 			return a
@@ -222,7 +222,7 @@ func TestAdmitProblems(t *testing.T) {
 		{"selectors overlap", func() visit {
 			d := plain("reviews-v2", nil, canary("5"))
 			d.Selector = map[string]string{"app": "reviews"}
-			return door(d)
+			return admitted(d)
 		}, false, "autoscalers count both"},
 		{"what was wrong before does not block an image", func() visit {
 			return updating(plain("reviews-v2", v2, canary("150")), plain("reviews-v2", v2, canary("150")), true)
@@ -244,7 +244,7 @@ func TestAdmitProblems(t *testing.T) {
 
 // naming is an admission of a candidate that names a Service.
 func naming(s release.Service) visit {
-	a := door(plain("reviews-v2", nil, map[string]string{intent.KeyStrategy: "canary", intent.KeyService: s.Name}))
+	a := admitted(plain("reviews-v2", nil, map[string]string{intent.KeyStrategy: "canary", intent.KeyService: s.Name}))
 	a.Services = append(a.Services, s)
 	a.Facts = routing.Facts{Service: s}
 	return a

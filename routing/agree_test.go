@@ -19,8 +19,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// TestDoorAndControllerAgree: what the webhook says of a candidate is what the controller says of it once it is stored.
-// The candidate is the youngest, as the webhook takes it to be; one that turns out to be stable has nothing to be told.
+// TestDoorAndControllerAgree: the webhook says the same about a candidate as the controller says once it is stored. The
+// candidate is the youngest Deployment, as the webhook assumes. One that turns out to be stable is not compared.
 func TestDoorAndControllerAgree(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		around := factsIn(rt)
@@ -30,7 +30,7 @@ func TestDoorAndControllerAgree(t *testing.T) {
 	})
 }
 
-// agree asks both about one candidate.
+// agree compares both for one candidate.
 func agree(rt *rapid.T, f routing.Facts) {
 	f.Deployments = slices.Clone(f.Deployments)
 	asked := candidateIn(rt, f)
@@ -56,13 +56,13 @@ func agree(rt *rapid.T, f routing.Facts) {
 	}
 }
 
-// rare is true once in so many times; rapid draws small numbers more often.
+// rare is true once in so many draws; rapid itself draws small numbers more often.
 func rare(rt *rapid.T, once int, what string) bool {
 	return rapid.IntRange(0, once-1).Draw(rt, what) == once-1
 }
 
-// decided is what the controller makes of the Deployment once it is stored as the webhook has it, in the facts where it
-// meets it.
+// decided is what the controller decides about the Deployment once it is stored as the webhook wrote it, with the facts
+// of its Author.
 func decided(f routing.Facts, a routing.Admission, v routing.Verdict) (release.Deployment, decision) {
 	stored := a.New
 	stored.CreatedAt = begin
@@ -86,7 +86,7 @@ func decided(f routing.Facts, a routing.Admission, v routing.Verdict) (release.D
 	return stored, decide(f, twoSeconds)
 }
 
-// about is what is known of one of the Services of the facts, with the others beside it.
+// about returns the facts about one of the Services, with the others beside it.
 func about(f routing.Facts, service string) routing.Facts {
 	all := append([]routing.Facts{f}, f.Beside...)
 	i := slices.IndexFunc(all, func(f routing.Facts) bool { return f.Service.Name == service })
@@ -112,7 +112,7 @@ func about(f routing.Facts, service string) routing.Facts {
 
 func ptr[T any](v T) *T { return &v }
 
-// isStable: the conditions say so, those that are there or those that are to be written.
+// isStable: the current or the decided conditions say so.
 func isStable(d decision, x release.Deployment) bool {
 	conditions := x.Conditions
 	for _, s := range d.Status {
@@ -134,7 +134,7 @@ func serves(f routing.Facts, name string) bool {
 	})
 }
 
-// sentences are the reasons and messages of blocking problems, sorted.
+// sentences are the reasons and messages of the blocking problems, sorted.
 func sentences(problems []intent.Problem) []string {
 	var out []string
 	for _, p := range release.Blocking(problems) {
@@ -144,8 +144,8 @@ func sentences(problems []intent.Problem) []string {
 	return out
 }
 
-// factsIn are the facts about Service reviews in the middle of anything: a canary that serves, or is about to, and then
-// whatever users may do.
+// factsIn are facts about Service reviews at any moment: a canary that serves or is about to, and anything that users
+// may do.
 func factsIn(rt *rapid.T) routing.Facts {
 	f := canaryFacts()
 	f.Service = reviews()
@@ -187,7 +187,7 @@ func factsIn(rt *rapid.T) routing.Facts {
 	return f
 }
 
-// secondIn is another Service with the same selector, before its routes or under them.
+// secondIn is another Service with the same selector, with or without routes.
 func secondIn(rt *rapid.T, f routing.Facts) routing.Facts {
 	f.Service = reviews()
 	f.Service.Name, f.Service.Headless = "reviews-internal", rare(rt, 10, "the second is headless")
@@ -202,7 +202,7 @@ func secondIn(rt *rapid.T, f routing.Facts) routing.Facts {
 	return f
 }
 
-// candidateIn is a Deployment at the door: a new one, or another version of one that is there.
+// candidateIn is a Deployment at admission: a new one, or another version of an existing one.
 func candidateIn(rt *rapid.T, f routing.Facts) release.Deployment {
 	name := fmt.Sprintf("reviews-v%d", rapid.IntRange(1, 4).Draw(rt, "at the door"))
 	asked := deploymentIn(rt, name, 9)

@@ -62,12 +62,12 @@ func decide(f routing.Facts, s routing.Settings) decision {
 	return d
 }
 
-// idle: nothing to do now.
+// idle: there is nothing to do now.
 func idle(d decision) bool {
 	return len(d.plan.Writes) == 0 && len(d.Annotate) == 0 && len(d.Status) == 0
 }
 
-// obey does to the facts what acting on a plan does to the cluster, in the same order.
+// obey changes the facts as acting on a plan would change the cluster, in the same order.
 func obey(f *routing.Facts, d decision) {
 	for _, w := range d.plan.Writes {
 		write(f, w)
@@ -119,7 +119,7 @@ func applied(f *routing.Facts, verb routing.Verb, vs *networkingv1.VirtualServic
 	return vs
 }
 
-// label gives the template and the pods that lack it the version label, as adoption does.
+// label adds the version label to the template and to the pods that lack it, as an adoption does.
 func label(d *release.Deployment, version string) {
 	d.TemplateLabels = maps.Clone(d.TemplateLabels)
 	d.TemplateLabels[release.VersionLabel] = version
@@ -139,13 +139,13 @@ func label(d *release.Deployment, version string) {
 	})
 }
 
-// istioOf is Istio in some facts, which are its own: copies of the facts get another one when they are changed.
+// istioOf is the Istio of some facts and of no others: copies of the facts get their own when they are changed.
 type istioOf struct {
 	istio.Mesh
 	facts *routing.Facts
 }
 
-// is is Istio in the facts, to be read and changed.
+// is returns the Istio of the facts, to be read and changed.
 func is(f *routing.Facts) *istio.Mesh {
 	next := &istioOf{facts: f}
 	switch m := f.Mesh.(type) {
@@ -161,20 +161,20 @@ func is(f *routing.Facts) *istio.Mesh {
 	return &next.Mesh
 }
 
-// pin has routes of ours there that remember a state.
+// pin adds routes of ours with this state.
 func pin(f *routing.Facts, st release.State) {
 	c := mesh.Config{ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
 	is(f).VirtualService = is(f).For(f.Service, c).RenderRoutes(mesh.Rules(st.Traffic, nil), st).Object.(*networkingv1.VirtualService)
 }
 
-// yamlFacts are facts as golden files tell them: with Istio's objects among them.
+// yamlFacts are facts as golden files write them, with Istio's objects among them.
 type yamlFacts struct {
 	routing.Facts
 	yamlIstio
 	Beside []yamlFacts `json:"beside,omitempty"`
 }
 
-// yamlIstio is Istio in facts.
+// yamlIstio is the Istio of facts.
 type yamlIstio istio.Mesh
 
 func (y yamlFacts) facts() routing.Facts {

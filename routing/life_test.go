@@ -16,9 +16,9 @@ import (
 	"grayscale.dev/grayscale/test/yardstick"
 )
 
-// TestLife lets users and pods do anything in any order and checks after every write that no traffic could be lost:
-// routes refer only to subsets that have settled, subsets go only after routes have left them for long enough, weights
-// add up, and in the end there is nothing left to do.
+// TestLife simulates users and pods that do anything in any order, and checks after every write that no traffic could
+// be lost: routes refer only to subsets that have settled, subsets go only long enough after the last route to them,
+// weights add up, and in the end nothing is left to do.
 func TestLife(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt)
@@ -219,7 +219,7 @@ func (w *world) leave(kept []string) {
 	}
 }
 
-// check is run after every action.
+// check runs after every action.
 func (w *world) check(rt *rapid.T) {
 	vs := is(&w.facts).VirtualService
 	if vs == nil {
@@ -238,7 +238,7 @@ func (w *world) check(rt *rapid.T) {
 	}
 }
 
-// quiesce: given time, there is nothing to do and nothing to wait for.
+// quiesce: after enough time, there is nothing to do and nothing to wait for.
 func (w *world) quiesce(rt *rapid.T) {
 	for range mostDecisions {
 		w.facts.Now = w.facts.Now.Add(w.settings.Settle)

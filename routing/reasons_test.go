@@ -11,7 +11,7 @@ import (
 // problemReason matches how the packages below this one declare the reasons of their problems.
 var problemReason = regexp.MustCompile(`(?m)^\s+Reason\w+ += "(\w+)"`)
 
-// Every reason that the source declares is in the list, and none but those.
+// The list has every reason that the source declares, and no others.
 func TestReasonsAreAllReasons(t *testing.T) {
 	declared := []string{ReasonNoReadyPods, ReasonNewerState}
 	for _, room := range []string{"intent", "release", "mesh"} {

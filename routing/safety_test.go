@@ -17,11 +17,11 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// The stories here were found by the simulator (test/sim), and need facts that golden stories have no words for.
+// The simulator (test/sim) found these stories. They need facts that golden stories cannot express.
 
 var twoSeconds = routing.Settings{Settle: 2 * time.Second, ClusterDomain: "cluster.local", RootNamespace: "istio-system"}
 
-// canaryFacts are stable v1 and candidate v2, both ready for long, before anything was written.
+// canaryFacts are stable v1 and candidate v2, both long ready, before anything is written.
 func canaryFacts() routing.Facts {
 	return routing.Facts{Now: begin, Mesh: &istio.Mesh{}, Service: release.Service{Namespace: "shop", Name: "reviews", UID: "0a",
 		Selector: map[string]string{"app": "reviews"}, Ports: []release.Port{{Name: "http", Number: 80}}},
@@ -53,7 +53,7 @@ func routesOf(f routing.Facts) string {
 	return strings.Join(out, " ")
 }
 
-// canaryServes has the canary at 10 %, and all settled.
+// canaryServes is the canary at 10 %, with everything settled.
 func canaryServes(t *testing.T) routing.Facts {
 	t.Helper()
 	f := canaryFacts()
@@ -67,8 +67,8 @@ func canaryServes(t *testing.T) routing.Facts {
 	return f
 }
 
-// TestOlderDeploymentsDecideNothing: a replica that has just begun to lead may have seen the VirtualService but not yet
-// the Deployments that it was made from.
+// TestOlderDeploymentsDecideNothing: a new leader may have seen the VirtualService, but not yet the Deployments that it
+// was made from.
 func TestOlderDeploymentsDecideNothing(t *testing.T) {
 	f := canaryFacts()
 	f.Seen, f.Newest = "90", "90"
@@ -95,12 +95,12 @@ func TestOlderDeploymentsDecideNothing(t *testing.T) {
 	}
 }
 
-// TestAnothersClock: what another process wrote counts from when this one saw it, whatever time is written in it.
+// TestAnothersClock: what another process wrote counts from when this one saw it, whatever time it contains.
 func TestAnothersClock(t *testing.T) {
 	for _, skew := range []time.Duration{-time.Hour, time.Hour} {
 		f := canaryFacts()
 		follow(t, &f)
-		pass(&f, skew) // the next one to lead has another clock
+		pass(&f, skew) // the next leader has another clock
 		f.RoutesSince, f.RuleSince = f.Now, f.Now
 		follow(t, &f)
 		pass(&f, twoSeconds.Settle-time.Millisecond)
@@ -114,8 +114,8 @@ func TestAnothersClock(t *testing.T) {
 	}
 }
 
-// TestAnothersClockAndABypass: clients get the subsets again once this process has seen for long enough that nothing
-// takes them, whatever the clock said of who wrote that down; and an announced rule counts from when this one saw the
+// TestAnothersClockAndABypass: clients use the subsets again once this process has seen no rule that hides them for
+// long enough, whatever the clock of the writer said. An announced rule counts from when this process saw the
 // announcement.
 func TestAnothersClockAndABypass(t *testing.T) {
 	theirs := &networkingv1.DestinationRule{}
@@ -150,7 +150,7 @@ func TestAnothersClockAndABypass(t *testing.T) {
 	}
 }
 
-// TestBypassWithoutAnybodyToServe: a rule that comes while nobody serves is met all the same.
+// TestBypassWithoutAnybodyToServe: a rule that comes while no version serves still gets its bypass.
 func TestBypassWithoutAnybodyToServe(t *testing.T) {
 	f := canaryServes(t)
 	for i := range f.Deployments {
@@ -166,7 +166,8 @@ func TestBypassWithoutAnybodyToServe(t *testing.T) {
 	}
 }
 
-// TestAnothersClockAtTheEnd: the rule goes in time, even if who saw the routes gone had a clock an hour ahead.
+// TestAnothersClockAtTheEnd: the rule goes in time, even if the process that saw the routes go had a clock an hour
+// ahead.
 func TestAnothersClockAtTheEnd(t *testing.T) {
 	f := canaryServes(t)
 	f.Deployments = f.Deployments[:1]
@@ -180,8 +181,8 @@ func TestAnothersClockAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestAnothersClockAtTheDoor: a deletion waits for what another replica has just written, whatever its clock says.
-func TestAnothersClockAtTheDoor(t *testing.T) {
+// TestAnothersClockAtADeletion: a deletion waits for what another replica has just written, whatever its clock says.
+func TestAnothersClockAtADeletion(t *testing.T) {
 	for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
 		f := canaryServes(t)
 		weight := "0"
@@ -195,8 +196,8 @@ func TestAnothersClockAtTheDoor(t *testing.T) {
 	}
 }
 
-// TestAnothersClockAtAnAnnouncedEnd: an end that another replica has just announced is in coming, whatever its clock
-// says; where it does not come, the traffic does.
+// TestAnothersClockAtAnAnnouncedEnd: an end that another replica has just announced is expected, whatever its clock
+// says. If it does not come, the traffic comes back.
 func TestAnothersClockAtAnAnnouncedEnd(t *testing.T) {
 	for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
 		f := canaryServes(t)
@@ -216,8 +217,8 @@ func TestAnothersClockAtAnAnnouncedEnd(t *testing.T) {
 	}
 }
 
-// TestAnothersClockAtTheHold: a hold ends in time although the routes were written by a clock an hour ahead, and stable
-// is gone since, so that nothing is to be written into them.
+// TestAnothersClockAtTheHold: a hold ends in time even if the routes were written by a clock an hour ahead and stable
+// has gone since, so that the routes are not written again.
 func TestAnothersClockAtTheHold(t *testing.T) {
 	f := canaryFacts()
 	held := &f.Deployments[1]
@@ -237,8 +238,8 @@ func TestAnothersClockAtTheHold(t *testing.T) {
 	}
 }
 
-// TestRoutesOnceTakenForGone: the rule is not removed with the routes because somebody, who could not see them, had
-// noted long before that they were gone.
+// TestRoutesOnceTakenForGone: the rule is not removed together with the routes because a process that could not see the
+// routes recorded long ago that they were gone.
 func TestRoutesOnceTakenForGone(t *testing.T) {
 	f := canaryServes(t)
 	f.Deployments = f.Deployments[:1]
@@ -253,7 +254,7 @@ func TestRoutesOnceTakenForGone(t *testing.T) {
 	}
 }
 
-// TestConfirm: a write is confirmed where it rests on what the other object says.
+// TestConfirm: a write is confirmed if it rests on what the other object says.
 func TestConfirm(t *testing.T) {
 	f := canaryFacts()
 	first := follow(t, &f)
@@ -285,7 +286,7 @@ func TestConfirm(t *testing.T) {
 
 var schemaNumber = regexp.MustCompile(`"schema":[0-9]+,`)
 
-// withSchema replaces what the derived objects say of the schema of their state.
+// withSchema replaces the schema number in the state of the derived objects.
 func withSchema(f *routing.Facts, schema string) {
 	m := is(f)
 	m.VirtualService, m.DestinationRule = m.VirtualService.DeepCopy(), m.DestinationRule.DeepCopy()
@@ -294,7 +295,7 @@ func withSchema(f *routing.Facts, schema string) {
 	}
 }
 
-// TestOlderState: an upgrade writes nothing by itself, and goes on from what an older grayscale remembered.
+// TestOlderState: an upgrade writes nothing by itself, and goes on from the state of an older grayscale.
 func TestOlderState(t *testing.T) {
 	f := canaryServes(t)
 	withSchema(&f, "")
@@ -312,8 +313,8 @@ func TestOlderState(t *testing.T) {
 	}
 }
 
-// TestNewerState: after a downgrade, routes that cannot be read stay exactly as they are, whatever is asked, and their
-// owners are told.
+// TestNewerState: after a downgrade, routes with a state that cannot be read stay exactly as they are, whatever the
+// annotations ask for, and their owners learn why.
 func TestNewerState(t *testing.T) {
 	f := canaryServes(t)
 	withSchema(&f, `"schema":2,`)
@@ -329,13 +330,13 @@ func TestNewerState(t *testing.T) {
 		!strings.Contains(conditions[0].Message, "upgrade grayscale") || conditions[1].Reason != routing.ReasonNewerState {
 		t.Errorf("conditions are %+v", conditions)
 	}
-	withSchema(&f, `"schema":1,`) // as it is upgraded again
+	withSchema(&f, `"schema":1,`) // upgraded again
 	if follow(t, &f); routesOf(f) != "v1=50% v2=50%" {
 		t.Errorf("routes are %q once it is upgraded again", routesOf(f))
 	}
 }
 
-// TestRuleWithOurName: a DestinationRule of a user's that has the name of ours is never overwritten.
+// TestRuleWithOurName: a user's DestinationRule with the name of ours is never overwritten.
 func TestRuleWithOurName(t *testing.T) {
 	f := canaryFacts()
 	theirs := &networkingv1.DestinationRule{}

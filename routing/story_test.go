@@ -15,7 +15,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// story is a golden test's input: Facts to begin with, and what happens to them step by step.
+// story is the input of a golden test: the first Facts, and what happens to them step by step.
 type story struct {
 	About    string           `json:"about"`
 	Settings routing.Settings `json:"settings"`
@@ -23,7 +23,7 @@ type story struct {
 	Steps    []step           `json:"steps"`
 }
 
-// step is what users, pods and time do between two looks at the Service. Each field is optional.
+// step is what users, pods and time do between two decisions. Each field is optional.
 type step struct {
 	Do       string                        `json:"do"`
 	Wait     metav1.Duration               `json:"wait,omitempty"`
@@ -33,31 +33,32 @@ type step struct {
 	Label    map[string]string             `json:"label,omitempty"` // of the pod template
 	Ready    map[string]int                `json:"ready,omitempty"`
 	ReadyFor metav1.Duration               `json:"readyFor,omitempty"`
-	Pause    []string                      `json:"pause,omitempty"` // by their user
+	Pause    []string                      `json:"pause,omitempty"` // by the user
 	Delete   []string                      `json:"delete,omitempty"`
 	Leaving  []string                      `json:"leaving,omitempty"` // the API server asks about their end
-	Strays   *[]release.Pods               `json:"strays,omitempty"`  // pods that are left of deleted Deployments
+	Strays   *[]release.Pods               `json:"strays,omitempty"`  // remaining pods of deleted Deployments
 	// Rules replaces the users' DestinationRules; Coming are those that the API server asks about in this step alone.
 	Rules  *[]*networkingv1.DestinationRule `json:"rules,omitempty"`
 	Coming []*networkingv1.DestinationRule  `json:"coming,omitempty"`
-	// Foreign are other people's VirtualServices, by the Service whose host they name; they replace those before.
+	// Foreign are VirtualServices of others, by the Service whose host they name; they replace the earlier ones.
 	Foreign map[string][]*networkingv1.VirtualService `json:"foreign,omitempty"`
 
 	Unroute bool             `json:"unroute,omitempty"`
 	Edit    []release.Weight `json:"edit,omitempty"`
 	Earlier bool             `json:"earlier,omitempty"` // an earlier grayscale wrote the routes: each names its port
 	Istio   *bool            `json:"istio,omitempty"`
-	// MeshRoutes are all that there are from now on; none where the list is empty.
+	// MeshRoutes are all routes of the Gateway API from now on; an empty list removes them.
 	MeshRoutes *[]istio.MeshRoute `json:"meshRoutes,omitempty"`
 }
 
-// chapter is a golden test's output for one step: the decisions, one after the other, until nothing is left to do now.
+// chapter is the output of a golden test for one step: the decisions, one after the other, until nothing is left to do
+// now.
 type chapter struct {
 	Do        string  `json:"do"`
 	Decisions []entry `json:"decisions"`
 }
 
-const mostDecisions = 12 // a step that takes more goes round in circles
+const mostDecisions = 12 // a step that takes more runs in circles
 
 func tell(t *testing.T, s story) []chapter {
 	t.Helper()

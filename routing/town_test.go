@@ -9,7 +9,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// town is one Service or several, each decided for itself, that share their Deployments.
+// town is one or several Services, each decided by itself, that share their Deployments.
 type town struct {
 	facts    []routing.Facts // the first has the Deployments, the time, and what is asked of all
 	settings routing.Settings
@@ -21,7 +21,7 @@ func newTown(f routing.Facts, s routing.Settings) *town {
 	return &town{append([]routing.Facts{f}, beside...), s}
 }
 
-// entry is one decision, with the Service that it was made for where there are several.
+// entry is one decision, with its Service if there are several.
 type entry struct {
 	Service string `json:"service,omitempty"`
 	decision

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Each entry must be complete, because admission errors, suggestions and the reference page are read off it.
+// Each entry must be complete, because admission errors, suggestions and the reference page are generated from it.
 func TestKeysAreComplete(t *testing.T) {
 	seen := map[string]bool{}
 	for _, k := range Keys() {
@@ -40,7 +40,7 @@ func TestKeysAreComplete(t *testing.T) {
 	}
 }
 
-// Every key that users write takes its example under each strategy that uses it, and refuses what it says it refuses.
+// Every key accepts its example under each strategy that uses it, and refuses its example of a refused value.
 func TestExamplesOfKeys(t *testing.T) {
 	for _, k := range Keys() {
 		for _, s := range k.Strategies {
@@ -61,7 +61,7 @@ func TestExamplesOfKeys(t *testing.T) {
 	}
 }
 
-// A key changes what it is for and nothing else: under a strategy that does not use it, it gets a warning.
+// A key changes only its own part of the Intent; under a strategy that does not use it, it gets a warning.
 func TestUseOfKeys(t *testing.T) {
 	for _, k := range Keys() {
 		for _, s := range append(Strategies(), none) {

@@ -14,7 +14,7 @@ import (
 
 const object = "Deployment shop/reviews-v2"
 
-// annotated gives a map of annotations from short keys and values in turn.
+// annotated makes a map of annotations from alternating short keys and values.
 func annotated(pairs ...string) map[string]string {
 	out := map[string]string{}
 	for n := 0; n < len(pairs); n += 2 {
@@ -75,7 +75,7 @@ func TestParseWeight(t *testing.T) {
 	}
 }
 
-// refused are values that can never be right: what the error says of them, and the fix that it proposes.
+// refused are values that can never be right, with what the error says and the fix that it proposes.
 var refused = []struct{ strategy, key, value, what, fix string }{
 	{"canary", "weight", "150", "which is above 100", `the most is "100"`},
 	{"canary", "weight", "100.01", "which is above 100", `the most is "100"`},
@@ -375,7 +375,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// checkIntent holds for every Intent that Parse gives, whatever the problems.
+// checkIntent checks what is true of every Intent from Parse, whatever the problems.
 func checkIntent(t *testing.T, i Intent) {
 	t.Helper()
 	if i.Strategy != none && !slices.Contains(Strategies(), i.Strategy) {

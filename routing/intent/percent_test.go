@@ -29,7 +29,7 @@ func TestPercentSpelledAndReadIsTheSame(t *testing.T) {
 	})
 }
 
-// A proposal that is refused in its turn, or that sends more traffic than was asked for, would be worse than none.
+// A proposal that is itself refused, or that sends more traffic than was asked for, would be worse than none.
 func TestProposedPercentIsTaken(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		number := rapid.Float64Range(0, 100).Draw(t, "number")

@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The checks of names are our own, because Kubernetes' run regular expressions; so they must agree with Kubernetes'.
+// The checks of names are our own, because those of Kubernetes run regular expressions. So they must agree with
+// Kubernetes.
 func TestNamesAreThoseOfKubernetes(t *testing.T) {
 	near := rapid.StringOfN(rapid.RuneFrom([]rune("ab0Z-_./ é")), 0, 5, -1)
 	padding := rapid.SampledFrom([]int{0, 58, 59, 60, 61, 62, 63, 248, 249, 250, 251, 252, 253})
@@ -20,14 +21,14 @@ func TestNamesAreThoseOfKubernetes(t *testing.T) {
 		if got, want := isDeploymentName(s), len(validation.IsDNS1123Subdomain(s)) == 0; got != want {
 			t.Fatalf("%q is a Deployment's name: %t, want %t", s, got, want)
 		}
-		// An empty value is a label's value as well, but it tells no version from another.
+		// An empty value is a valid label value too, but it does not name a version.
 		if got, want := isLabelValue(s), s != "" && len(validation.IsValidLabelValue(s)) == 0; got != want {
 			t.Fatalf("%q is a label's value: %t, want %t", s, got, want)
 		}
 	})
 }
 
-// Whatever is proposed for a wrong name must be taken.
+// Every name that is proposed for a wrong one must be accepted.
 func TestProposedNamesAreTaken(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		value := rapid.StringOfN(rapid.RuneFrom([]rune("aB2-_./, +é\n")), 0, 12, -1).Draw(t, "value")

@@ -17,20 +17,20 @@ import (
 	"grayscale.dev/grayscale/routing/mesh"
 )
 
-// blindCase is a set of rules and the clients that lack the subsets v1 and v2 of ours. The lab's package validation
-// asks istiod's own code about each.
+// blindCase is a set of rules, and the clients that lack our subsets v1 and v2 beside them. The package
+// test/lab/validation checks each case against istiod's own code.
 type blindCase struct {
 	Rules []ruleCase `json:"rules"`
-	// Blind are the keys of the clients; "*" means everybody.
+	// Blind are the keys of the clients; "*" means all clients.
 	Blind []string `json:"blind,omitempty"`
 }
 
-// ruleCase is a rule for Service reviews in namespace shop, in few words.
+// ruleCase is a short form of a rule for Service reviews in namespace shop.
 type ruleCase struct {
 	At       string   `json:"at"` // namespace/name
 	Host     string   `json:"host"`
 	ExportTo []string `json:"exportTo,omitempty"`
-	// Selects is the value of the label app that a workloadSelector asks for; empty for none.
+	// Selects is the value of the label app in its workloadSelector; empty for none.
 	Selects string `json:"selects,omitempty"`
 	// Subsets are pairs of a name and a version.
 	Subsets []string `json:"subsets,omitempty"`
@@ -81,7 +81,7 @@ func keyOf(b mesh.Blind) string {
 	return b.Key()
 }
 
-// TestBlindClients: who lacks our subsets beside which rule.
+// TestBlindClients: which clients lack our subsets beside which rules.
 func TestBlindClients(t *testing.T) {
 	older, younger := 5, 20
 	both := []string{"v1=v1", "v2=v2"}
@@ -132,7 +132,8 @@ func TestBlindClients(t *testing.T) {
 	}
 }
 
-// TestBlindClientsNameTheRules: those that hide ours, and of labels only those that a VirtualService may hold.
+// TestBlindClientsNameTheRules: the entries name the rules that hide ours, and only labels that a VirtualService may
+// contain.
 func TestBlindClientsNameTheRules(t *testing.T) {
 	bad := ruleCase{At: "shop/b", Host: "reviews", Selects: "not a label", Second: 3}.rule()
 	got := blind(ourRule(oursWith()), []*networkingv1.DestinationRule{
@@ -162,8 +163,7 @@ func TestBlindClientsNameTheRules(t *testing.T) {
 	}
 }
 
-// TestGoldenBlindClients writes down what is said about many sets of rules, drawn by chance, for istiod's own code to
-// judge.
+// TestGoldenBlindClients records the result for many random sets of rules, to be checked against istiod's own code.
 func TestGoldenBlindClients(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var cases []blindCase
@@ -188,10 +188,10 @@ func drawRules(rng *rand.Rand) blindCase {
 			r.Host = pick("*.shop.svc.cluster.local", "*.local")
 		}
 		if rng.IntN(4) == 0 {
-			r.Selects, r.ExportTo = pick("client", "other"), exports[4*rng.IntN(2)] // Istio takes no other
+			r.Selects, r.ExportTo = pick("client", "other"), exports[4*rng.IntN(2)] // Istio accepts no other
 		}
 		if strings.HasPrefix(r.At, root) && slices.Contains(r.ExportTo, root) {
-			r.ExportTo = nil // Istio takes no namespace twice
+			r.ExportTo = nil // Istio accepts no namespace twice
 		}
 		switch rng.IntN(4) {
 		case 0:

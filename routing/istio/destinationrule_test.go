@@ -107,7 +107,7 @@ func TestDestinationRuleIsEqualToItself(t *testing.T) {
 	})
 }
 
-// TestNeighbours: which exportTo and which trafficPolicy ours gets beside the users' rules.
+// TestNeighbours: the exportTo and the trafficPolicy of our rule beside rules of users.
 func TestNeighbours(t *testing.T) {
 	const fqdn = "reviews.shop.svc.cluster.local"
 	for _, c := range []struct {
@@ -158,8 +158,8 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// TestExportToIsNeverPrivate: ours is for all namespaces, whatever a rule says that comes in the middle of a release;
-// and it follows a rule with which it would not be merged.
+// TestExportToIsNeverPrivate: our rule is for all namespaces, whatever a rule says that appears during a release; and
+// it follows a rule that would otherwise not be merged with it.
 func TestExportToIsNeverPrivate(t *testing.T) {
 	m := around(service())
 	m.DestinationRule = age(destinationRule(service(), subsetsOf("v1")), 10)

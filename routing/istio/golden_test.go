@@ -18,13 +18,13 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata/*.yaml")
 
-// example is one golden file: a Service, the users' rules about it, our rule, and our routes for several asks. The
-// lab's package validation shows these files to Istio's own code.
+// example is one golden file: a Service, the users' rules about it, our rule, and our routes for several splits. The
+// package test/lab/validation shows these files to Istio's own code.
 type example struct {
 	About   string                          `json:"about"`
 	Service release.Service                 `json:"service"`
 	Others  []*networkingv1.DestinationRule `json:"others,omitempty"`
-	// Hides are users' rules that come once ours is there, and take its subsets from some clients.
+	// Hides are rules of users that appear after ours, and hide its subsets from some clients.
 	Hides  []*networkingv1.DestinationRule `json:"hides,omitempty"`
 	Rule   *networkingv1.DestinationRule   `json:"rule"`
 	Routes []ask                           `json:"routes"`
@@ -38,7 +38,7 @@ type ask struct {
 	VirtualService *networkingv1.VirtualService `json:"virtualService"`
 }
 
-// asks go from the pin to stable over splits of both kinds and mirrors to all for the candidate.
+// asks are the splits, from the pin to stable, over weights and mirrors, to everything for the candidate.
 var asks = []release.Traffic{
 	only("v1"),
 	split(release.Weight{Version: "v1", Share: 9000}, release.Weight{Version: "v2.0", Share: 1000}),

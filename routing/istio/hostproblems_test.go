@@ -32,7 +32,7 @@ func exported(vs *networkingv1.VirtualService, to ...string) *networkingv1.Virtu
 	return vs
 }
 
-// ourRoutes is ours, created in the given second.
+// ourRoutes is our VirtualService, created in the given second.
 func ourRoutes(seconds int) *networkingv1.VirtualService {
 	return age(virtualService(service(release.Port{Name: "http", Number: 80}), only("v1"), release.State{}), seconds)
 }
@@ -80,7 +80,7 @@ func TestHostProblems(t *testing.T) {
 	}
 }
 
-// TestHostProblemsNameTheHostThatIsListed: what is to be removed is what the owner finds in the object.
+// TestHostProblemsNameTheHostThatIsListed: the message names the host as its owner finds it in the object.
 func TestHostProblemsNameTheHostThatIsListed(t *testing.T) {
 	for _, c := range []struct {
 		other *networkingv1.VirtualService

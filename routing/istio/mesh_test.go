@@ -115,8 +115,8 @@ func TestSubsets(t *testing.T) {
 	}
 }
 
-// A write says what it rests on: routes on the rule where they begin to refer to a subset, the rule on the routes
-// where a subset goes, and on the users' rules where it follows their exportTo.
+// A write says what it rests on: the routes on the rule if they begin to refer to a subset; the rule on the routes if a
+// subset goes; and on the users' rules if it follows their exportTo.
 func TestWhatWritesRestOn(t *testing.T) {
 	m := around(service(web))
 	for _, c := range []struct {
@@ -164,8 +164,8 @@ func TestWhatWritesRestOn(t *testing.T) {
 	}
 }
 
-// Routes that somebody else wrote under our name refer to nothing that ours may rely on.
-func TestForeignRoutesAreNotRelied(t *testing.T) {
+// Routes that somebody else wrote under our name do not count as references that ours may rely on.
+func TestForeignRoutesAreNotReliedOn(t *testing.T) {
 	m := around(service(web))
 	m.VirtualService = virtualService(m.Service, only("v1"), release.State{})
 	m.VirtualService.Labels, m.VirtualService.Annotations = nil, nil
@@ -174,7 +174,7 @@ func TestForeignRoutesAreNotRelied(t *testing.T) {
 	}
 }
 
-// TestUpgrade: an earlier grayscale named the port in each route. That is written otherwise, and nobody edited it.
+// TestUpgrade: an earlier grayscale named the port in each route. The write reports an upgrade, not an edit by others.
 func TestUpgrade(t *testing.T) {
 	m := around(service(web))
 	rules := mesh.Rules(asks[1], []release.Bypass{{Clients: release.Clients{Namespace: "bank"}}})
@@ -194,7 +194,7 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// TestRulesInOrder: each rule is a route, in order; one for all clients before another says so in its match.
+// TestRulesInOrder: each rule is a route, in order; a rule for all clients that precedes another says so in its match.
 func TestRulesInOrder(t *testing.T) {
 	m := around(service(web, other))
 	of := func(namespace string) mesh.Match { return mesh.Match{From: []release.Clients{{Namespace: namespace}}} }
@@ -255,7 +255,7 @@ func TestInstallProblems(t *testing.T) {
 	}
 }
 
-// TestMeshIsData: a Mesh is written in JSON under the keys of routing.Facts.
+// TestMeshIsData: a Mesh is written in JSON with the keys of golden facts.
 func TestMeshIsData(t *testing.T) {
 	m := around(service(web))
 	m.VirtualService = virtualService(m.Service, only("v1"), release.State{})
@@ -287,7 +287,7 @@ func TestMeshIsData(t *testing.T) {
 	}
 }
 
-// BenchmarkMesh is what one decision reads where nothing is to be done, beside so many rules of others.
+// BenchmarkMesh measures what one decision reads if there is nothing to do, beside that many rules of others.
 func BenchmarkMesh(b *testing.B) {
 	m := around(service(web))
 	sub := subsetsOf("v1", "v2")

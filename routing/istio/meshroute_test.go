@@ -12,7 +12,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// meshRoute is a route of the Gateway API, created in the given second of those that objects' ages are told in; name is
+// meshRoute is a route of the Gateway API, created in the given second, counted like the ages of objects; name is
 // "namespace/name".
 func meshRoute(kind, name string, seconds int, port int32) istio.MeshRoute {
 	vs := age(routes(name), seconds)
@@ -20,7 +20,7 @@ func meshRoute(kind, name string, seconds int, port int32) istio.MeshRoute {
 		Parents: []istio.MeshParent{{Namespace: "shop", Name: "ratings"}, {Namespace: "shop", Name: "reviews", Port: port}}}
 }
 
-// The lab's package validation proves each of these against istiod's own code.
+// The package test/lab/validation proves each of these against istiod's own code.
 func TestMeshRouteProblems(t *testing.T) {
 	const (
 		everybody = "in the mesh already"
@@ -33,7 +33,7 @@ func TestMeshRouteProblems(t *testing.T) {
 		route istio.MeshRoute
 		ours  *networkingv1.VirtualService
 		of    release.Service
-		whose string // empty where the route is no conflict
+		whose string // empty if the route is no conflict
 	}{
 		{name: "before ours", route: meshRoute(istio.HTTPRoute, "shop/mine", 9, 0), of: web, whose: everybody},
 		{name: "older than ours", route: meshRoute(istio.HTTPRoute, "shop/mine", 0, 0), ours: ourRoutes(1), of: web,
@@ -79,8 +79,8 @@ func TestMeshRouteProblems(t *testing.T) {
 	}
 }
 
-// What is said of several does not depend on the order in which they were read.
-func TestMeshRoutesAreToldByAge(t *testing.T) {
+// The problems of several routes do not depend on the order in which they were read.
+func TestMeshRouteProblemsAreSortedByAge(t *testing.T) {
 	web := service(release.Port{Name: "http", Number: 80})
 	first, second := meshRoute(istio.GRPCRoute, "shop/zebra", 0, 0), meshRoute(istio.HTTPRoute, "shop/alpha", 1, 0)
 	a := meshRouteProblems(web, nil, first, second)

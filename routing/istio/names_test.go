@@ -36,10 +36,10 @@ func TestSubsetName(t *testing.T) {
 	}
 }
 
-// dnsLabel is what Kubernetes and Istio take for a DNS label, in the lower case that both take.
+// dnsLabel is what Kubernetes and Istio accept as a DNS label, in the lower case that both accept.
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-// version draws a label's value, often one that is close to another.
+// version draws a label value, often one that is close to another.
 func version() *rapid.Generator[string] {
 	return rapid.OneOf(
 		rapid.StringMatching(`[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?`),

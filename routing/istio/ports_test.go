@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// TestProtocols goes through what Istio's ConvertProtocol distinguishes; the lab's package validation compares the
-// same with Istio's own function.
+// TestProtocols covers what Istio's ConvertProtocol distinguishes. The package test/lab/validation compares the same
+// cases with Istio's own function.
 func TestProtocols(t *testing.T) {
 	for _, c := range []struct {
 		port release.Port

@@ -94,7 +94,7 @@ func TestRuleProblems(t *testing.T) {
 	}
 }
 
-// TestServiceInTheRootNamespace: rules there are the Service's own then.
+// TestServiceInTheRootNamespace: the rules there are the Service's own.
 func TestServiceInTheRootNamespace(t *testing.T) {
 	s := service()
 	s.Namespace = root

@@ -89,13 +89,13 @@ func portOf[M interface{ GetPort() uint32 }](matches []M) uint32 {
 	return matches[0].GetPort()
 }
 
-// traffic draws what the engine may ask for: weights that add up, mirrors beside them.
+// traffic draws what the engine may ask for: weights that add up, and mirrors.
 func traffic(rt *rapid.T) release.Traffic {
 	versions := rapid.SliceOfNDistinct(version(), 1, 5, rapid.ID[string]).Draw(rt, "versions")
 	var out release.Traffic
 	rest := intent.Hundred
 	for i, v := range versions {
-		least := intent.Percent(len(versions) - 1 - i) // so that everyone who follows gets a share
+		least := intent.Percent(len(versions) - 1 - i) // leaves a share for each of the rest
 		share := intent.Percent(rapid.IntRange(1, int(rest-least)).Draw(rt, "share"))
 		if rapid.Bool().Draw(rt, "whole") && share > 100 {
 			share -= share % 100
@@ -133,8 +133,8 @@ func ports(rt *rapid.T) []release.Port {
 	return rapid.SliceOfNDistinct(port, 1, 4, func(p release.Port) int32 { return p.Number }).Draw(rt, "ports")
 }
 
-// TestReadTraffic: what is built sums up, is read back as it was asked for, and is equal to itself after a journey
-// through an API server.
+// TestReadTraffic: weights add up, are read back as they were written, and equal themselves after a round trip through
+// an API server.
 func TestReadTraffic(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s, want := service(ports(rt)...), traffic(rt)

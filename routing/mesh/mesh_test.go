@@ -7,7 +7,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Clients that are led past the subsets come first; all others get the split, which is the same with and without them.
+// Clients that are led past the subsets come first. All others get the split, which is the same with and without them.
 func TestRules(t *testing.T) {
 	traffic := release.Traffic{
 		Weights: []release.Weight{{Version: "v1", Share: 9000}, {Version: "v2", Share: 1000}},

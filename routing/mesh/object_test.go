@@ -37,7 +37,7 @@ func TestEqualState(t *testing.T) {
 	}
 }
 
-// What others added to an object does not count, and each of what is ours does.
+// What others added to an object does not count; each part of ours does.
 func TestEqualMeta(t *testing.T) {
 	build := func() *metav1.ObjectMeta {
 		meta := ObjectMeta(reviews, release.State{Newest: "7"})
@@ -67,7 +67,7 @@ func TestEqualMeta(t *testing.T) {
 	}
 }
 
-// An object of ours is one that has our label or our state; what it remembers is read back, unless it is damaged.
+// An object is ours if it has our label or our state. Its state is read back, unless it is damaged.
 func TestRemember(t *testing.T) {
 	o := &metav1.ObjectMeta{}
 	if _, ok := ReadState(o); ok || Ours(o) {

@@ -6,7 +6,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// TestAdoption: the step that is next, from whatever an adoption that was cut short has left.
+// TestAdoption: the next step from every point at which an adoption may have been interrupted.
 func TestAdoption(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -14,7 +14,7 @@ import (
 
 var reviews = release.Service{Namespace: "shop", Name: "reviews", Selector: map[string]string{"app": "reviews"}}
 
-// described are Deployments behind Service reviews, told in one line: a semicolon between two, each younger than the
+// described are Deployments behind Service reviews, written in one line: a semicolon between two, each younger than the
 // one before it. First comes the version, which is the name as well; then words:
 //
 //	canary=10, blue-green=true, mirror=25   the strategy, with the value that moves its traffic
@@ -70,7 +70,7 @@ func described(t *testing.T, line string) []*release.Version {
 	return release.ParseAll("shop", out, []release.Service{reviews})
 }
 
-// remembered is a state, told in one line: the stable version, and then what is known of others, as "v2=canary 10".
+// remembered is a state, written in one line: the stable version, and then what is known of others, as "v2=canary 10".
 func remembered(t *testing.T, line string) release.State {
 	t.Helper()
 	var st release.State

@@ -26,8 +26,8 @@ func deployment(name string, annotations ...string) release.Deployment {
 	return d
 }
 
-// services are two that select the pods, one that does not, one that selects a version of them, and one that leads out
-// of the cluster.
+// services are two that select the pods, one that does not, one that selects one version of them, and one of type
+// ExternalName.
 func services() []release.Service {
 	out := service("elsewhere", "app=api")
 	out.ExternalName = true
@@ -84,7 +84,7 @@ func TestPlaceNamesTheWrongOne(t *testing.T) {
 	}
 }
 
-// All Services of a Deployment tell one version of it, whichever asks.
+// All Services of a Deployment arrive at the same version of it.
 func TestOneVersionForAllServices(t *testing.T) {
 	for _, c := range []struct {
 		d    release.Deployment
@@ -102,7 +102,7 @@ func TestOneVersionForAllServices(t *testing.T) {
 	}
 }
 
-// Who is stable behind Service api-internal, whose candidates are given with it.
+// Which Deployment is stable behind Service api-internal, with the candidates given.
 func TestStableOfSeveralServices(t *testing.T) {
 	unnamed, named := deployment("api-v2", "strategy", "canary", "service", "api"), deployment("api-v2", "strategy", "canary", "service", "api-internal")
 	kept := deployment("api-v1", "strategy", "canary", "service", "api", "promoted", "v1")
@@ -137,7 +137,7 @@ func TestStableOfSeveralServices(t *testing.T) {
 	}
 }
 
-// A candidate gets nothing of a Service that it does not name, and nothing that it asks for there weighs.
+// A candidate gets nothing from a Service that it does not name, and its share does not count there.
 func TestACandidateBesideGetsNothing(t *testing.T) {
 	s := service("api-internal", "app=api")
 	ready := func(d release.Deployment, version string) release.Deployment {
@@ -160,5 +160,5 @@ func TestACandidateBesideGetsNothing(t *testing.T) {
 	}
 }
 
-// alone: nothing surrounds a candidate that it could have problems with.
+// alone: the candidate has no problems with its surroundings.
 func alone(*release.Version, release.Member) []intent.Problem { return nil }

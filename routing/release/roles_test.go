@@ -6,7 +6,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// TestRoles: who is stable and who has left, by what a release remembers and what is there.
+// TestRoles: which Deployments are stable and which have left, from what the release remembers and what exists.
 func TestRoles(t *testing.T) {
 	for _, c := range []struct {
 		name, state, versions string

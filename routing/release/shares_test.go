@@ -8,7 +8,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// TestShares: who gets what, by what is ready, held, about to go, and known to Envoy.
+// TestShares: which version gets what, depending on what is ready, held, about to end, and known to Envoy.
 func TestShares(t *testing.T) {
 	for _, c := range []struct {
 		name, versions, unknown string
@@ -57,7 +57,7 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// TestFollowed: what the routes do for each candidate where it is paused, wrong, or asks for too much.
+// TestFollowed: which intent the routes follow for a candidate that is paused, wrong, or asks for too much.
 func TestFollowed(t *testing.T) {
 	for _, c := range []struct {
 		name, state, versions string

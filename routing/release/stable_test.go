@@ -20,7 +20,7 @@ func of(name, version, stable string) release.Deployment {
 	return d
 }
 
-// TestWhoIsStable: one Deployment, or several of one version, by what a candidate names and by what the release
+// TestWhoIsStable: one Deployment, or several of one version, from what a candidate names and what the release
 // remembers.
 func TestWhoIsStable(t *testing.T) {
 	od, spot, other := of("od", "v1", ""), of("spot", "v1", ""), of("other", "v0", "")

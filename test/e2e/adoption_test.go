@@ -9,8 +9,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The first candidate behind a Deployment that has been running for long, without a version label: it is adopted as it
-// runs.
+// The first candidate comes behind a Deployment that has been running for a long time without a version label. The
+// Deployment is adopted while it runs.
 func TestAdoptionOfRunningDeployment(t *testing.T) {
 	s, _ := startWeb(t)
 	before := s.pods("web-v1")
@@ -21,7 +21,7 @@ func TestAdoptionOfRunningDeployment(t *testing.T) {
 	s.untouched("web-v1", before)
 	s.labelled("web-v1", "v1", 2)
 
-	// Pods that are born later carry the label by themselves.
+	// New pods have the label from the start.
 	s.Kubectl("scale", "deploy/web-v1", "--replicas=3")
 	harness.WaitReady(t, s.NS, "web-v1")
 	s.labelled("web-v1", "v1", 3)
@@ -38,8 +38,7 @@ func TestAdoptionOfRunningDeployment(t *testing.T) {
 	}
 }
 
-// A Deployment that runs already can be made a candidate by kubectl annotate: it is adopted as well, and keeps its
-// pods.
+// kubectl annotate can make a running Deployment a candidate: it is adopted as well, and keeps its pods.
 func TestAdoptionOfRunningCandidate(t *testing.T) {
 	s, _ := startWeb(t)
 	s.Apply(web("web-v2"))

@@ -21,8 +21,8 @@ spec:
   trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}
 `
 
-// Session affinity of the Service, and a user's consistent hash, choose among the pods of a version; the versions get
-// their weights nonetheless.
+// Session affinity of the Service, and a user's consistent hash, choose among the pods of a version. The versions still
+// get their weights.
 func TestSessionAffinity(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(strings.Replace(webService, "spec:\n", "spec:\n  sessionAffinity: ClientIP\n", 1), hashedByHost, web("web-v1")))
@@ -45,7 +45,7 @@ func TestSessionAffinity(t *testing.T) {
 	load.AssertNoneLost(t)
 }
 
-// onlyRule waits until the namespace has no VirtualService, and this DestinationRule alone.
+// onlyRule waits until the namespace has no VirtualService, and only this DestinationRule.
 func (s story) onlyRule(name string) {
 	s.T.Helper()
 	harness.Eventually(s.T, "only DestinationRule "+name+" is left", func() error {

@@ -11,7 +11,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// autoscaler is one of a Deployment, by the CPU that its pods use.
+// autoscaler scales a Deployment by the CPU that its pods use.
 const autoscaler = `
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
@@ -26,8 +26,8 @@ spec:
     resource: {name: cpu, target: {type: AverageValue, averageValue: 100m}}
 `
 
-// Autoscalers of stable and of the candidate follow the share of the traffic: at 5 ms of CPU per request the load alone
-// takes three pods, of the version that gets it.
+// Autoscalers of stable and of the candidate follow the share of the traffic: at 5 ms of CPU per request the load needs
+// three pods of the version that gets it.
 func TestAutoscalersOfBoth(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(webService, busy(web("web-v1")), fmt.Sprintf(autoscaler, "web-v1")))
@@ -56,7 +56,7 @@ func TestAutoscalersOfBoth(t *testing.T) {
 	load.AssertNoneLost(t)
 }
 
-// busy has each request cost 5 ms of CPU.
+// busy makes each request cost 5 ms of CPU.
 func busy(deployment string) string {
 	return strings.Replace(deployment, "        ports:\n", "        env: [{name: LAB_CPU, value: 5ms}]\n        ports:\n", 1)
 }

@@ -2,7 +2,8 @@ package e2e
 
 import "testing"
 
-// Blue-green: nothing, then everything, then nothing again, each with one annotation; both versions stay warm.
+// Blue-green: the candidate gets nothing, then everything, then nothing again, each with one annotation. Both versions
+// keep running.
 func TestBlueGreenThereAndBack(t *testing.T) {
 	s, _ := startWeb(t)
 	blue := s.pods("web-v1")

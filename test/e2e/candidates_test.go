@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// v3 arrives while v2 has asked for 20 % and was never ready: each gets its share when it can answer, and neither waits
-// for the other.
+// v3 arrives while v2 has weight 20 and was never ready. Each gets its share when it is ready, and neither waits for the
+// other.
 func TestThirdVersionWhileSecondIsNotReady(t *testing.T) {
 	s, _ := startWeb(t)
 	history := s.history()
@@ -24,8 +24,8 @@ func TestThirdVersionWhileSecondIsNotReady(t *testing.T) {
 	history.consistent()
 }
 
-// Two candidates' weights may be 100 together, and not more: whoever asks for more is refused, be it the older or the
-// younger one, and every route stays.
+// The weights of two candidates may add up to at most 100. A higher weight is refused, for the older candidate as for
+// the younger, and every route stays.
 func TestWeightsOfTwoPassHundred(t *testing.T) {
 	s, _ := startWeb(t)
 	history := s.history()
@@ -55,8 +55,8 @@ func TestWeightsOfTwoPassHundred(t *testing.T) {
 	history.consistent()
 }
 
-// Two mirrors and a canary: both mirrors get copies of the requests to stable and of those to the canary, and users get
-// no answer of theirs.
+// Two mirrors and a canary: both mirrors get copies of the requests to stable and to the canary, and users never get
+// their answers.
 func TestTwoMirrorsAndACanary(t *testing.T) {
 	s, load := startWeb(t)
 	history := s.history()
@@ -82,7 +82,7 @@ func TestTwoMirrorsAndACanary(t *testing.T) {
 	history.consistent()
 }
 
-// One candidate is promoted while another one runs: that one's release goes on, against the new stable.
+// One candidate is promoted while another one runs. The other's release goes on, against the new stable.
 func TestOneIsPromotedWhileAnotherRuns(t *testing.T) {
 	s, _ := startWeb(t)
 	history := s.history()
@@ -107,8 +107,8 @@ func TestOneIsPromotedWhileAnotherRuns(t *testing.T) {
 	history.consistent()
 }
 
-// Stable is deleted while two candidates share everything: the one with more traffic is stable from then on, and the
-// other keeps its share.
+// Stable is deleted while two candidates share all traffic. The one with more traffic becomes stable, and the other
+// keeps its share.
 func TestStableIsDeletedWhileTwoShare(t *testing.T) {
 	s, _ := startWeb(t)
 	history := s.history()

@@ -12,7 +12,7 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// cases is how many there are at the peers.
+// cases is how many cases the peers have.
 const cases = 23
 
 var (
@@ -23,7 +23,8 @@ var (
 	ofCase    = regexp.MustCompile(`^TestConformance(\d\d)`)
 )
 
-// docs/conformance.md has a row for each case, in order; what it names is there, and what waits really has to.
+// docs/conformance.md has a row for each case, in order. Every test that it names exists, and every key that a case
+// waits for is reserved.
 func TestConformanceTable(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/conformance.md")

@@ -11,9 +11,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The stories of this file are what the end-to-end tests of the peers check, one each, under load and with no request
-// lost. docs/conformance.md lists all of them, those that another file's story tells and those that have to wait as
-// well.
+// Each test in this file is a case of the peers' end-to-end tests, under load and with no request lost.
+// docs/conformance.md lists all cases, including those that other files test and those that have to wait.
 
 // Case 1: "weights 100/0 -> 90/10 -> final".
 func TestConformance01Weights(t *testing.T) {
@@ -61,7 +60,7 @@ func TestConformance04SubsetLabels(t *testing.T) {
 
 	s.Annotate("web-v2", "strategy-", "weight-")
 	harness.WaitEvent(t, s.NS, "web-v2", "Promoted", "v2 is stable")
-	s.subsets("web", "v2") // nothing leads to v1 any more, though it is there
+	s.subsets("web", "v2") // nothing is routed to v1 any more, though it exists
 	s.Apply(web("web-v3", "strategy: canary", `weight: "20"`))
 	s.Programmed("web-v3", "canary 20% of web")
 	s.subsets("web", "v2", "v3")
@@ -126,7 +125,7 @@ func TestConformance09AbortAfterSecondStep(t *testing.T) {
 	s.weights("web", map[string]int32{"v1": 0})
 	s.untouched("web-v1", stable)
 
-	// What was aborted leaves no subset behind.
+	// The aborted candidate leaves no subset behind.
 	s.Kubectl("delete", "deploy/web-v2")
 	s.NoRoutes()
 	s.Served(split{"v1": 100})
@@ -186,11 +185,11 @@ func TestConformance13MirrorGoneOnPromotion(t *testing.T) {
 	history.consistent()
 }
 
-// deadline is a progressDeadlineSeconds that is over while the Deployment is still held, if it ran then.
+// deadline is a progressDeadlineSeconds so short that it would end while the Deployment is still held.
 const deadline = 3 * time.Second
 
-// Case 17: "bad image: stable untouched". A sentence says what is wrong, and progressDeadlineSeconds counts from the
-// moment at which pods may start.
+// Case 17: "bad image: stable untouched". The condition says what is wrong, and progressDeadlineSeconds counts from the
+// moment when pods may start.
 func TestConformance17BadImage(t *testing.T) {
 	s, _ := startWeb(t)
 	stable, history := s.pods("web-v1"), s.history()
@@ -245,8 +244,8 @@ func TestConformance18ScaleAndRollback(t *testing.T) {
 	history.consistent()
 }
 
-// Case 20: "configuration deleted mid-release restores everything". What configures a release is the candidate itself;
-// the VirtualService that follows from it is somebody's to delete as well, and comes back.
+// Case 20: "configuration deleted mid-release restores everything". The candidate itself configures a release. If
+// somebody deletes the derived VirtualService, it comes back.
 func TestConformance20ConfigurationDeleted(t *testing.T) {
 	s, _ := startWeb(t)
 	stable := s.pods("web-v1")
@@ -265,7 +264,7 @@ func TestConformance20ConfigurationDeleted(t *testing.T) {
 	s.untouched("web-v1", stable)
 }
 
-// unready gives a manifest's pods a failing readiness probe from their birth on.
+// unready gives a manifest's pods a readiness probe that fails from the start.
 func unready(manifest string) string {
 	const template = "  template:\n    metadata:\n"
 	return strings.Replace(manifest, template, template+"      annotations:\n        lab.grayscale.dev/ready: \"false\"\n", 1)

@@ -23,7 +23,8 @@ import (
 )
 
 // Case 2: "the same for TLS routes" (weights 100/0 -> 90/10 -> final). A port that is declared as TLS is not routed,
-// and the candidate waits; declared as TCP the same connections are shared, and TLS stays between client and pod.
+// and the candidate waits. If it is declared as TCP, the same connections are split, and TLS stays between client and
+// pod.
 func TestConformance02TLS(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(fmt.Sprintf(tlsService, tlsPort), deployment("vault", "vault-v1")))
@@ -31,7 +32,7 @@ func TestConformance02TLS(t *testing.T) {
 	s.speakTLS("vault-v1", "v1")
 	url := harness.TLSURL(s.NS, "vault", tlsPort)
 	harness.WaitServed(t, url)
-	defer shakeHands(t, url)() // before the pods' places are closed, which is among the test's cleanups
+	defer shakeHands(t, url)() // ends before the test's cleanups close the listeners
 
 	s.Apply(unready(deployment("vault", "vault-v2", "strategy: canary")))
 	harness.WaitCondition(t, s.NS, "vault-v2", "grayscale.dev/Accepted", "False", "set appProtocol: tcp on that port")

@@ -20,10 +20,10 @@ import (
 
 const orphans = "delete, pods stay as orphans"
 
-// endRate is in requests per second: half of them meet the version that ends.
+// endRate is in requests per second: half of them go to the version that ends.
 const endRate = 200
 
-// Whatever ends a version that serves, and whoever asks for it: its traffic goes first, and not one request is lost.
+// A version that serves is ended in every way, by every kind of client: its traffic moves first, and no request is lost.
 func TestTrafficGoesBeforeThePodsDo(t *testing.T) {
 	for name, end := range map[string]func(story){
 		"delete in the background":      func(s story) { s.Kubectl("delete", "deploy/web-v2", "--cascade=background") },
@@ -89,7 +89,7 @@ func halved(t *testing.T) story {
 	return s
 }
 
-// watchLeaving gives the revision in which the routes stopped to name a version.
+// watchLeaving returns the revision in which the routes stopped naming a version.
 func (s story) watchLeaving(version string) <-chan uint64 {
 	s.T.Helper()
 	w, err := harness.Istio().NetworkingV1().VirtualServices(s.NS).Watch(s.T.Context(), metav1.ListOptions{})
@@ -99,7 +99,7 @@ func (s story) watchLeaving(version string) <-chan uint64 {
 	})
 }
 
-// watchEnd gives the revision in which a Deployment was deleted, began to be, or was scaled to zero.
+// watchEnd returns the revision in which a Deployment was deleted, marked for deletion, or scaled to zero.
 func (s story) watchEnd(deployment string) <-chan uint64 {
 	s.T.Helper()
 	w, err := harness.Kube().AppsV1().Deployments(s.NS).Watch(s.T.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + deployment})
@@ -109,8 +109,8 @@ func (s story) watchEnd(deployment string) <-chan uint64 {
 	})
 }
 
-// revision is etcd's of the first event that fits: one counter for all objects, so that two of them tell which was
-// first.
+// revision is etcd's revision of the first event that fits. All objects share one counter, so two revisions show which
+// event was first.
 func (s story) revision(w watch.Interface, err error, fits func(watch.Event) bool) <-chan uint64 {
 	s.T.Helper()
 	if err != nil {

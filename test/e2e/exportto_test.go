@@ -31,8 +31,8 @@ func TestServiceExportTo(t *testing.T) {
 	load.AssertNoneLost(t)
 }
 
-// routesExportedTo waits until the derived routes are shown to the clients to whom the Service is: others would be led
-// to subsets that they lack.
+// routesExportedTo waits until the derived routes are exported to the same namespaces as the Service. Other clients
+// would get routes to subsets that they lack.
 func (s story) routesExportedTo(namespaces ...string) {
 	s.T.Helper()
 	harness.Eventually(s.T, "the routes are exported as the Service is", func() error {

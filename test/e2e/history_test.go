@@ -11,8 +11,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// history is every state that the routes of a story have been in, for what must hold at each instant and not only when
-// somebody looks.
+// history is every state that the routes of a story have been in, for checks that must hold at every instant.
 type history struct {
 	T testing.TB
 	*harness.History
@@ -38,7 +37,7 @@ func (h history) consistent() {
 	}
 }
 
-// subsets waits until the derived DestinationRule has these versions' subsets and no others, each with its version's
+// subsets waits until the derived DestinationRule has the subsets of exactly these versions, each with its version's
 // pods.
 func (s story) subsets(service string, versions ...string) {
 	s.T.Helper()

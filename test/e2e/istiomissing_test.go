@@ -8,11 +8,11 @@ import (
 )
 
 // Grayscale is installed before Istio: the candidate waits without pods, and goes on when Istio's custom resource
-// definitions come. The test is not parallel: the definitions are everybody's. Parallel tests wait until all others
-// have ended.
+// definitions are installed. The test is not parallel, because all tests share the definitions. Parallel tests wait
+// until all others have ended.
 func TestIstioMissing(t *testing.T) {
 	restore := harness.RemoveIstio(t)
-	anew(t)
+	restartAll(t)
 
 	ns := harness.Namespace(t)
 	s := story{harness.StoryIn(t, ns)}
@@ -30,8 +30,8 @@ func TestIstioMissing(t *testing.T) {
 	s.Served(split{"v1": 70, "v2": 30})
 }
 
-// anew has every process of grayscale start again, and waits until those that were there before have ended.
-func anew(t *testing.T) {
+// restartAll replaces every process of grayscale, and waits until the old ones have ended.
+func restartAll(t *testing.T) {
 	t.Helper()
 	const system, replicas = "grayscale-system", "app.kubernetes.io/name=grayscale"
 	old := harness.PodUIDs(t, system, replicas)

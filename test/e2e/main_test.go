@@ -1,5 +1,5 @@
-// Package e2e plays users' stories on the lab, from kubectl to what Envoy serves: one file per story. Load runs through
-// the mesh for the whole length of each, and not one request may be lost.
+// Package e2e tests users' stories on the lab, from kubectl to Envoy's answers: one file per story. Load runs through
+// the mesh for the whole length of each, and no request may be lost.
 package e2e
 
 import (

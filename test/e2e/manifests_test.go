@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The manifests are what people have before they hear of grayscale: plain Services and Deployments, no version label.
+// The manifests are those of users who do not know grayscale: plain Services and Deployments, no version label.
 const (
 	webService = `
 apiVersion: v1
@@ -20,7 +20,7 @@ spec:
     port: 80
     targetPort: 8080
 `
-	// tcpService has the port that a test has for itself in place of %d.
+	// tcpService has the test's own port in place of %d.
 	tcpService = `
 apiVersion: v1
 kind: Service
@@ -34,7 +34,7 @@ spec:
     port: %d
     targetPort: 6379
 `
-	// tlsService is one whose pods speak TLS themselves, named as people name such ports.
+	// tlsService has pods that speak TLS themselves, on a port with a usual name for that.
 	tlsService = `
 apiVersion: v1
 kind: Service
@@ -48,7 +48,7 @@ spec:
     port: %d
     targetPort: 8443
 `
-	// httpService is a Service with ports for requests alone: their names and numbers stand in place of %s.
+	// httpService is a Service with HTTP ports only: their names and numbers replace %s.
 	httpService = `
 apiVersion: v1
 kind: Service

@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Mirrors get copies: all of the requests, a quarter, and beside a second mirror half of them. Users never see an
-// answer of theirs.
+// A mirror gets copies: of all requests, of a quarter, and, next to a second mirror, of half. Users never see its
+// answers.
 func TestMirror(t *testing.T) {
 	s, load := startWeb(t)
 
@@ -38,7 +38,7 @@ func TestMirror(t *testing.T) {
 
 const (
 	copiesSample = 300
-	// inFlight is how many copies may be on their way while the counters are read.
+	// inFlight is how many copies may be in flight while the counters are read.
 	inFlight = 5
 )
 
@@ -69,7 +69,7 @@ func (s story) copied(percent split) {
 	})
 }
 
-// plausibleCopies is harness.Plausible for counts that are read while requests are under way.
+// plausibleCopies is harness.Plausible for counts that are read while requests are in flight.
 func plausibleCopies(copies, requests int, p float64) bool {
 	if p == 1 {
 		return copies >= requests-inFlight && copies <= requests+inFlight

@@ -6,7 +6,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Whoever has had enough removes the candidate: nothing that grayscale made is left, and nothing was restarted.
+// A user who wants to stop removes the candidate: nothing that grayscale made is left, and nothing was restarted.
 func TestOptOutLeavesNoTrace(t *testing.T) {
 	s, _ := startWeb(t)
 	stable := s.pods("web-v1")
@@ -22,13 +22,13 @@ func TestOptOutLeavesNoTrace(t *testing.T) {
 	s.Served(split{"v1": 100})
 	s.untouched("web-v1", stable)
 
-	// It rolls like any other Deployment again.
+	// It rolls out like any other Deployment again.
 	s.Kubectl("set", "image", "deploy/web-v1", "app=example/web:next")
 	harness.WaitReady(t, s.NS, "web-v1")
 	s.NoRoutes()
 }
 
-// Deleting the Service takes its routes with it and leaves the Deployments alone. There is no load: nobody serves
+// Deleting the Service deletes its routes and leaves the Deployments alone. There is no load, because nothing can serve
 // without a Service.
 func TestServiceDeleted(t *testing.T) {
 	s := newStory(t)

@@ -7,7 +7,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Manifests come in any order; what is missing is told, the candidate waits without pods, and goes on by itself.
+// Manifests come in any order. A warning says what is missing, the candidate waits without pods, and goes on by itself.
 func TestOrderCandidateServiceStable(t *testing.T) {
 	s := newStory(t)
 	candidate := web("web-v2", "strategy: canary", `weight: "30"`)
@@ -48,7 +48,7 @@ func TestOrderAllAtOnce(t *testing.T) {
 	s.Served(split{"v1": 70, "v2": 30})
 }
 
-// The Service's port speaks UDP as far as Istio can tell; a canary waits until it has a port that routes apply to.
+// Istio takes the Service's port for UDP. A canary waits until the Service has a port that routes apply to.
 func TestOrderServicePortLater(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(`

@@ -6,7 +6,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// At 100 % the old Deployment is deleted: the candidate is stable, its annotations are inert, and the routes go.
+// At 100 % the old Deployment is deleted: the candidate is stable, its annotations have no effect any more, and the
+// routes are deleted.
 func TestPromotionByDeletingOld(t *testing.T) {
 	s, _ := startWeb(t)
 	s.Apply(web("web-v2", "strategy: canary", `weight: "100"`))
@@ -26,8 +27,8 @@ func TestPromotionByDeletingOld(t *testing.T) {
 	s.untouched("web-v2", promoted)
 }
 
-// At 100 % the strategy is removed: the candidate is stable while the old one is still there, and the routes go with
-// it.
+// At 100 % the strategy is removed: the candidate is stable while the old Deployment still exists, and the routes are
+// deleted with that.
 func TestPromotionByRemovingStrategy(t *testing.T) {
 	s, _ := startWeb(t)
 	s.Apply(web("web-v2", "strategy: canary", `weight: "100"`))

@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// startWebWith is startWeb for Service web with other ports, written name:number; the load on each of the URLs is the
-// caller's.
+// startWebWith is startWeb for Service web with other ports, written name:number. The caller starts the load on each
+// URL.
 func startWebWith(t *testing.T, ports ...string) story {
 	t.Helper()
 	s := newStory(t)
@@ -17,7 +17,7 @@ func startWebWith(t *testing.T, ports ...string) story {
 	return s
 }
 
-// shared fails the test unless each of the URLs is shared so.
+// shared fails the test unless each URL is split like this.
 func (s story) shared(urls []string, want split) {
 	s.T.Helper()
 	for _, url := range urls {
@@ -25,7 +25,7 @@ func (s story) shared(urls []string, want split) {
 	}
 }
 
-// grown takes web-v2 from 10 % over 50 % and 100 % to its promotion, looking at what is served at each step.
+// grown takes web-v2 to 10 %, 50 %, 100 % and its promotion, and checks at each step which version serves.
 func (s story) grown(urls ...string) {
 	s.T.Helper()
 	s.Apply(web("web-v2", "strategy: canary", `weight: "10"`))
@@ -69,8 +69,8 @@ func TestTwoHTTPPorts(t *testing.T) {
 	s.grown(urls...)
 }
 
-// gRPC: single calls are shared by weight, though all of them go over one connection; a stream stays with the version
-// that it was opened to, and is not broken by a change of weight, nor by the promotion of the other version.
+// gRPC: single calls are split by weight, though all of them use one connection. A stream stays with the version where
+// it was opened. Neither a change of weight nor the promotion of the other version breaks it.
 func TestGRPC(t *testing.T) {
 	s := startWebWith(t, "grpc-api:9090")
 	url := harness.GRPCURL(s.NS, "web", 9090)
@@ -80,8 +80,8 @@ func TestGRPC(t *testing.T) {
 	s.keptTo(streams, "v1")
 }
 
-// A WebSocket, and an answer that comes in chunks for as long as the client listens, stay with the version that they
-// were opened to while the weights change.
+// A WebSocket, and an answer that comes in chunks as long as the client listens, stay with the version where they were
+// opened, while the weights change.
 func TestLongAnswers(t *testing.T) {
 	s := startWebWith(t, "http:80")
 	s.load(s.URL)

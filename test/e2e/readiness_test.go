@@ -9,7 +9,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// probes lets the readiness probes of a Deployment's pods fail or succeed.
+// probes makes the readiness probes of a Deployment's pods fail or succeed.
 func (s story) probes(deployment string, succeed bool) {
 	s.T.Helper()
 	s.Probes("instance="+deployment, succeed)

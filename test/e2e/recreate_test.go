@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Deployments of strategy Recreate are released as others are: the adoption restarts nothing, and a candidate whose
-// template changes while it gets no traffic costs nobody a request.
+// Deployments with strategy Recreate are released like others: the adoption restarts nothing, and no request is lost if
+// a candidate's template changes while it gets no traffic.
 func TestRecreate(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(webService, recreate(web("web-v1"))))

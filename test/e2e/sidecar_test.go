@@ -7,7 +7,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// sidecar lets the mesh client see what is named in place of %s, and its own namespace.
+// sidecar lets the mesh client see the hosts that replace %s, and its own namespace.
 const sidecar = `
 apiVersion: networking.istio.io/v1
 kind: Sidecar
@@ -19,8 +19,8 @@ spec:
   egress: [{hosts: ["./*", %q]}]
 `
 
-// A Sidecar in the client's namespace that names the Service, its namespace in part, takes nothing of the release from
-// its clients. It is every story's client that it restricts: this one runs alone.
+// A Sidecar in the client's namespace that names the Service, but not all of its namespace, does not hide the release
+// from its clients. It restricts the client of every story, so this test runs alone.
 func TestSidecarWithRestrictedEgress(t *testing.T) {
 	ns := harness.Namespace(t)
 	s := story{harness.StoryIn(t, ns)}

@@ -12,8 +12,8 @@ func labelled(manifest, version string) string {
 	return strings.Replace(manifest, "        instance: ", "        version: "+version+"\n        instance: ", 1)
 }
 
-// Two Deployments of one version, one on spot nodes and one on others, are stable together: both serve stable's part,
-// one of them is deleted in the middle of the release, and nobody notices.
+// Two Deployments of one version, one on spot nodes and one on others, are stable together. Both serve stable's share.
+// One of them is deleted in the middle of the release, and no client notices.
 func TestTwoStablesOfOneVersion(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(webService, labelled(web("web-demand"), "v1"), labelled(web("web-spot"), "v1")))

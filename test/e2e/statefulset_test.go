@@ -10,7 +10,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// webSet is a StatefulSet whose pods Service web selects as well, and the headless Service that it is known by.
+// webSet is a StatefulSet whose pods Service web also selects, and its headless Service.
 const webSet = `
 apiVersion: v1
 kind: Service
@@ -38,8 +38,8 @@ spec:
         ports: [{containerPort: 8080}]
 `
 
-// A StatefulSet behind the same Service serves until the Service is pinned, gets nothing of it while the release lasts,
-// and serves again after it; its own headless Service reaches it all along.
+// A StatefulSet behind the same Service serves until the Service is pinned, gets nothing from it while the release
+// lasts, and serves again after it. Its own headless Service reaches it all the time.
 func TestStatefulSetBeside(t *testing.T) {
 	s := newStory(t)
 	s.Apply(all(webService, webSet, web("web-v1")))

@@ -12,7 +12,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// loadRate is what runs beside every story, in requests per second: enough to hit a window of 20 ms, little enough for
+// loadRate is the load during every story, in requests per second: enough to hit a window of 20 ms, little enough for
 // several stories at once on 2 cores.
 const loadRate = 60
 
@@ -24,7 +24,7 @@ func newStory(t *testing.T) story {
 	return story{harness.NewStory(t)}
 }
 
-// startWeb applies Service web and a plain web-v1, as they have always been, and starts the load on them.
+// startWeb applies Service web and a plain web-v1, and starts the load on them.
 func startWeb(t *testing.T) (story, *harness.Load) {
 	t.Helper()
 	s := newStory(t)
@@ -57,7 +57,7 @@ func (s story) pods(instance string) map[string]string {
 	return harness.PodUIDs(s.T, s.NS, "instance="+instance)
 }
 
-// untouched fails the test unless the Deployment still has exactly these pods, never restarted, of one ReplicaSet.
+// untouched fails the test unless the Deployment still has exactly these pods, never restarted, in one ReplicaSet.
 func (s story) untouched(instance string, before map[string]string) {
 	s.T.Helper()
 	if now := s.pods(instance); len(before) == 0 || !maps.Equal(now, before) {
@@ -75,7 +75,7 @@ func (s story) untouched(instance string, before map[string]string) {
 	}
 }
 
-// noTrace waits until the Deployment says nothing of grayscale any more: no annotation, no condition, not paused.
+// noTrace waits until the Deployment has no trace of grayscale any more: no annotation, no condition, not paused.
 func (s story) noTrace(deployment string) {
 	s.T.Helper()
 	harness.Eventually(s.T, "no trace on "+deployment, func() error {

@@ -7,7 +7,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// A Service with an HTTP and a TCP port is released as one: both ports get the weight, and neither takes the other's
+// A Service with an HTTP and a TCP port is released as a whole: both ports get the weight, and neither gets the other's
 // traffic.
 func TestTwoPorts(t *testing.T) {
 	s := newStory(t)

@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// A second Service selects the candidate's pods, and the candidate does not name it: not one of its requests reaches
-// them, from the hold on and for as long as the release lasts.
+// A second Service selects the candidate's pods, and the candidate does not name it: none of its requests reaches them,
+// from the hold to the end of the release.
 func TestSecondServiceNotNamed(t *testing.T) {
 	s, load, second, before := startTwoServices(t)
 	answer := s.Apply(web("web-v2", "strategy: canary", "service: web", `weight: "0"`))
@@ -33,7 +33,7 @@ func TestSecondServiceNotNamed(t *testing.T) {
 		t.Errorf("%d requests of web-internal reached v2, which nobody released behind it", n)
 	}
 
-	// Once it is stable, it is for all: the old version's end loses nothing of either.
+	// Once it is stable, it serves both Services: the end of the old version loses no request of either.
 	after := s.load(second)
 	s.Annotate("web-v2", "strategy-", "weight-")
 	harness.WaitEvent(t, s.NS, "web-v2", "Promoted", "v2 is stable behind Service web-internal")
@@ -45,7 +45,7 @@ func TestSecondServiceNotNamed(t *testing.T) {
 	after.AssertNoneLost(t)
 }
 
-// Two Services that a candidate names are split alike, and end alike.
+// Two Services that a candidate names get the same split, and end together.
 func TestSecondServiceNamed(t *testing.T) {
 	s, load, second, other := startTwoServices(t)
 	s.Apply(web("web-v2", "strategy: canary", `service: "web, web-internal"`, `weight: "30"`))
@@ -70,7 +70,7 @@ func TestSecondServiceNamed(t *testing.T) {
 	other.AssertNoneLost(t)
 }
 
-// An abort takes the traffic of both Services back, and neither finds the candidate's pods while they are there.
+// An abort takes the traffic of both Services back, and neither sends requests to the candidate's pods while they exist.
 func TestSecondServiceAborted(t *testing.T) {
 	s, load, second, other := startTwoServices(t)
 	s.Apply(web("web-v2", "strategy: canary", `service: "web-internal"`, `weight: "50"`))
@@ -91,7 +91,7 @@ func TestSecondServiceAborted(t *testing.T) {
 	}
 }
 
-// Somebody else's VirtualService holds the second Service's host: the candidate has no pods until that is mended.
+// A foreign VirtualService holds the second Service's host: the candidate has no pods until that is fixed.
 func TestSecondServiceRoutedByAnother(t *testing.T) {
 	s, load, second, other := startTwoServices(t)
 	s.Apply(`
@@ -121,7 +121,7 @@ spec:
 	}
 }
 
-// A Service that comes in the middle of a release goes to stable alone from then on.
+// A Service that is created in the middle of a release sends everything to stable from then on.
 func TestSecondServiceComesLater(t *testing.T) {
 	s, load := startWeb(t)
 	s.Apply(web("web-v2", "strategy: canary", "service: web", `weight: "50"`))

@@ -14,9 +14,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Uninstalled in the middle of whatever is going on, with releases in every state: nothing is left paused, no route
-// names a subset that does not exist, nothing of grayscale's stays, and no request is lost. Installed again, every
-// release goes on. The test is not parallel: grayscale is everybody's.
+// Grayscale is uninstalled at different moments, with releases in every state: nothing stays paused, no route names a
+// subset that does not exist, nothing of grayscale stays, and no request is lost. After a new installation every release
+// goes on. The test is not parallel, because all tests share grayscale.
 func TestUninstallAtAnyMoment(t *testing.T) {
 	running, weight := open(t)[0], 10 // through all of them
 	running.Apply(web("web-v2", "strategy: canary", `weight: "10"`))
@@ -56,7 +56,7 @@ func TestUninstallAtAnyMoment(t *testing.T) {
 	}
 }
 
-// open makes a namespace for each of the tests given, each with a plain web-v1 under load; they need not be parallel.
+// open makes a namespace for each given test, each with a plain web-v1 under load. The tests need not be parallel.
 func open(tests ...*testing.T) []story {
 	var opened []story
 	for _, t := range tests {

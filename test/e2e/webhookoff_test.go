@@ -11,7 +11,7 @@ import (
 )
 
 // With the webhook off a wrong value gets in: the controller keeps the last good routes and says why.
-// The test is not parallel: the webhook is everybody's. Parallel tests wait until all others have ended.
+// The test is not parallel, because all tests share the webhook. Parallel tests wait until all others have ended.
 func TestWrongValueWithWebhookOff(t *testing.T) {
 	ns := harness.Namespace(t)
 	s := story{harness.StoryIn(t, ns)}
@@ -31,19 +31,19 @@ func TestWrongValueWithWebhookOff(t *testing.T) {
 	s.Programmed("web-v2", "canary 40% of web")
 	s.Served(split{"v1": 60, "v2": 40})
 
-	// A candidate that was not held is adopted and pinned as it runs.
+	// A candidate that was not held is adopted and pinned while it runs.
 	s.Apply(web("web-v3", "strategy: canary", `weight: "10"`))
 	s.Programmed("web-v3", "canary 10% of web")
 	s.Served(split{"v1": 50, "v2": 40, "v3": 10})
 
-	// More than there is: the younger one yields to the older, and keeps what it had.
+	// The weights exceed 100: the younger candidate yields to the older, and keeps the weight that it had.
 	s.Annotate("web-v3", "weight=70")
 	harness.WaitCondition(t, ns, "web-v3", "grayscale.dev/Accepted", "False", "at most 100")
 	s.Served(split{"v1": 50, "v2": 40, "v3": 10})
 }
 
-// With the webhook off kubectl replace drops the version label of a pod template: its pods roll, and neither a route
-// nor a request is lost over that.
+// With the webhook off kubectl replace drops the version label of a pod template: its pods are rolled out, and neither a
+// route nor a request is lost.
 func TestReplaceWithWebhookOff(t *testing.T) {
 	ns := harness.Namespace(t)
 	s := story{harness.StoryIn(t, ns)}

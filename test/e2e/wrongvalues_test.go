@@ -8,7 +8,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Every key's wrong value is refused at the door; the sentence names the key, the value and what is allowed.
+// Every key's wrong value is refused at admission. The message names the key, the value and what is allowed.
 func TestWrongValuesAreRefused(t *testing.T) {
 	s, _ := startWeb(t)
 	s.Apply(web("web-v2", "strategy: canary", `weight: "10"`))
@@ -27,7 +27,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 			t.Errorf("%s was not refused: %s", change, out)
 		}
 		for _, part := range []string{key.Name, key.Refused, key.Syntax} {
-			// kubectl and the API server may quote the sentence once more.
+			// kubectl and the API server may quote the message again.
 			if !strings.Contains(strings.ReplaceAll(out, `\"`, `"`), part) {
 				t.Errorf("the refusal of %s does not say %q: %s", change, part, out)
 			}
@@ -42,7 +42,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 	s.Served(split{"v1": 90, "v2": 10})
 }
 
-// A key that does nothing is told, and changes no route.
+// A key that has no effect gets a warning, and changes no route.
 func TestUnusedKeysWarn(t *testing.T) {
 	s, _ := startWeb(t)
 	out := s.Apply(web("web-v2", "strategy: canary", `weight: "10"`, `wieght: "50"`, `active: "true"`, `steps: "5@10m"`))
@@ -55,7 +55,7 @@ func TestUnusedKeysWarn(t *testing.T) {
 	s.Served(split{"v1": 90, "v2": 10})
 }
 
-// Two objects want the same thing: whoever comes second is refused where that can be seen at the door.
+// Two objects want the same thing: the second is refused if admission can see the conflict.
 func TestConflictsAreRefused(t *testing.T) {
 	s, _ := startWeb(t)
 	s.Apply(web("web-v2", "strategy: canary", `weight: "60"`))
@@ -73,7 +73,7 @@ func TestConflictsAreRefused(t *testing.T) {
 	s.Served(split{"v1": 40, "v2": 60})
 }
 
-// What cannot be followed yet is admitted with a warning, held, and goes on by itself.
+// A candidate whose annotations cannot be applied yet is admitted with a warning, held, and goes on by itself.
 func TestPendingResumes(t *testing.T) {
 	s, _ := startWeb(t)
 	out := s.Apply(web("web-v2", "strategy: canary", `weight: "30"`, "stable: web-v0"))
@@ -91,7 +91,7 @@ func TestPendingResumes(t *testing.T) {
 	s.Served(split{"v1": 70, "v2": 30})
 }
 
-// Somebody's VirtualService holds the host already: it keeps it, and the candidate goes on when it is gone.
+// A foreign VirtualService already holds the host: it keeps it, and the candidate goes on when it is gone.
 func TestOtherVirtualServiceHoldsHost(t *testing.T) {
 	s, _ := startWeb(t)
 	s.Apply(`

@@ -18,7 +18,7 @@ func TestAPIServerRestarts(t *testing.T) {
 	harness.RestartComponent(t, "kube-apiserver")
 	up := time.Now()
 	s.programmed("web-v2", 10)
-	// It answers some seconds before it is ready: without the wait, the routes would be there by then.
+	// It answers some seconds before it is ready: without the wait, the routes would exist by then.
 	if w := s.written("virtualservices", s.before, func(harness.Write) bool { return true }); w.At.Before(up.Add(time.Second)) {
 		t.Errorf("the routes were written %s after the outage: istiod may not have seen the rule yet", w.At.Sub(up))
 	}
@@ -28,8 +28,7 @@ func TestAPIServerRestarts(t *testing.T) {
 	s.end(meshBack(down, up))
 }
 
-// meshBack is when the watches of istiod have surely come back from an outage: each pauses ever longer between two
-// tries.
+// meshBack is when istiod's watches must have reconnected after an outage: each waits longer after every attempt.
 func meshBack(down, up time.Time) time.Time {
 	return up.Add(2*up.Sub(down) + 2*time.Second)
 }

@@ -27,9 +27,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The controller is killed right after each of its writes, before it hears of their success, and started anew: through
-// adoption, a canary of 10 and 50 and 100 %, promotion and the end. Whatever it had in mind is lost each time; all that
-// it needs is in the cluster.
+// The controller is killed right after each of its writes, before it gets the answer, and restarted: through adoption, a
+// canary at 10, 50 and 100 %, promotion and the end of the release. It loses its memory each time; everything that it
+// needs is in the cluster.
 func TestCrashAtEveryWrite(t *testing.T) {
 	s := begin(t)
 	takeLease(t)
@@ -60,7 +60,7 @@ func TestCrashAtEveryWrite(t *testing.T) {
 	}
 }
 
-// takeLease keeps the installed replicas from leading until the test ends; their webhook goes on.
+// takeLease keeps the installed replicas from leading until the test ends. Their webhook keeps running.
 func takeLease(t *testing.T) {
 	t.Helper()
 	hold := func(holder string, seconds int32) {
@@ -82,7 +82,7 @@ func takeLease(t *testing.T) {
 		hold("", 1)
 		harness.Leader(t)
 	})
-	// It would take itself for the leader until it has tried for 10 s to renew the lease.
+	// It would consider itself the leader until it has tried for 10 s to renew the lease.
 	if err := syscall.Kill(leader.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func takeLease(t *testing.T) {
 	})
 }
 
-// mortal is a controller of grayscale that dies of each of its writes to one namespace. It reaches the API server
+// mortal is a controller of grayscale that dies at each of its writes to one namespace. It reaches the API server
 // through a proxy, which kills it when the API server has done the write.
 type mortal struct {
 	t          *testing.T
@@ -116,7 +116,7 @@ func startMortal(t *testing.T, namespace string) *mortal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Its own token and rights: what the administrator writes, the webhook would be asked about.
+	// It uses its own token and rights: the API server would call the webhook for the administrator's writes.
 	config.BearerToken, config.BearerTokenFile = "", ""
 	transport, err := rest.TransportFor(rest.AnonymousClientConfig(config))
 	if err != nil {
@@ -142,14 +142,14 @@ func startMortal(t *testing.T, namespace string) *mortal {
 	t.Cleanup(func() {
 		m.stop()
 		if t.Failed() {
-			said, _ := os.ReadFile(m.log) // a help, not a must
+			said, _ := os.ReadFile(m.log) // only helps to explain a failure
 			t.Logf("the mortal controller said\n%s", bytes.TrimSpace(said))
 		}
 	})
 	return m
 }
 
-// kubeconfig leads to the proxy, as grayscale's own account.
+// kubeconfig points to the proxy, with grayscale's own account.
 func kubeconfig(t *testing.T, proxy *httptest.Server) string {
 	t.Helper()
 	token, err := harness.Kube().CoreV1().ServiceAccounts("grayscale-system").CreateToken(ctx, "grayscale",
@@ -170,12 +170,12 @@ func kubeconfig(t *testing.T, proxy *httptest.Server) string {
 	return path
 }
 
-// isWrite: Events tell about writes, nothing is decided from them.
+// isWrite leaves out Events: they only report writes, and no decision depends on them.
 func (m *mortal) isWrite(r *http.Request) bool {
 	return r.Method != http.MethodGet && strings.Contains(r.URL.Path, "/namespaces/"+m.namespace+"/") && !strings.Contains(r.URL.Path, "/events")
 }
 
-// crash kills the controller and starts the next one, before the answer to the write goes anywhere.
+// crash kills the controller and starts the next one, before anybody gets the answer to the write.
 func (m *mortal) crash() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -211,7 +211,7 @@ func (m *mortal) kill() {
 	_ = m.process.Wait()         // the signal is its error
 }
 
-// stop ends the last controller and tells how many crashes there were; it may be called twice.
+// stop ends the last controller and returns the number of crashes; it may be called twice.
 func (m *mortal) stop() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

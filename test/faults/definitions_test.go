@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Istio's custom resource definitions are removed in the middle of a release, which removes all routes with them, and
-// come back. Without them Kubernetes shares the requests by pods; with them the release goes on.
+// Istio's custom resource definitions are removed in the middle of a release, which removes all routes, and come back.
+// Without them Kubernetes balances the requests over all pods; with them the release goes on.
 func TestIstioDefinitionsRemovedAndBack(t *testing.T) {
 	s := begin(t)
 	s.canary(10)
@@ -19,7 +19,7 @@ func TestIstioDefinitionsRemovedAndBack(t *testing.T) {
 
 	gone := len(s.history.Writes(nil))
 	restore()
-	// First istiod is given the time to find the definitions as well.
+	// First istiod gets the time to find the definitions as well.
 	s.written("destinationrules", gone, func(harness.Write) bool { return true })
 	fault := time.Now()
 	s.programmed("web-v2", 10)

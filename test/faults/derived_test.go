@@ -10,11 +10,11 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// back is within which a derived object is as it was after somebody's edit.
+// back is the time within which a derived object is restored after an edit.
 const back = time.Second
 
-// People edit and delete the derived objects while they serve. All is put back, and who only changes where requests go,
-// or takes the routes away, loses none.
+// Users edit and delete the derived objects while they serve. Everything is restored. Changing the weights or deleting
+// the routes loses no request.
 func TestDerivedObjectsEditedAndDeleted(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -36,8 +36,8 @@ func TestDerivedObjectsEditedAndDeleted(t *testing.T) {
 	s.end(fault)
 }
 
-// Whoever takes subsets away that routes lead to loses the requests of that moment, as istiod removes the subset at
-// once. grayscale puts it back within a second.
+// Removing subsets that routes name loses the requests of that moment, because istiod removes the subset at once.
+// grayscale restores it within a second.
 func TestDerivedSubsetsRemoved(t *testing.T) {
 	t.Parallel()
 	s := scene(t)
@@ -64,7 +64,7 @@ func TestDerivedSubsetsRemoved(t *testing.T) {
 	s.neighbourUntouched()
 }
 
-// putBack does what a user does and waits until the object is as it was.
+// putBack runs a user's action and waits until the object is restored.
 func (s story) putBack(what, kind string, as func(harness.Write) bool, act func()) {
 	s.T.Helper()
 	before := len(s.history.Writes(nil))

@@ -12,8 +12,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Somebody else's VirtualService takes the host, to send its requests to the neighbour. Who was first wins: a release
-// keeps the host that it has, and waits for one that is taken. The neighbour's answers would tell.
+// A foreign VirtualService takes the host, to send its requests to the neighbour. The first one wins: a release keeps
+// the host that it has, and waits for one that is taken. The neighbour's answers would show a mistake.
 func TestForeignVirtualServiceTakesTheHost(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -41,7 +41,7 @@ func TestForeignVirtualServiceTakesTheHost(t *testing.T) {
 	s.end(time.Now())
 }
 
-// foreign makes a VirtualService of somebody else for Service web.
+// foreign makes a foreign VirtualService for Service web.
 func (s story) foreign(name string) {
 	s.T.Helper()
 	vs := &networkingv1.VirtualService{ObjectMeta: metav1.ObjectMeta{Name: name}}

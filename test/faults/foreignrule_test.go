@@ -22,9 +22,9 @@ const (
 	foreignTCPPort   = 6110
 )
 
-// Somebody else's DestinationRule takes the subsets from the clients in the middle of a release: in their namespace,
-// for their namespace, and with another exportTo. Weights change and the release is aborted meanwhile. Requests and
-// connections go on, and the split comes back once the rule is gone.
+// A foreign DestinationRule hides the subsets from the clients in the middle of a release: in their namespace, for their
+// namespace, and with another exportTo. Meanwhile weights change and the release is aborted. Requests and connections go
+// on, and the split comes back once the rule is gone.
 func TestForeignDestinationRuleInTheMiddle(t *testing.T) {
 	t.Parallel()
 	s, connections := foreignScene(t)
@@ -42,7 +42,7 @@ func TestForeignDestinationRuleInTheMiddle(t *testing.T) {
 	}
 	s.weigh(30)
 	s.disturbed("canary 30% of web, but ")
-	s.weigh(0) // an abort is nobody else's to stop
+	s.weigh(0) // a foreign rule cannot stop an abort
 	s.disturbed("canary 0% of web, but ")
 	s.reveal(clientsNamespace)
 	s.programmed("web-v2", 0)
@@ -98,7 +98,7 @@ func (s story) bothPorts(name string, annotations map[string]string) {
 
 func (s story) ruleName() string { return "theirs-" + s.NS }
 
-// hide makes a DestinationRule for Service web, known to those that exportTo says.
+// hide makes a DestinationRule for Service web, exported to the namespaces in exportTo.
 func (s story) hide(namespace string, exportTo []string) {
 	s.T.Helper()
 	dr := &networkingv1.DestinationRule{ObjectMeta: metav1.ObjectMeta{Name: s.ruleName()}}
@@ -125,7 +125,7 @@ func (s story) reveal(namespace string) {
 	s.must(harness.Istio().NetworkingV1().DestinationRules(namespace).Delete(ctx, s.ruleName(), metav1.DeleteOptions{}))
 }
 
-// disturbed waits until Programmed says what the routes do, and that somebody keeps clients from it.
+// disturbed waits until Programmed says what the routes do, and that a foreign rule keeps clients from them.
 func (s story) disturbed(begins string) {
 	s.T.Helper()
 	harness.WaitDeployment(s.T, s.NS, "web-v2", fmt.Sprintf("Programmed is False with %s...", begins), func(d *appsv1.Deployment) bool {

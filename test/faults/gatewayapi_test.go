@@ -12,7 +12,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// gatewayAPI is locked by who removes the Gateway API's definitions, and read-locked by who needs them.
+// gatewayAPI is locked by a test that removes the Gateway API's definitions, and read-locked by tests that need them.
 var gatewayAPI sync.RWMutex
 
 func needGatewayAPI(t *testing.T) {
@@ -22,7 +22,7 @@ func needGatewayAPI(t *testing.T) {
 	harness.InstallGatewayAPI(t)
 }
 
-// Somebody else's HTTPRoute with the Service as parent was there first: a release waits for its end, and changes
+// A foreign HTTPRoute with the Service as parent was there first: a release waits until it is deleted, and changes
 // nothing.
 func TestHTTPRouteHoldsTheHost(t *testing.T) {
 	t.Parallel()
@@ -106,7 +106,7 @@ func TestGRPCRouteHoldsTheHost(t *testing.T) {
 }
 
 // The Gateway API's definitions are installed in the middle of a release, removed, and installed again. Routes of
-// theirs are seen as soon as they may be there; grayscale is not restarted for it.
+// the API are seen as soon as they can exist; grayscale is not restarted for this.
 func TestGatewayAPIDefinitionsComeAndGo(t *testing.T) {
 	t.Parallel()
 	gatewayAPI.Lock()
@@ -133,7 +133,7 @@ func TestGatewayAPIDefinitionsComeAndGo(t *testing.T) {
 	s.end(fault)
 }
 
-// meshRoute makes a route of somebody else with Service web as parent, to its neighbour.
+// meshRoute makes a foreign route with Service web as parent, to its neighbour.
 func (s story) meshRoute(kind, namespace, name string) {
 	s.T.Helper()
 	harness.Kubectl(s.T, harness.MeshRoute(kind, namespace, name, s.NS, "web", "other"), "apply", "-f", "-")

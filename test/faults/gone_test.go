@@ -11,9 +11,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Every watch of grayscale breaks while it cannot look, and what it missed is not to be had any more: a restarted API
-// server answers "410 Gone" to whoever wants to go on where they were. Neither an edit nor an annotation from that time
-// is lost.
+// All watches of grayscale break, and the missed events are not available any more: a restarted API server answers
+// "410 Gone" to a watch that wants to resume. Neither an edit nor an annotation from that time is lost.
 func TestWatchesGetGone(t *testing.T) {
 	s := begin(t)
 	s.canary(10)
@@ -28,7 +27,7 @@ func TestWatchesGetGone(t *testing.T) {
 	back := meshBack(down, time.Now()) // for Kubernetes' own controllers as well, which write behind grayscale's
 	s.gone(seen)
 	s.patchRoutes(`{"spec":{"exportTo":["."]}}`)
-	// No webhook is asked about a Deployment's status: one that is stopped would hold the annotation up.
+	// No webhook is called for a Deployment's status: a stopped one would delay the annotation.
 	s.must(harness.Annotate(s.NS, "web-v2", []string{"weight=40"}, "status"))
 	resume()
 	fault := time.Now()
@@ -44,7 +43,7 @@ func TestWatchesGetGone(t *testing.T) {
 	s.end(fault)
 }
 
-// gone fails the test unless a watch from that version on is answered as too old.
+// gone fails the test unless the API server refuses a watch from that version as too old.
 func (s story) gone(version string) {
 	s.T.Helper()
 	watch, err := harness.Istio().NetworkingV1().VirtualServices(s.NS).Watch(ctx, metav1.ListOptions{ResourceVersion: version})

@@ -10,9 +10,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The leader is stopped in the middle of a release, about to send the first requests to the candidate, and for longer
-// than its lease. Another one takes over, and goes on to larger shares. When the old leader wakes up, it still takes
-// itself for the leader, its time to write has come, and what it knows is old: it must not win.
+// The leader is stopped in the middle of a release, just before it sends the first requests to the candidate, and for
+// longer than its lease. Another replica takes over, and goes on to larger shares. When the old leader wakes up, it
+// still considers itself the leader, its next write is due, and its data is old: it must not win.
 func TestLeaderStopsAndResumes(t *testing.T) {
 	s := begin(t)
 	leader, before := harness.Leader(t), restarts(t)
@@ -37,7 +37,7 @@ func TestLeaderStopsAndResumes(t *testing.T) {
 		}
 		return nil
 	})
-	harness.Leader(t) // one alone, for those who come next
+	harness.Leader(t) // exactly one, for the next tests
 }
 
 // neverLess fails the test where a version's weight has ever gone down.

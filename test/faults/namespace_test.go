@@ -11,9 +11,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// A namespace is deleted in the middle of an adoption. Nobody can serve its requests any more: what is promised is that
-// nothing of ours keeps it from going, that nothing is tried over and over meanwhile, and that a release elsewhere goes
-// on. The test is not parallel: it looks at how much grayscale does in all.
+// A namespace is deleted in the middle of an adoption. Nobody can serve its requests any more. The promise is that
+// nothing of ours blocks the deletion, that grayscale does not retry again and again, and that a release elsewhere goes
+// on. The test is not parallel, because it counts all of grayscale's writes.
 func TestNamespaceDeletedMidRelease(t *testing.T) {
 	elsewhere := begin(t)
 	elsewhere.apply("web-v2", 10)

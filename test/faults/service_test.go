@@ -12,9 +12,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The Service of a release is deleted, and created again later. Nobody can serve a Service that is not there: what is
-// promised is that the neighbour's requests are served throughout, the Service's own from its first answer on, and that
-// the release goes on with the pods that it had.
+// The Service of a release is deleted, and created again later. Nobody can serve a missing Service. The promise is that
+// the neighbour's requests are served all the time, the Service's own from its first answer on, and that the release
+// goes on with the same pods.
 func TestServiceDeletedAndRecreated(t *testing.T) {
 	t.Parallel()
 	s := scene(t)
@@ -49,8 +49,8 @@ func TestServiceDeletedAndRecreated(t *testing.T) {
 	t.Logf("%d requests sent, %d lost", r.Sent, r.Lost)
 }
 
-// kubectl replace --force deletes a Service and creates it again at once: its routes are still there, and the garbage
-// collector comes for them, since their owner is another one now.
+// kubectl replace --force deletes a Service and creates it again at once. Its routes still exist, and the garbage
+// collector deletes them, because they belong to the old Service.
 func TestServiceReplacedByForce(t *testing.T) {
 	t.Parallel()
 	s := scene(t)
@@ -72,8 +72,8 @@ func TestServiceReplacedByForce(t *testing.T) {
 	own.AssertNoneLost(t) // whichever of the two the garbage collector took first
 }
 
-// endpointsAnew waits until istiod has the EndpointSlices of the Service that is there now: the garbage collector takes
-// the old one's, and until the new ones have come Kubernetes leads nowhere, with or without a release.
+// endpointsAnew waits until istiod has the EndpointSlices of the new Service. The garbage collector deletes the old ones,
+// and until the new ones exist the Service has no endpoints, with or without a release.
 func (s story) endpointsAnew() {
 	s.T.Helper()
 	service, err := harness.Kube().CoreV1().Services(s.NS).Get(ctx, "web", metav1.GetOptions{})
@@ -108,9 +108,9 @@ func (s story) deleteService() {
 const renamedPort = 6201
 
 // A port of the Service is renamed, to another name for HTTP and to one that says nothing about the protocol.
-// Kubernetes' own EndpointSlices follow a moment later, and where istiod pushes in between, as it does on a busy
-// machine, Envoy has no endpoint for that port, with or without a release. Slices that know the next name already take
-// that out of what is measured.
+// Kubernetes' own EndpointSlices follow a moment later. If istiod pushes in between, as it does on a busy machine, Envoy
+// has no endpoint for that port, with or without a release. To keep this out of the measurement, the test first adds
+// slices with the next name.
 func TestServicePortRenamed(t *testing.T) {
 	t.Parallel()
 	s := beginOn(t, renamedPort)

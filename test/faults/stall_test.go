@@ -7,11 +7,11 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// failover is the 15 s of a lease, the 2 s between two looks at it, and some for a busy machine.
+// failover is the 15 s of a lease, the 2 s between two attempts to get it, and a margin for a busy machine.
 const failover = 40 * time.Second
 
-// The API server hangs for 30 s, longer than a lease: it takes connections and answers none. What a user asked for
-// meanwhile is served soon after.
+// The API server hangs for 30 s, longer than a lease: it accepts connections and answers none. A change that a user made
+// meanwhile is applied soon after.
 func TestAPIServerStalls30Seconds(t *testing.T) {
 	const stall = 30 * time.Second
 	s := begin(t)
@@ -32,8 +32,8 @@ func TestAPIServerStalls30Seconds(t *testing.T) {
 			return harness.Annotate(s.NS, "web-v2", []string{"weight=50"})
 		})
 	}
-	// A renewal that waited in the API server's queue counts from now on: the lease can be its dead holder's until it
-	// ends.
+	// A renewal that waited in the API server's queue counts from now on: the dead holder may keep the lease until it
+	// expires.
 	harness.Leader(t)
 	fault := time.Now()
 	if took := fault.Sub(resumed); took > failover {

@@ -17,8 +17,8 @@ import (
 const (
 	// loadRate is in requests per second, for the whole length of a story.
 	loadRate = 100
-	// convergence bounds the time from the end of a fault to the last write: 10 s are promised, and three times that is
-	// for a machine on which every one of its writes takes a second.
+	// convergence bounds the time from the end of a fault to the last write. The promise is 10 s; three times that allows
+	// for a machine on which every write takes a second.
 	convergence = 30 * time.Second
 	// silence is longer than grayscale waits between any two writes (--settle is 2 s).
 	silence = 2500 * time.Millisecond
@@ -27,7 +27,7 @@ const (
 
 var ctx = context.Background()
 
-// story is a namespace with Service web, web-v1 behind it, a neighbour that is nobody's business, and load.
+// story is a namespace with Service web, web-v1 behind it, a neighbour that has no release, and load.
 type story struct {
 	harness.Story
 	port    int // of Service web
@@ -36,7 +36,7 @@ type story struct {
 	before  int // writes until everything stood
 }
 
-// begin sets the scene, and starts the load on Service web.
+// begin creates the scene, and starts the load on Service web.
 func begin(t *testing.T) story {
 	t.Helper()
 	return beginOn(t, 80)
@@ -171,8 +171,8 @@ func (s story) written(kind string, before int, wanted func(harness.Write) bool)
 	return found
 }
 
-// end is what every story ends with: the last write came soon after the fault was over, and then none, the neighbour
-// was left alone, no subset was ever missing, and no request was lost.
+// end checks at the end of every story that the last write came soon after the fault, that the neighbour was not
+// touched, no subset was ever missing, and no request was lost.
 func (s story) end(fault time.Time) {
 	s.T.Helper()
 	s.quiet(fault)

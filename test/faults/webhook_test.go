@@ -12,8 +12,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// All of grayscale is down, webhook and controller, while people work on: nobody waits for it, stable is rolled out,
-// and a candidate comes that nobody holds or labels. Traffic stays as it was until grayscale is back.
+// All of grayscale is down, webhook and controller, while users go on working: nobody waits for it, stable is rolled
+// out, and a candidate is created without a hold or label. Traffic stays as it was until grayscale is back.
 func TestWebhookDownMeanwhile(t *testing.T) {
 	s := begin(t)
 	s.canary(10)

@@ -11,14 +11,14 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// What is promised is a second and 17 seconds; a machine that builds something else meanwhile may take longer.
+// The promises are one second and 17 seconds; a machine that runs builds meanwhile may take longer.
 const (
-	handoverLimit = 10 * time.Second // without a lease let go it would be 15
+	handoverLimit = 10 * time.Second // without releasing the lease it would take 15 s
 	crashLimit    = 30 * time.Second
 )
 
-// The leader is told to end, again and again, and each time a weight is changed as soon as it has let the lease go. The
-// next leader writes it.
+// The leader gets SIGTERM, several times, and each time a weight changes as soon as it has released the lease. The next
+// leader writes it.
 func TestHandover(t *testing.T) {
 	s := begin(t)
 	for round := range 3 {
@@ -43,7 +43,7 @@ func TestHandover(t *testing.T) {
 	}
 }
 
-// The leader dies, and with it what it had in mind about a weight that is changed at the same time.
+// The leader dies while a weight is changed, and loses what it knew about the change.
 func TestCrash(t *testing.T) {
 	s := begin(t)
 	leader := standing(t)
@@ -67,8 +67,8 @@ func restartedSince(t *testing.T, before int) error {
 	return nil
 }
 
-// standing waits until every replica is ready, and gives the one that leads. It asks the pods: what their Deployment
-// says of them comes a moment later.
+// standing waits until every replica is ready, and returns the leader. It reads the pods, because the Deployment's
+// status is updated a moment later.
 func standing(t *testing.T) harness.Replica {
 	t.Helper()
 	harness.WaitReady(t, own, "grayscale")

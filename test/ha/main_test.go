@@ -1,7 +1,6 @@
-// Package ha ends what serves, on the lab, under load and with grayscale's defaults. Replicas of grayscale end in good
-// order, by a crash, and by an update of grayscale itself: another one leads in time, nobody's admission fails, and no
-// request is lost. Versions lose their ready pods, once or every second: others answer, and no more is lost than what
-// met the pods that failed.
+// Package ha ends replicas and pods, on the lab, under load and with grayscale's defaults. Replicas of grayscale shut
+// down, crash, and are updated: another one leads in time, no admission fails, and no request is lost. Versions lose
+// their ready pods, once or every second: others answer, and only requests that reached the failing pods are lost.
 package ha
 
 import (

@@ -8,8 +8,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// A candidate that loses its last ready pod gets no traffic until it is ready again, with half of the requests as with
-// all of them.
+// A candidate that loses its last ready pod gets no traffic until it is ready again. It had half of the requests, or all
+// of them.
 func TestCandidateLosesItsPods(t *testing.T) {
 	s, losses := startFailing(t, 50)
 	s.probes("web-v2", false)
@@ -57,7 +57,7 @@ func TestCandidateFlaps(t *testing.T) {
 	losses.calm("v2")
 }
 
-// Stable's readiness does: the candidate is the one that answers then.
+// Stable's readiness fails and comes back every second: the candidate answers then.
 func TestStableFlaps(t *testing.T) {
 	s, losses := startFailing(t, 20)
 	s.flap("web-v1")
@@ -82,7 +82,7 @@ const (
 	settled = time.Second
 )
 
-// losses are what a story loses to pods that fail with requests on them.
+// losses are the requests that a story loses because pods fail while they serve them.
 type losses struct {
 	story
 	load   *harness.Load
@@ -137,7 +137,7 @@ func (l losses) calm(version string) {
 	}
 }
 
-// flap lets the readiness of a Deployment's pods fail for half of every second, all at once. They end ready.
+// flap makes the readiness of all pods of a Deployment fail for half of every second. At the end they are ready.
 func (s story) flap(deployment string) {
 	s.T.Helper()
 	change := time.NewTicker(flapEvery / 2)
@@ -165,7 +165,7 @@ func (s story) left(deployment string) {
 	harness.WaitServed(s.T, s.URL) // the routes are written, and on their way to Envoy
 }
 
-// probes lets the readiness probes of a Deployment's pods fail or succeed.
+// probes makes the readiness probes of a Deployment's pods fail or succeed.
 func (s story) probes(deployment string, succeed bool) {
 	s.T.Helper()
 	s.Probes("release="+deployment, succeed)
@@ -191,7 +191,7 @@ func (l losses) departures(version string) int {
 	return n
 }
 
-// readySpells is how often a version has had a ready pod for at least so long, the spell that lasts now included.
+// readySpells is how many times a version has had a ready pod for at least so long, including the current time.
 func (l losses) readySpells(version string, atLeast time.Duration) int {
 	l.T.Helper()
 	n, ready := 0, map[string]bool{}

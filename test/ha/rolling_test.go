@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// admissionRate is in questions per second.
+	// admissionRate is in admission requests per second.
 	admissionRate = 200
-	// mostAtOnce bounds those under way: a machine that cannot answer so many in a second would only make them wait for
+	// mostAtOnce bounds the concurrent requests: on a machine that cannot answer so many per second, more would only wait
 	// longer.
 	mostAtOnce = 20
 )
@@ -52,15 +52,14 @@ func TestRollingUpdate(t *testing.T) {
 	asked.end()
 }
 
-// failurePolicy is set for the two webhooks that ask about annotations. Helm's --set webhook.failurePolicy does the
-// same.
+// failurePolicy sets the failurePolicy of the two webhooks for annotations, as Helm's --set webhook.failurePolicy does.
 func failurePolicy(t *testing.T, policy string, seconds int) {
 	t.Helper()
 	change := fmt.Sprintf(`[{"op":"replace","path":"/webhooks/0/failurePolicy","value":%q},{"op":"replace","path":"/webhooks/0/timeoutSeconds","value":%d}]`, policy, seconds)
 	for _, kind := range []string{"mutatingwebhookconfiguration", "validatingwebhookconfiguration"} {
 		harness.Kubectl(t, "", "patch", kind, "grayscale", "--type=json", "-p", change)
 	}
-	denied(t) // the API server goes by what it has read
+	denied(t) // the API server may not have read the change yet
 }
 
 // denied waits until a wrong weight is refused by the webhook.
@@ -116,7 +115,7 @@ func ask(t *testing.T, namespace string) *admissions {
 	return a
 }
 
-// once asks to admit a weight; every tenth is a wrong one, which only the webhook refuses.
+// once sends a weight for admission; every tenth is a wrong one, which only the webhook refuses.
 func (a *admissions) once(kube kubernetes.Interface, namespace string, n int) {
 	percent, wrong := n%100, n%10 == 0
 	if wrong {

@@ -23,7 +23,7 @@ type story struct {
 	history *harness.History
 }
 
-// newStory has a plain web-v1 serve.
+// newStory makes a story in which a plain web-v1 serves.
 func newStory(t *testing.T) story {
 	t.Helper()
 	s := story{Story: harness.NewStory(t)}
@@ -42,7 +42,7 @@ func (s story) canary(percent int) {
 	s.programmed(percent)
 }
 
-// begin has a canary under way, with requests until the test ends, of which none may be lost.
+// begin starts a canary, and load until the test ends. No request may be lost.
 func begin(t *testing.T) story {
 	t.Helper()
 	s := newStory(t)
@@ -61,7 +61,7 @@ func (s story) programmed(percent int) {
 	s.Programmed("web-v2", fmt.Sprintf("canary %d%% of web", percent))
 }
 
-// routed waits until the weight is written into the VirtualService, and tells when that was.
+// routed waits until the weight is written into the VirtualService, and returns the time of the write.
 func (s story) routed(percent int) time.Time {
 	s.T.Helper()
 	var at time.Time

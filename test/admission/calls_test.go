@@ -52,7 +52,7 @@ func calls(t *testing.T) map[string]uint64 {
 	return out
 }
 
-// since is what was asked more often than before.
+// since are the webhooks that were called more often than before.
 func since(t *testing.T, before map[string]uint64) string {
 	t.Helper()
 	now := calls(t)
@@ -63,8 +63,8 @@ func counted(mutated, validated, drained uint64) string {
 	return fmt.Sprintf("%s %d, %s %d, %s %d", mutate, mutated, validate, validated, drain, drained)
 }
 
-// Deployments without our annotations cost no call, whatever is done to them, but for a Scale to zero: it carries no
-// annotations to tell by. A Deployment that has them costs one call of each.
+// Deployments without our annotations cost no call for any operation, except a Scale to zero, which carries no
+// annotations. A Deployment that has them costs one call of each webhook.
 func TestOtherDeploymentsCostNoCall(t *testing.T) {
 	d := newDoor(t)
 	deployments, ctx := d.kube.AppsV1().Deployments(d.ns), context.Background()
@@ -114,7 +114,7 @@ func TestOtherDeploymentsCostNoCall(t *testing.T) {
 	}
 }
 
-// What grayscale's own controller writes is not asked about: in a whole release only the users' writes are.
+// The webhooks are not called for grayscale's own writes: in a whole release, only for the users' writes.
 func TestOwnWritesCostNoCall(t *testing.T) {
 	d := newDoor(t)
 	d.mustCreate(t, plain("web-v1"))
@@ -125,7 +125,7 @@ func TestOwnWritesCostNoCall(t *testing.T) {
 	if got, want := since(t, before), counted(1, 1, 0); got != want {
 		t.Errorf("a release with one write of its user: %s", got)
 	}
-	// Annotations alone change no pod template, so that nobody is asked for a patch.
+	// Annotations alone change no pod template, so the mutating webhook is not called.
 	if _, err := d.kube.AppsV1().Deployments(d.ns).Patch(context.Background(), "web-v2", types.MergePatchType,
 		[]byte(`{"metadata":{"annotations":{"grayscale.dev/weight":"20"}}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestOtherRulesCostNoCall(t *testing.T) {
 	}
 }
 
-// The namespaces that a cluster cannot do without never wait for the webhook.
+// The namespaces that a cluster needs to run never wait for the webhook.
 func TestSystemNamespacesAreLeftAlone(t *testing.T) {
 	for _, ns := range []string{"kube-system", "grayscale-system"} {
 		_, err := harness.Kube().AppsV1().Deployments(ns).Create(context.Background(), candidate("web-v2", "weight", "150"),
@@ -172,7 +172,7 @@ func TestSystemNamespacesAreLeftAlone(t *testing.T) {
 	}
 }
 
-// withoutWebhook does something while no replica of grayscale runs, and brings them back.
+// withoutWebhook runs a function while no replica of grayscale runs, and then starts the replicas again.
 func withoutWebhook(t *testing.T, do func()) {
 	t.Helper()
 	installed, err := harness.Kube().AppsV1().Deployments("grayscale-system").Get(context.Background(), "grayscale", metav1.GetOptions{})
@@ -210,7 +210,7 @@ func withoutWebhook(t *testing.T, do func()) {
 	do()
 }
 
-// Without the webhook every Deployment passes, also a wrong one: failurePolicy is Ignore.
+// Without the webhook every Deployment is admitted, even a wrong one: failurePolicy is Ignore.
 func TestWebhookDown(t *testing.T) {
 	d := newDoor(t)
 	withoutWebhook(t, func() {

@@ -84,7 +84,7 @@ func bundles(t *testing.T) [][]byte {
 	return out
 }
 
-// idle does nothing and knows nothing: these replicas serve a certificate, and have neither controller nor caches.
+// idle does nothing: these replicas only serve a certificate, and have neither controller nor caches.
 type idle struct{}
 
 func (idle) Services(context.Context, string, release.Deployment) ([]release.Service, error) {
@@ -198,8 +198,8 @@ func TestReplicasShareOneCertificate(t *testing.T) {
 	}
 }
 
-// A Secret that somebody damaged is made anew at the next start, and bundles that a manifest emptied are filled, then
-// and while replicas run.
+// A damaged Secret is replaced at the next start. Bundles that a manifest emptied are filled, at the start and while
+// replicas run.
 func TestDamagedCertificateIsMadeAnew(t *testing.T) {
 	ns := harness.Namespace(t)
 	configurations(t, ns)

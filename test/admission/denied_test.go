@@ -15,7 +15,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// Every key of the table refuses its wrong value with the engine's own sentence.
+// Every key of the table refuses its wrong value with the engine's own message.
 func TestInvalidValuesAreDenied(t *testing.T) {
 	d := newDoor(t)
 	tested := 0
@@ -55,7 +55,7 @@ func TestKubectlShowsTheSentence(t *testing.T) {
 	}
 }
 
-// Two objects that want the same thing: the one at the door yields.
+// Two objects want the same thing: the one at admission is refused.
 func TestConflictsAreDenied(t *testing.T) {
 	d := newDoor(t)
 	stable := plain("web-v1")
@@ -81,7 +81,7 @@ func TestConflictsAreDenied(t *testing.T) {
 	}
 }
 
-// What may become right is admitted, and a warning says what is missing.
+// A Deployment whose annotations may become right is admitted, and a warning says what is missing.
 func TestPendingAndUnusedAreWarnings(t *testing.T) {
 	d := newDoor(t)
 	udp := harness.Service("dns", harness.Port{Name: "dns", Number: 53})
@@ -113,7 +113,7 @@ func TestPendingAndUnusedAreWarnings(t *testing.T) {
 	}
 }
 
-// A wrong annotation that was admitted while the webhook was away must not stand in the way of a new image.
+// A wrong annotation that was admitted while the webhook was down must not block a new image.
 func TestUntouchedProblemsDoNotBlockUpdates(t *testing.T) {
 	d := newDoor(t)
 	d.mustCreate(t, candidate("web-v2", "weight", "60"))

@@ -57,8 +57,8 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// The same manifest again, by any tool, leaves a held candidate labelled, held, and in its only generation but for
-// replace.
+// Applying the same manifest again, with any tool, leaves a held candidate labelled and held, and does not change its
+// generation, except with replace.
 func TestReapplyKeepsLabelAndHold(t *testing.T) {
 	manifest := func(t *testing.T, change ...func(*appsv1.Deployment)) string {
 		o := candidate("web-v2", "weight", "10")
@@ -67,7 +67,7 @@ func TestReapplyKeepsLabelAndHold(t *testing.T) {
 		}
 		return harness.YAML(t, o)
 	}
-	// What users do with held Deployments; YAML of a Deployment leaves paused: false out, so it is patched in.
+	// Users' usual actions on held Deployments. The YAML of a Deployment omits paused: false, so it is patched in.
 	for name, how := range map[string]struct{ first, again []string }{
 		"client-side apply": {[]string{"apply"}, []string{"apply"}},
 		"server-side apply": {[]string{"apply", "--server-side"}, []string{"apply", "--server-side"}},
@@ -93,7 +93,7 @@ func TestReapplyKeepsLabelAndHold(t *testing.T) {
 	}
 }
 
-// Who takes the mark of a hold away, and nothing else, gets it back: without it nobody would end the pause.
+// If only the annotation of a hold is removed, the webhook restores it: without it nobody would end the pause.
 func TestMarkOfAHoldComesBack(t *testing.T) {
 	d := newDoor(t)
 	held(t, d.mustCreate(t, candidate("web-v2")), "v2")
@@ -116,7 +116,7 @@ func pausedFalse(t *testing.T, manifest string) string {
 	return before + spec + "  paused: false\n" + after
 }
 
-// An update that only touches annotations never changes the pod template, also where that has no version label.
+// An update that only touches annotations never changes the pod template, even if that has no version label.
 func TestAnnotatingLeavesTheTemplateAlone(t *testing.T) {
 	d := newDoor(t)
 	before := d.mustCreate(t, plain("web-v1"))
@@ -139,7 +139,7 @@ func TestAnnotatingLeavesTheTemplateAlone(t *testing.T) {
 	}
 }
 
-// An update that drops the label of a release's running pods gets it back at the door, before a pod is lost.
+// If an update drops the label of a release's running pods, admission restores it before a pod is lost.
 func TestDroppedLabelComesBack(t *testing.T) {
 	d := newDoor(t)
 	stable := plain("web-v1")

@@ -6,7 +6,7 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// certainly is how many answers in a row convince that both replicas of the webhook know: the API server chooses one at
+// certainly is how many answers in a row prove that both replicas of the webhook know: the API server chooses one at
 // random.
 const certainly = 8
 

@@ -1,4 +1,4 @@
-// Package admission asks the webhook through a real API server, as users' tools do, with the product's binary and its
+// Package admission calls the webhook through a real API server, as users' tools do, with the product's binary and its
 // own manifests installed.
 package admission
 
@@ -26,8 +26,8 @@ func TestMain(m *testing.M) {
 
 var dryRun = []string{metav1.DryRunAll}
 
-// door is a namespace with Service web and no stable Deployment: a candidate in it is held until somebody brings one,
-// so that what the webhook did stays to be seen.
+// door is a namespace with Service web and no stable Deployment: a candidate in it stays held, so that the webhook's
+// changes stay visible.
 type door struct {
 	ns       string
 	kube     kubernetes.Interface
@@ -47,8 +47,8 @@ func newDoor(t *testing.T) *door {
 	if _, err := d.kube.CoreV1().Services(d.ns).Create(context.Background(), harness.Service("web"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	// The webhook reads its caches: what was just made has to have reached those of every replica. A name that starts with
-	// the Service's gives a version only where the Service is known.
+	// The webhook reads its caches: new objects have to reach the caches of every replica first. A name that starts with the
+	// Service's name gives a version only if the Service is known.
 	harness.Eventually(t, "the webhook knows Service web", func() error { return d.knows("web") })
 	return d
 }
@@ -60,7 +60,7 @@ func (d *door) HandleWarningHeader(_ int, _ string, text string) {
 	d.warnings = append(d.warnings, text)
 }
 
-// warned gives the warnings since it was last asked, a line each.
+// warned returns the warnings since its last call, one per line.
 func (d *door) warned() string {
 	d.lock.Lock()
 	defer d.lock.Unlock()

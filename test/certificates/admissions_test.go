@@ -19,9 +19,9 @@ import (
 
 const (
 	perSecond = 100
-	patience  = 30 * time.Second // of a client; what takes longer has failed
-	// mostAtOnce bounds the admissions under way. Two keep the pace where one takes less than 20 ms; more would cost a
-	// slow machine one connection each, and to each webhook, with every bundle.
+	patience  = 30 * time.Second // of a client; a slower request has failed
+	// mostAtOnce bounds the concurrent admissions. Two keep the pace if one takes less than 20 ms. On a slow machine each
+	// more would cost one connection to each webhook with every bundle.
 	mostAtOnce = 2
 )
 
@@ -110,8 +110,8 @@ func (a *admissions) note(n int, since time.Time, err error) {
 	a.changed.Broadcast()
 }
 
-// settled waits until whatever has been sent by now is answered, and what is sent next as well: from then on the API
-// server answers for no request that began before.
+// settled waits until every request sent so far is answered, and the next ones as well: from then on the API server
+// handles no request that began before.
 func (a *admissions) settled() {
 	a.lock.Lock()
 	defer a.lock.Unlock()

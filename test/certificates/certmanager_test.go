@@ -20,7 +20,7 @@ const (
 	authority, authorityCA = "grayscale-webhook-ca", "grayscale-webhook-ca"
 )
 
-// cert-manager's own controllers renew the serving certificate, and now and then the CA, as `cmctl renew` has them do.
+// cert-manager's own controllers renew the serving certificate, and sometimes the CA, as after `cmctl renew`.
 func TestCertManagerRenewals(t *testing.T) {
 	harness.CertManager(t)
 	install(t, "--set", "webhook.certificate.mode=cert-manager")
@@ -71,7 +71,7 @@ func renewed(t *testing.T, certificate, secret string) {
 	before := get(t, secret).Data[corev1.TLSCertKey]
 	path := fmt.Sprintf("/apis/cert-manager.io/v1/namespaces/%s/certificates/%s/status", system, certificate)
 	harness.Eventually(t, "asking for a renewal of "+certificate, func() error {
-		// The list of conditions is replaced by this one: those that are missing, cert-manager sets again.
+		// This condition replaces the whole list: cert-manager sets the missing ones again.
 		return harness.Kube().Discovery().RESTClient().Patch(types.MergePatchType).AbsPath(path).Body(fmt.Appendf(nil,
 			`{"status": {"conditions": [{"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "by a test", "lastTransitionTime": %q}]}}`,
 			metav1.Now().UTC().Format("2006-01-02T15:04:05Z"))).Do(context.Background()).Error()

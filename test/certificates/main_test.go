@@ -1,5 +1,5 @@
-// Package certificates has the API server ask grayscale's webhook a hundred times a second, with failurePolicy Fail,
-// while the webhook's certificate and its CA change: no request may fail.
+// Package certificates makes the API server call grayscale's webhook a hundred times per second, with failurePolicy
+// Fail, while the webhook's certificate and its CA change. No request may fail.
 package certificates
 
 import (
@@ -26,15 +26,15 @@ const (
 	system        = "grayscale-system"
 	service       = "grayscale-webhook"
 	configuration = "grayscale"
-	host          = service + "." + system + ".svc" // whom the API server asks for
+	host          = service + "." + system + ".svc" // the name that the API server verifies
 )
 
 func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, harness.Options{}))
 }
 
-// install installs three replicas with Helm until the test ends. The API server waits for longer than by default: what
-// is tried is trust, not the speed of a machine busy with builds.
+// install installs three replicas with Helm until the test ends. The API server waits longer than by default: the test
+// is about trust, not about the speed of a machine busy with builds.
 func install(t *testing.T, args ...string) {
 	t.Helper()
 	harness.UseProduct(t)
@@ -43,7 +43,7 @@ func install(t *testing.T, args ...string) {
 	harness.Helm(t, args...)
 	t.Cleanup(func() {
 		harness.Helm(t, "uninstall", "grayscale", "-n", system, "--wait")
-		harness.Kubectl(t, "", "delete", "namespace", system, "--wait") // the next test makes it anew
+		harness.Kubectl(t, "", "delete", "namespace", system, "--wait") // the next test creates it again
 	})
 	harness.WaitReady(t, system, "grayscale")
 }
@@ -152,8 +152,8 @@ func bundles() (map[string][]byte, error) {
 	return out, nil
 }
 
-// soon is harness.Eventually for what is a matter of milliseconds, many times over. Each look shakes hands with every
-// replica: looked more often, they would take the processors from what they wait for.
+// soon is harness.Eventually for many waits of a few milliseconds. Each check makes a handshake with every replica: more
+// frequent checks would take the CPU time from the replicas.
 func soon(t *testing.T, what string, check func() error) {
 	t.Helper()
 	limit := time.Now().Add(harness.Patience)

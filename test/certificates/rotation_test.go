@@ -23,9 +23,9 @@ const secret = "grayscale-webhook-certificate"
 // rotations are enough for each fault to meet each number of replicas; make soak makes a thousand.
 var rotations = flag.Int("rotations", 60, "how many times TestRotations has the CA rotated")
 
-// The CA rotates again and again, while replicas come, go and are updated. Time is made to pass by an older date in the
-// Secret, which is all that the replicas go by. In between the Secret is deleted, emptied and damaged, which they make
-// good by rotating.
+// The CA rotates again and again, while replicas come, go and are updated. The test writes an older date into the
+// Secret, because the replicas rotate by that date only. In between the Secret is deleted, emptied and damaged, and the
+// replicas repair it by rotating.
 func TestRotations(t *testing.T) {
 	install(t)
 	load := admit(t)
@@ -67,9 +67,9 @@ func TestRotations(t *testing.T) {
 // takes 1024 connections from one address, and here all of them come from one.
 const mostFiles = 2 * 1500
 
-// room keeps to that. The API server makes new connections for every bundle, and idle ones are kept for 90 s: in a
-// cluster there are months between two bundles. Those of a replica end with it, so all are replaced by new ones now and
-// then, as at an update of grayscale.
+// room keeps the open files below mostFiles. The API server makes new connections for every bundle, and keeps idle ones
+// for 90 s: in a cluster there are months between two bundles. The connections of a replica end with it, so room
+// replaces all replicas from time to time, as an update of grayscale does.
 type room struct{ updated time.Time }
 
 func (r *room) wait(t *testing.T) {

@@ -86,7 +86,7 @@ func takeLease(t *testing.T) {
 	if err := syscall.Kill(leader.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	harness.Eventually(t, "the leader has started anew", func() error {
+	harness.Eventually(t, "the leader has restarted", func() error {
 		if restarts(t) == before {
 			return fmt.Errorf("pod %s was not restarted", leader.Pod)
 		}

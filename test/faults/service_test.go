@@ -28,7 +28,7 @@ func TestServiceDeletedAndRecreated(t *testing.T) {
 	back := time.Now()
 	s.service("web")
 	fault := time.Now()
-	s.endpointsAnew()
+	s.newEndpoints()
 	own := s.startLoad("web") // from its first answers on
 	s.programmed("web-v2", 10)
 	s.Served(map[string]float64{"v1": 90, "v2": 10})
@@ -61,7 +61,7 @@ func TestServiceReplacedByForce(t *testing.T) {
 	s.deleteService()
 	s.service("web")
 	fault := time.Now()
-	s.endpointsAnew()
+	s.newEndpoints()
 	own := s.startLoad("web")
 	s.written("virtualservices", before, func(w harness.Write) bool { return !w.Deleted })
 	s.programmed("web-v2", 10)
@@ -72,9 +72,9 @@ func TestServiceReplacedByForce(t *testing.T) {
 	own.AssertNoneLost(t) // whichever of the two the garbage collector took first
 }
 
-// endpointsAnew waits until istiod has the EndpointSlices of the new Service. The garbage collector deletes the old ones,
+// newEndpoints waits until istiod has the EndpointSlices of the new Service. The garbage collector deletes the old ones,
 // and until the new ones exist the Service has no endpoints, with or without a release.
-func (s story) endpointsAnew() {
+func (s story) newEndpoints() {
 	s.T.Helper()
 	service, err := harness.Kube().CoreV1().Services(s.NS).Get(ctx, "web", metav1.GetOptions{})
 	s.must(err)

@@ -39,7 +39,7 @@ func TestHandover(t *testing.T) {
 			t.Errorf("the next leader's first write came %s after SIGTERM, want at most %s", took, handoverLimit)
 		}
 		s.programmed(percent)
-		harness.Eventually(t, "the old leader has started anew", func() error { return restartedSince(t, restarts) })
+		harness.Eventually(t, "the old leader has restarted", func() error { return restartedSince(t, restarts) })
 	}
 }
 

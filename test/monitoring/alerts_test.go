@@ -49,7 +49,7 @@ func TestAlertsFireAndStayQuiet(t *testing.T) {
 
 var firing = regexp.MustCompile(`ALERTS\{alertname="(\w+)", ?alertstate="firing"`)
 
-// Each alert is seen firing in a case, and stays quiet in the healthy one, which asks for all.
+// Each alert fires in a case, and stays quiet in the healthy case, which checks all alerts.
 func TestEveryAlertHasCases(t *testing.T) {
 	var cases struct {
 		Tests []struct {
@@ -88,7 +88,7 @@ func TestEveryAlertHasCases(t *testing.T) {
 	}
 }
 
-// Whoever is woken up finds what to do: each alert names its own section of the runbook, which has the four parts.
+// Each alert links to its own section of the runbook, which has the four parts.
 func TestEveryAlertHasARunbookSection(t *testing.T) {
 	sections := map[string]string{}
 	for _, s := range strings.Split(Read(t, "docs", "runbook.md"), "\n## ")[1:] {

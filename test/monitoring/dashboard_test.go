@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Every query parses, and nothing of the dashboard lies on something else.
+// Every query parses, and no two panels of the dashboard overlap.
 func TestDashboardIsWhole(t *testing.T) {
 	ids, cells := map[int]bool{}, map[[2]int]string{}
 	for _, p := range Dashboard(t) {
@@ -34,8 +34,8 @@ func TestDashboardIsWhole(t *testing.T) {
 	}
 }
 
-// Alerts and dashboard ask for nothing that docs/metrics.md does not list: names, labels, and values where they are
-// grayscale's.
+// Alerts and dashboard use only names and labels that docs/metrics.md lists, and only listed values of grayscale's own
+// labels.
 func TestWhatIsAskedForExists(t *testing.T) {
 	known := Documented(t)
 	used := map[string]bool{}

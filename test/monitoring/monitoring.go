@@ -1,6 +1,5 @@
-// Package monitoring reads what watches grayscale: the alerts of the chart, its Grafana dashboard, and docs/metrics.md.
-// Its tests evaluate the alerts with Prometheus's own promtool; test/observability holds all of it against the real
-// binary.
+// Package monitoring reads the alerts of the chart, its Grafana dashboard, and docs/metrics.md. Its tests evaluate the
+// alerts with Prometheus's own promtool. test/observability checks all of it against the real binary.
 package monitoring
 
 import (
@@ -45,8 +44,8 @@ type Panel struct {
 	} `json:"targets"`
 }
 
-// Selector is what an expression asks for: a metric, the labels that it has to have, and those that the result is told
-// apart by.
+// Selector is a selector of an expression: a metric, the labels that it has to have, and those that the result is
+// grouped by.
 type Selector struct {
 	Metric   string `json:"metric"`
 	Matchers []struct {
@@ -204,7 +203,7 @@ func Documented(t testing.TB) map[string]Metric {
 	return out
 }
 
-// Family is the metric that a series is of: histograms are asked for by their series' names.
+// Family is the metric that a series belongs to: expressions use the names of a histogram's series.
 func Family(series string, known map[string]Metric) (Metric, bool) {
 	for _, suffix := range []string{"", "_bucket", "_sum", "_count"} {
 		name, ok := strings.CutSuffix(series, suffix)

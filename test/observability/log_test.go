@@ -72,7 +72,7 @@ func decided(t *testing.T, namespace string) []line {
 	return slices.DeleteFunc(logged(t, namespace), func(l line) bool { return l.Message != "decided" })
 }
 
-// Each write of the routes has its line, with the weights before and after and who asked for them; while nothing
+// Each write of the routes has its line, with the weights before and after and the client that set them. While nothing
 // changes, nothing is logged.
 func TestLogTellsEveryDecision(t *testing.T) {
 	ns := shop(t)
@@ -111,7 +111,7 @@ func TestLogTellsEveryDecision(t *testing.T) {
 	silent(t, ns)
 }
 
-// silent waits until nothing has been logged for a while: whoever logs where nothing changes never is.
+// silent waits until nothing has been logged for a while. It fails if grayscale keeps logging while nothing changes.
 func silent(t *testing.T, ns string) {
 	t.Helper()
 	count, since := 0, time.Now()
@@ -127,7 +127,7 @@ func silent(t *testing.T, ns string) {
 	})
 }
 
-// What a user writes is in the log in quotes: it cannot begin a line of its own.
+// The log quotes users' values: they cannot start a new line.
 func TestLogQuotesWhatUsersWrite(t *testing.T) {
 	ns := shop(t)
 	forged := "1\n{\"level\":\"error\",\"msg\":\"forged\",\"namespace\":\"" + ns + "\"}"

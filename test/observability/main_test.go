@@ -1,5 +1,5 @@
-// Package observability holds what grayscale tells against what it does, on the lab: metrics, logs and profiles of the
-// real binary, and whether alerts and dashboard ask for what is there.
+// Package observability compares metrics, logs and profiles of the real binary with its actions, on the lab. It also
+// checks that the series of alerts and dashboard exist.
 package observability
 
 import (

@@ -34,7 +34,7 @@ func written(kind, verb string) reading {
 	return reading{"grayscale_route_writes_total", []string{`kind="` + kind + `"`, `verb="` + verb + `"`}}
 }
 
-// A release is lived through, from candidate to the end of its namespace, and the metrics tell each turn of it.
+// A release runs from its candidate to the deletion of its namespace, and the metrics show each step.
 func TestMetricsTellALife(t *testing.T) {
 	before := map[string]float64{}
 	for _, r := range []reading{lifted, followed, drained, denied, restored("VirtualService"), restored("DestinationRule"), written("VirtualService", "created"), written("DestinationRule", "created")} {
@@ -77,7 +77,7 @@ func TestMetricsTellALife(t *testing.T) {
 	harness.WaitProgrammed(t, ns, "web-v2", "canary 60% of web")
 
 	var both sync.WaitGroup
-	for range 2 { // each is a question about the same end, as the API server asks again after a conflict
+	for range 2 { // both are about the same deletion, as the API server retries after a conflict
 		both.Go(func() {
 			if out, err := harness.TryKubectl(t, "", "scale", "-n", ns, "deploy/web-v2", "--replicas=0"); err != nil {
 				t.Errorf("%v: %s", err, out)
@@ -141,7 +141,7 @@ func TestMetricsOutliveALeader(t *testing.T) {
 	harness.Kubectl(t, "", "rollout", "status", "-n", "grayscale-system", "deploy/grayscale")
 }
 
-// Every replica tells that Istio is watched, and until when its certificate is good.
+// Every replica reports that it watches Istio, and when its certificate expires.
 func TestMetricsOfEveryReplica(t *testing.T) {
 	for _, r := range harness.Replicas(t) {
 		if watched, err := r.Metric("grayscale_istio_watched"); err != nil || watched != 1 {

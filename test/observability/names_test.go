@@ -61,7 +61,7 @@ func scraped(t *testing.T) families {
 	return all
 }
 
-// incidents has happen what some series are there only after: a refusal, and a webhook that cannot be asked.
+// incidents causes the events that create some series: a refusal, and a webhook that cannot be called.
 func incidents(t *testing.T) {
 	t.Helper()
 	ns := shop(t)
@@ -120,8 +120,8 @@ func TestWhatIsListedAndAskedForIsThere(t *testing.T) {
 	}
 }
 
-// labelling says where a metric's labels are not those that are listed. Values are compared where they are grayscale's
-// own.
+// labelling lists a metric's labels that differ from the documented ones. It compares only values of grayscale's own
+// labels.
 func labelling(f *dto.MetricFamily, m monitoring.Metric) []string {
 	var out []string
 	for _, series := range f.Metric {
@@ -152,8 +152,8 @@ func labels(series *dto.Metric) map[string]string {
 	return out
 }
 
-// answers: the series is one that the selector can find in production. Of a regular expression over a code, which only
-// an incident brings, the label alone has to be there.
+// answers reports whether the selector can find the series in production. For a regular expression over a code, which
+// only an incident produces, only the label has to exist.
 func answers(series *dto.Metric, s monitoring.Selector, m monitoring.Metric) bool {
 	has := labels(series)
 	there := func(label string) bool {

@@ -18,8 +18,8 @@ import (
 
 var command = regexp.MustCompile(`(?m)^\$ (.+)$`)
 
-// Every command of the runbook, and of the page on metrics, does what it says on a real API server: a person who is
-// woken up copies it as it stands.
+// Every command of the runbook, and of the page on metrics, works on a real API server: a person on call copies it as
+// it is.
 func TestRunbookCommandsRun(t *testing.T) {
 	ns := reviews(t)
 	path := kubectlOnly(t)
@@ -50,7 +50,7 @@ func TestRunbookCommandsRun(t *testing.T) {
 	harness.Leader(t)
 }
 
-// reviews is the scene that the runbook is about.
+// reviews creates the objects of the runbook's examples.
 func reviews(t *testing.T) string {
 	t.Helper()
 	ns := harness.Namespace(t)
@@ -72,8 +72,8 @@ func reviews(t *testing.T) string {
 	return ns
 }
 
-// kubectlOnly is a PATH that begins with a kubectl for the lab. The lab has no kubelet that would hand out logs: they
-// are read from where it keeps them.
+// kubectlOnly is a PATH that begins with a kubectl for the lab. The lab has no kubelet that serves logs: the script reads
+// them from the lab's files.
 func kubectlOnly(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -94,8 +94,7 @@ exec %[1]s "$@"
 	return dir + ":" + os.Getenv("PATH")
 }
 
-// shell runs a command. A grep that finds nothing is an answer as well, and openssl is not asked, for not everybody has
-// it.
+// shell runs a command. It accepts a grep that finds nothing, and skips openssl, because not every machine has it.
 func shell(path, text string) (string, error) {
 	text, _, _ = strings.Cut(text, " | openssl")
 	cmd := exec.Command("bash", "-o", "pipefail", "-c", text)

@@ -20,7 +20,7 @@ type shop struct {
 	ns string
 }
 
-// live goes through everything that grayscale does; how well it does so is for other tests.
+// live goes through everything that grayscale does; other tests check how well it does it.
 func live(t *testing.T) {
 	t.Helper()
 	s := shop{t, harness.Namespace(t)}
@@ -45,7 +45,7 @@ func (s shop) released() {
 	s.programmed("web-v3", 5)
 }
 
-// putBack: somebody edits the routes twice. The second Event about the same is told as the first one's series.
+// putBack: somebody edits the routes twice. The second Event about the same edit continues the first one's series.
 func (s shop) putBack() {
 	s.t.Helper()
 	routes := harness.Istio().NetworkingV1().VirtualServices(s.ns)
@@ -65,8 +65,8 @@ func (s shop) putBack() {
 	}
 }
 
-// ended: web-v3's traffic goes before its pods do, by way of the webhook; web-v2 takes over, web-v1 is deleted, and
-// with it the routes.
+// ended: the webhook moves web-v3's traffic before its pods end; web-v2 takes over, web-v1 is deleted, and with it the
+// routes.
 func (s shop) ended() {
 	s.t.Helper()
 	s.kubectl("", "scale", "deploy/web-v3", "--replicas=0")
@@ -88,13 +88,13 @@ func (s shop) ended() {
 	})
 }
 
-// stateLost: somebody deletes what grayscale keeps in its own namespace, and its replicas are replaced. Both are made
-// anew. The new replicas fill their caches as from an API server that cannot stream lists, as older ones.
+// stateLost: somebody deletes the Lease and the Secret in grayscale's namespace, and its replicas are replaced. Both are
+// created again. The new replicas fill their caches as from an older API server, which cannot stream lists.
 func stateLost(t *testing.T) {
 	t.Helper()
 	harness.Kubectl(t, "", "delete", "-n", own, "lease/grayscale", "secret/grayscale-webhook-certificate")
 	harness.Kubectl(t, "", "set", "env", "-n", own, "deployment/grayscale", "KUBE_FEATURE_WatchListClient=false")
-	harness.Eventually(t, "Lease and Secret are made anew", func() error {
+	harness.Eventually(t, "Lease and Secret are created again", func() error {
 		_, err := harness.TryKubectl(t, "", "get", "-n", own, "lease/grayscale", "secret/grayscale-webhook-certificate")
 		return err
 	})
@@ -110,7 +110,7 @@ func retired(t *testing.T) {
 	s.candidate("web-v2", 10)
 	harness.WaitCondition(t, s.ns, "web-v2", "grayscale.dev/Accepted", "False", "stable")
 	harness.Kubectl(t, "", "create", "configmap", "grayscale-retire", "-n", own)
-	harness.WaitReady(t, s.ns, "web-v2") // which one that is held is not
+	harness.WaitReady(t, s.ns, "web-v2") // a held one never becomes ready
 }
 
 func (s shop) kubectl(stdin string, args ...string) {

@@ -1,5 +1,5 @@
-// Package rights has grayscale live through all that it does, on the lab, and holds what it asked the API server for
-// against what its roles allow: no right is unused, and none is missing.
+// Package rights makes grayscale do everything that it can, on the lab, and compares its requests to the API server with
+// its roles: no right is unused, and none is missing.
 package rights
 
 import (

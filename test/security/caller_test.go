@@ -26,14 +26,14 @@ import (
 	"grayscale.dev/grayscale/webhook"
 )
 
-// stranger is the address that attacks come from. The lab's API server asks from another one, as a real one does.
+// stranger is the address that attacks come from. The lab's API server calls from another one, as a real one does.
 const stranger = "127.66.6.6"
 
 func dialer() *net.Dialer {
 	return &net.Dialer{Timeout: harness.Patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(stranger)}}
 }
 
-// caller speaks TLS and trusts anybody: attackers do not mind.
+// caller speaks TLS and trusts every certificate, as an attacker would.
 func caller() *http.Client {
 	return &http.Client{Timeout: harness.Patience, Transport: &http.Transport{
 		DialContext: dialer().DialContext, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
@@ -54,7 +54,7 @@ func post(t *testing.T, replica harness.Replica, path string, body io.Reader) (c
 	return response.StatusCode, string(said)
 }
 
-// review is a question as the API server would ask it.
+// review is an AdmissionReview as the API server would send it.
 func review(t *testing.T, operation admissionv1.Operation, object, old any, namespace, name string) []byte {
 	t.Helper()
 	raw := func(o any) (out runtime.RawExtension) {
@@ -75,7 +75,7 @@ func review(t *testing.T, operation admissionv1.Operation, object, old any, name
 	return body
 }
 
-// paths are those of the webhooks, as only the webhook configurations tell.
+// paths are the secret paths of the webhooks, read from the webhook configurations.
 func paths(t *testing.T) map[string]string {
 	t.Helper()
 	ctx, api := context.Background(), harness.Kube().AdmissionregistrationV1()
@@ -110,8 +110,8 @@ func hiding(t *testing.T, v victim) []byte {
 	return review(t, admissionv1.Create, rule, nil, v.ns, "theirs")
 }
 
-// A Pod that can reach the webhook's port, and knows grayscale's sources but no secret, forges the questions that have
-// effects: nothing moves, no hold ends, and it learns nothing of other namespaces.
+// A Pod that can reach the webhook's port, and knows grayscale's sources but no secret, forges the requests that have
+// effects: nothing moves, no hold ends, and it learns nothing about other namespaces.
 func forgedQuestionsAreNotAnswered(t *testing.T) {
 	v := newVictim(t)
 	waiting, name := held(t)
@@ -137,9 +137,9 @@ func forgedQuestionsAreNotAnswered(t *testing.T) {
 	}
 }
 
-// What the secret is worth: whoever has it moves the traffic away from a version for a while, as the API server does
-// before a deletion. With no deletion to follow it comes back by itself. It is also the proof that the forged questions
-// of the test before are good ones.
+// A caller with the secret moves the traffic away from a version for a while, as the API server does before a deletion.
+// If no deletion follows, it comes back by itself. This also proves that the forged requests of the test above are
+// realistic.
 func stolenPathMovesTrafficForAWhileOnly(t *testing.T) {
 	v := newVictim(t)
 	before := routes(t, v.ns)
@@ -159,8 +159,8 @@ func stolenPathMovesTrafficForAWhileOnly(t *testing.T) {
 	v.untouched(t, before)
 }
 
-// A configuration that lost the paths, as one that is replaced does, gets new secrets at the first question, and the
-// old ones are good for nothing.
+// A configuration that lost the paths, for example because it was replaced, gets new secrets at the first request, and
+// the old ones stop working.
 func TestLostPathsAreMadeAnew(t *testing.T) {
 	before := paths(t)
 	for name := range before {
@@ -181,7 +181,7 @@ func TestLostPathsAreMadeAnew(t *testing.T) {
 	})
 	for _, replica := range harness.Replicas(t) {
 		harness.Eventually(t, replica.Pod+" refuses the old path", func() error {
-			post(t, replica, "/unknown", strings.NewReader("{}")) // has the replica look
+			post(t, replica, "/unknown", strings.NewReader("{}")) // makes the replica read the configuration
 			if code, said := post(t, replica, before["validate.grayscale.dev"], strings.NewReader("{}")); code != http.StatusForbidden {
 				return fmt.Errorf("answered with %d: %s", code, said)
 			}
@@ -217,8 +217,8 @@ func TestOldTLSIsRefused(t *testing.T) {
 	}
 }
 
-// Connections that say nothing, or a byte at a time, are closed; an address has a share of them; and the API server is
-// answered meanwhile.
+// Connections that send nothing, or a byte at a time, are closed. One address gets only a part of all connections, and
+// the API server still gets answers.
 func TestSlowCallersAreHungUpOn(t *testing.T) {
 	const many = 1300
 	replica := harness.Replicas(t)[0]
@@ -274,7 +274,7 @@ func dribble(conn net.Conn) {
 	}
 }
 
-// A body that stalls or never ends is waited for, and read, only so far, also where the path is right.
+// A body that stalls or never ends is cut after some time and size, even if the path is right.
 func TestEndlessBodiesAreCut(t *testing.T) {
 	path := paths(t)["validate.grayscale.dev"]
 	replica := harness.Replicas(t)[0]
@@ -318,8 +318,7 @@ func (l *letters) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// The largest questions that an API server asks are answered; many at once wait for each other, and memory stays
-// bounded.
+// The largest requests of an API server are answered. Many at once wait for each other, and memory stays bounded.
 func TestLargestQuestions(t *testing.T) {
 	large := func(weight string) *appsv1.Deployment {
 		a := canary("web-v2", weight)
@@ -363,7 +362,7 @@ func TestLargestQuestions(t *testing.T) {
 	lean(t)
 }
 
-// Through the API server itself: as large as it takes a Deployment.
+// The largest Deployment that the API server accepts.
 func TestLargestDeployment(t *testing.T) {
 	a := canary("web-v2", "150")
 	a.Env = map[string]string{"LARGE": strings.Repeat("x", 3<<20-10<<10)}
@@ -373,7 +372,7 @@ func TestLargestDeployment(t *testing.T) {
 	}
 }
 
-// Questions that are none are answered with an error, whatever they are made of.
+// Malformed requests are answered with an error, whatever they contain.
 func TestMalformedQuestions(t *testing.T) {
 	path, replica := paths(t)["validate.grayscale.dev"], harness.Replicas(t)[0]
 	deep := strings.Repeat(`{"a":`, 1<<20)
@@ -401,7 +400,7 @@ func TestMalformedQuestions(t *testing.T) {
 	}
 }
 
-// An object of some other shape under a right path does no harm either: the handlers read what they know.
+// An object of another kind at a right path does no harm either: the handlers read only the fields that they know.
 func TestForeignObjects(t *testing.T) {
 	path, replica := paths(t)["mutate.grayscale.dev"], harness.Replicas(t)[0]
 	for name, object := range map[string]any{

@@ -1,6 +1,6 @@
-// Package security attacks grayscale on the lab, as SECURITY.md says who could: a Pod without any rights, a caller that
+// Package security attacks grayscale on the lab as the attackers in SECURITY.md: a Pod without any rights, a caller that
 // stole the webhook's path, and a tenant who may do everything in one namespace. Nothing may move another namespace's
-// traffic, and every answer costs bounded time and memory.
+// traffic, and every answer takes bounded time and memory.
 package security
 
 import (
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, harness.Options{Grayscale: true}))
 }
 
-// Attacks on another namespace's traffic, all at the same time: each has a victim of its own.
+// Attacks on another namespace's traffic, all at the same time: each has its own victim.
 func TestVictim(t *testing.T) {
 	for name, attack := range map[string]func(*testing.T){
 		"forged questions are not answered":            forgedQuestionsAreNotAnswered,
@@ -38,7 +38,7 @@ func TestVictim(t *testing.T) {
 	}
 }
 
-// victim is a canary at half of Service web's requests, under load: what an attack is to move.
+// victim is a canary with half of Service web's requests, under load. The attacks try to move its traffic.
 type victim struct {
 	ns, url string
 }
@@ -66,13 +66,13 @@ func apply(t *testing.T, ns string, objects ...any) {
 	harness.Kubectl(t, harness.YAML(t, objects...), "apply", "-n", ns, "-f", "-")
 }
 
-// routes are the specs of all of Istio's objects in a namespace: what Envoy is told.
+// routes are the specs of all Istio objects in a namespace.
 func routes(t *testing.T, ns string) string {
 	t.Helper()
 	return routesBut(t, ns, "")
 }
 
-// routesBut are the routes without those that are for the clients of one namespace alone.
+// routesBut are the routes without those for the clients of one namespace only.
 func routesBut(t *testing.T, ns, clients string) string {
 	t.Helper()
 	ctx, api := context.Background(), harness.Istio().NetworkingV1()
@@ -116,7 +116,7 @@ func (v victim) untouchedBut(t *testing.T, before, clients string) {
 	harness.AssertSplit(t, v.url, map[string]float64{"v1": 50, "v2": 50})
 }
 
-// held is a candidate that waits for a stable which never comes: only grayscale could unpause it.
+// held is a candidate that waits for a stable that never comes: only grayscale could unpause it.
 func held(t *testing.T) (ns, name string) {
 	t.Helper()
 	ns = harness.Namespace(t)

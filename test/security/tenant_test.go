@@ -78,8 +78,8 @@ func (tn tenant) onlyOwnHosts(t *testing.T) {
 	}
 }
 
-// A tenant has no direct way, and the annotations are none around it: what names another namespace is refused with a
-// sentence that says so.
+// A tenant has no direct access to another namespace, and annotations give none: an annotation that names another
+// namespace is refused with a message that says so.
 func tenantCannotNameAnotherNamespace(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)
@@ -106,8 +106,8 @@ func tenantCannotNameAnotherNamespace(t *testing.T) {
 	v.untouched(t, before)
 }
 
-// Twins: the tenant has a Service and Deployments of the same names, and everything that a later release of grayscale
-// might follow is annotated. Their release, its end and the word for grayscale's own end concern the tenant alone.
+// Twins: the tenant has a Service and Deployments of the same names, annotated with everything that a later version of
+// grayscale might read. Their release, its end and the ConfigMap grayscale-retire affect only the tenant.
 func tenantsTwinsConcernTheTenantAlone(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)
@@ -137,7 +137,7 @@ func tenantsTwinsConcernTheTenantAlone(t *testing.T) {
 	v.untouched(t, before)
 }
 
-// A Service that is another name for the victim's is no way in: it has no pods of its own.
+// A Service that is an alias of the victim's gives no access: it has no pods of its own.
 func tenantsAliasClaimsNothing(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)
@@ -154,9 +154,9 @@ func tenantsAliasClaimsNothing(t *testing.T) {
 	v.untouched(t, before)
 }
 
-// A tenant who may write Istio's objects too: rules and routes of theirs for the victim's host are never merged, copied
-// or carried over into what grayscale derives. They change what the tenant's own clients get, which the victim is told,
-// and nothing else.
+// A tenant may write Istio's objects too. grayscale never merges or copies the tenant's rules and routes for the victim's
+// host into derived objects. They only change the traffic of the tenant's own clients, and the victim's condition says
+// so.
 func tenantsIstioObjectsAreNotTakenOver(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)
@@ -181,7 +181,7 @@ func tenantsIstioObjectsAreNotTakenOver(t *testing.T) {
 	if err := tn.deploy("web-v1"); err != nil {
 		t.Fatal(err)
 	}
-	// Until the controller has looked, the webhook takes the forged state for what is served: web-v1 is v2 in it.
+	// Until the controller has reconciled, the webhook takes the forged state for the served one: web-v1 is v2 in it.
 	harness.Eventually(t, "the tenant's candidate is admitted", func() error {
 		return tn.deploy("web-v2", "strategy", "canary", "weight", "100")
 	})

@@ -21,7 +21,7 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// hostile are values that break out of quotes, templates, logs, terminals and readers' eyes, or that are just large.
+// hostile are values that try to break out of quotes, templates, logs and terminals, deceive readers, or are large.
 var hostile = map[string]string{
 	"NUL":               "1\x000",
 	"newline":           "10\nlevel=error msg=\"all traffic moved\"",
@@ -52,17 +52,16 @@ var hostile = map[string]string{
 	"200 KiB of quotes": strings.Repeat(`"`, 200<<10),
 }
 
-// allowed are those of them that are plain names in Kubernetes, and so no more than a name that nothing has.
+// allowed are the hostile values that are valid names in Kubernetes. They only name something that does not exist.
 var allowed = map[string][]string{
 	"exponent": {intent.KeyService, intent.KeyStable, intent.KeyVersion},
 	"host":     {intent.KeyStable, intent.KeyVersion},
 }
 
-// longest is how many bytes a sentence may have about one value, whatever that is: what allows it and the fix are part
-// of it.
+// longest is how many bytes a message about any one value may have, including what is allowed and the fix.
 const longest = 1024
 
-// Every key of the table answers every hostile value with a short sentence that shows it in plain ASCII. Without an
+// Every key of the table answers every hostile value with a short message that shows it in plain ASCII. Without an
 // answer in time the API server would have admitted it.
 func TestHostileValuesAreRefusedPlainly(t *testing.T) {
 	ns := harness.Namespace(t)
@@ -119,8 +118,8 @@ func (w *warnings) HandleWarningHeader(_ int, _ string, text string) {
 	w.all = append(w.all, text)
 }
 
-// Keys that are none of ours are warned of, as plainly, and however many there are the answer stays short. A prefix
-// that only looks like ours is refused by the API server itself.
+// Unknown keys get a warning in the same plain form. The answer stays short, however many there are. The API server
+// itself refuses a prefix that only looks like ours.
 func TestHostileKeysAreWarnedOfPlainly(t *testing.T) {
 	ns := harness.Namespace(t)
 	apply(t, ns, harness.Service("web"))
@@ -161,8 +160,8 @@ func TestHostileKeysAreWarnedOfPlainly(t *testing.T) {
 	}
 }
 
-// What was stored unasked, as in a namespace that the webhook is not asked about, is told as plainly by the controller:
-// in conditions, Events and logs, and no route follows from it.
+// If hostile values are stored without the webhook, as in an exempt namespace, the controller reports them as plainly:
+// in conditions, Events and logs. No route follows from them.
 func TestHostileValuesAreToldPlainlyByTheController(t *testing.T) {
 	const ns = "kube-system"
 	ctx, api := context.Background(), harness.Kube().AppsV1().Deployments(ns)
@@ -214,8 +213,8 @@ func toldPlainly(t *testing.T, d *appsv1.Deployment) {
 	}
 }
 
-// The logs of all that the tests before made grayscale do: every line is plain, and short enough to be read. This file
-// is the last of the package by name, and so its last test the last to run.
+// Every line that grayscale logged during the earlier tests is plain ASCII and short enough to read. This file is the
+// last of the package by name, so this test runs last.
 func TestLogsArePlain(t *testing.T) {
 	logs, err := filepath.Glob(filepath.Join(harness.Lab().Dir, "logs", "grayscale-system_*.log"))
 	if err != nil || len(logs) == 0 {

@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"grayscale.dev/grayscale/test/harness"
 )
@@ -102,4 +103,14 @@ func webhookOff(t *testing.T) {
 	if err := api.ValidatingWebhookConfigurations().Delete(ctx, "grayscale", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	// The API server goes by a watch of its own.
+	harness.Eventually(t, "the API server no longer asks the webhooks", func() error {
+		var wrong appsv1.Deployment
+		if err := yaml.Unmarshal([]byte(web("wrong", "strategy: canary", `weight: "150"`)), &wrong); err != nil {
+			return err
+		}
+		dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+		_, err := harness.Kube().AppsV1().Deployments(metav1.NamespaceDefault).Create(ctx, &wrong, dry)
+		return err
+	})
 }

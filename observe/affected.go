@@ -28,8 +28,7 @@ func SameService(before, after *corev1.Service) bool {
 
 // SamePod compares two states of a pod.
 func SamePod(before, after *Pod) bool {
-	return before.UID == after.UID && before.Ready == after.Ready && before.Ended == after.Ended &&
-		slices.Equal(before.Labels, after.Labels)
+	return before.UID == after.UID && before.state == after.state
 }
 
 // AffectedBy* are the Services to reconcile after an object was created, changed or deleted. Duplicates are possible.
@@ -48,7 +47,8 @@ func AffectedByDeployment(r Reader, d *appsv1.Deployment) []types.NamespacedName
 
 // AffectedByPod are the releases that select the pod.
 func AffectedByPod(r Reader, p *Pod) []types.NamespacedName {
-	return releasesSelecting(r, p.Namespace, p.Labels.asMap())
+	state := p.state.Value()
+	return releasesSelecting(r, state.namespace, split(state.labels))
 }
 
 // releasesSelecting are the Services with a release that select such pods, and their siblings. For all other pods it

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -17,18 +18,18 @@ const (
 	KindDestinationRule = "DestinationRule"
 )
 
-// FirstSeen records since when this process has seen the objects of each Service with a release in their current
-// state. The times inside the objects are no substitute: they come from other clocks, of nodes and of earlier leaders,
-// or were taken long before they were written.
+// FirstSeen is since when this process has seen the objects of each Service with a release as they are. The times that
+// objects carry were told by other clocks, of nodes and of replicas that led before, or long before the write that
+// carries them.
 type FirstSeen struct {
 	lock     sync.Mutex
 	services map[types.NamespacedName]*serviceSeen
 }
 
-// serviceSeen is what this process has seen of one Service.
+// serviceSeen is what has been seen of one Service.
 type serviceSeen struct {
 	virtualService, destinationRule versionSeen
-	// others are all of the users' DestinationRules for its host, taken together.
+	// others are the users' DestinationRules for its host, together.
 	others versionSeen
 	// ready is since when each pod has been seen ready.
 	ready []podSeen
@@ -40,21 +41,21 @@ type versionSeen struct {
 	since   time.Time
 }
 
-// podSeen is one pod's readiness. A new entry replaces it when the label or the readiness changes.
+// podSeen is one pod's readiness, for as long as nothing of it changes.
 type podSeen struct {
 	pod     types.UID
-	version string    // the pod's version label: with another one the pod is in another subset
-	changed time.Time // by the clock of the pod's node: it shows only that readiness changed
-	since   time.Time // by the clock of this process
+	version string    // of the pod's label: under another one it is another subset's
+	changed time.Time // by the clock of the pod's node, good for telling that it changed
+	since   time.Time // by ours
 }
 
-// NewFirstSeen is the FirstSeen of a process that has just started.
+// NewFirstSeen is that of a process that has just started.
 func NewFirstSeen() *FirstSeen {
 	return &FirstSeen{services: map[types.NamespacedName]*serviceSeen{}}
 }
 
-// Wrote makes the times in a derived object count, because this process took them from its own clock and wrote the
-// object at once. kind is KindVirtualService or KindDestinationRule, version is the resourceVersion.
+// Wrote makes the times in a derived object count: this process wrote it, by its own clock and at once. kind is one of
+// the derived objects', version its resourceVersion.
 func (s *FirstSeen) Wrote(service types.NamespacedName, kind, version string) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -65,14 +66,14 @@ func (s *FirstSeen) Wrote(service types.NamespacedName, kind, version string) {
 	}
 }
 
-// Forget drops what was seen of a Service that has no release any more.
+// Forget drops what has been seen of a Service without a release.
 func (s *FirstSeen) Forget(service types.NamespacedName) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	delete(s.services, service)
 }
 
-// of is what has been seen of a Service. The caller holds the lock.
+// of is what has been seen of a Service; the lock is held.
 func (s *FirstSeen) of(service types.NamespacedName) *serviceSeen {
 	known := s.services[service]
 	if known == nil {
@@ -82,7 +83,7 @@ func (s *FirstSeen) of(service types.NamespacedName) *serviceSeen {
 	return known
 }
 
-// objects is since when Istio's objects have been in their current state.
+// objects is since when Istio's objects have been as they are.
 func (s *FirstSeen) objects(service types.NamespacedName, m istio.Mesh, at Moment) settle.FirstSeen {
 	if s == nil {
 		return settle.FirstSeen{}
@@ -90,7 +91,7 @@ func (s *FirstSeen) objects(service types.NamespacedName, m istio.Mesh, at Momen
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	known := s.of(service)
-	// After an outage of the API server, the mesh learns of the derived objects later than this process does.
+	// The mesh learned of the derived objects later than this process did where it was cut off.
 	return settle.FirstSeen{
 		RoutesSince:     settle.Latest(known.virtualService.asOf(VersionOf(m.VirtualService), at.Now), at.Back),
 		RuleSince:       settle.Latest(known.destinationRule.asOf(VersionOf(m.DestinationRule), at.Now), at.Back),
@@ -105,9 +106,8 @@ func (v *versionSeen) asOf(version string, now time.Time) time.Time {
 	return v.since
 }
 
-// readyPods is since when each of the pods has been seen ready with its current version label. It forgets all other
-// pods of the Service.
-func (s *FirstSeen) readyPods(service types.NamespacedName, now time.Time, pods []*Pod) map[types.UID]time.Time {
+// readyPods is since when each of the pods has been seen ready under its version label; others are forgotten.
+func (s *FirstSeen) readyPods(service types.NamespacedName, now time.Time, groups []podGroup) map[types.UID]time.Time {
 	if s == nil {
 		return nil
 	}
@@ -117,17 +117,20 @@ func (s *FirstSeen) readyPods(service types.NamespacedName, now time.Time, pods 
 	for _, was := range known.ready {
 		before[was.pod] = was
 	}
-	known.ready = make([]podSeen, 0, len(pods))
-	out := make(map[types.UID]time.Time, len(pods))
-	for _, p := range pods {
-		if !p.Ready {
+	known.ready = nil
+	out := map[types.UID]time.Time{}
+	for _, g := range groups {
+		if !g.ready {
 			continue
 		}
-		is := podSeen{pod: p.UID, version: p.Labels.get(release.VersionLabel), changed: p.Changed, since: now}
-		if was, seen := before[p.UID]; seen && was.version == is.version && was.changed.Equal(is.changed) {
-			is = was
+		known.ready = slices.Grow(known.ready, len(g.pods))
+		for _, p := range g.pods {
+			is := podSeen{pod: p.UID, version: g.labels[release.VersionLabel], changed: p.Changed, since: now}
+			if was, seen := before[p.UID]; seen && was.version == is.version && was.changed.Equal(is.changed) {
+				is = was
+			}
+			known.ready, out[p.UID] = append(known.ready, is), is.since
 		}
-		known.ready, out[p.UID] = append(known.ready, is), is.since
 	}
 	return out
 }

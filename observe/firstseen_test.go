@@ -35,12 +35,12 @@ func TestReadinessIsByOurOwnClock(t *testing.T) {
 		{"seen again", 140, func() {}, 130},
 	} {
 		step.change()
-		if got := m.readyPods(webService, at(step.now), []*Pod{PodOf(p)})["p"]; !got.Equal(at(step.since)) {
+		if got := m.readyPods(webService, at(step.now), grouped([]*Pod{PodOf(p)}))["p"]; !got.Equal(at(step.since)) {
 			t.Errorf("%s: since %d, want %d", step.what, got.Unix(), step.since)
 		}
 	}
 	p.Status.Conditions[0].Status = corev1.ConditionFalse
-	if got := m.readyPods(webService, at(150), []*Pod{PodOf(p)}); len(got) != 0 {
+	if got := m.readyPods(webService, at(150), grouped([]*Pod{PodOf(p)})); len(got) != 0 {
 		t.Errorf("unready: %v", got)
 	}
 }

@@ -82,8 +82,8 @@ func GatherAlone(r Reader, key types.NamespacedName, at Moment) Observation {
 
 // withPods are the facts about Deployments with their pods. A pod counts as ready only where the Service selects it.
 func withPods(r Reader, s release.Service, list []*appsv1.Deployment, at Moment) []release.Deployment {
-	var all []*Pod
-	pods := make([][]*Pod, len(list))
+	var all []podGroup
+	pods := make([][]podGroup, len(list))
 	for i, d := range list {
 		pods[i] = podsOf(r, d)
 		all = append(all, pods[i]...)

@@ -13,8 +13,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// Index finds objects of one kind by keys, which a function derives from each object. It does not say how to search: a
-// store may keep an index of this name, and Filter searches a short list.
+// Index finds objects of one kind by keys that are read off each of them. It says what to look for and not how: a store
+// may keep an index of this name, and a short list may be searched with Filter.
 type Index[T any] struct {
 	Name string
 	Keys func(T) []string
@@ -40,16 +40,16 @@ func Filter[T any](list []T, by Index[T], key string) []T {
 	return out
 }
 
-// Everywhere is the key of Participants for all namespaces.
+// Everywhere is the key of Participants that stands for all namespaces.
 const Everywhere = "*"
 
-// The indexes that a Reader has. All keys but Everywhere begin with "namespace/".
+// The indexes that a Reader is asked for. Keys begin with "namespace/".
 var (
 	// DeploymentsByLabel has Deployments by each label of their pod templates.
 	DeploymentsByLabel = DeploymentIndex{"label", func(d *appsv1.Deployment) []string {
 		return labelKeys(d.Namespace, d.Spec.Template.Labels)
 	}}
-	// ParticipantsByLabel is DeploymentsByLabel with participants only.
+	// ParticipantsByLabel has those alone that participate.
 	ParticipantsByLabel = DeploymentIndex{"participantLabel", func(d *appsv1.Deployment) []string {
 		if !participates(d) {
 			return nil
@@ -64,7 +64,7 @@ var (
 		}
 		return named
 	}}
-	// Participants has the participants of a namespace under "namespace/", and all of them under Everywhere.
+	// Participants has those that participate by "namespace/", and all of them under Everywhere.
 	Participants = DeploymentIndex{"participant", func(d *appsv1.Deployment) []string {
 		if !participates(d) {
 			return nil
@@ -72,16 +72,20 @@ var (
 		return []string{d.Namespace + "/", Everywhere}
 	}}
 	// PodsByLabel has pods by each of their labels.
-	PodsByLabel = PodIndex{"label", func(p *Pod) []string { return p.Labels.keys(p.Namespace) }}
-	// PodsByOwner has pods by the Deployment whose ReplicaSet owns them, with the name as cutName returns it.
+	PodsByLabel = PodIndex{"label", func(p *Pod) []string {
+		state := p.state.Value()
+		return labelKeys(state.namespace, split(state.labels))
+	}}
+	// PodsByOwner has pods by the Deployment whose ReplicaSet owns them; its name may be cut.
 	PodsByOwner = PodIndex{"owner", func(p *Pod) []string {
-		if p.Deployment == "" {
+		state := p.state.Value()
+		if state.deployment == "" {
 			return nil
 		}
-		return []string{p.Namespace + "/" + p.Deployment}
+		return []string{state.namespace + "/" + state.deployment}
 	}}
-	// ServicesBySelector has Services by one label of their selectors. Those that select by nothing but the version label
-	// are under anyVersion as well.
+	// ServicesBySelector has Services by one label of their selectors, and those that select by the version label alone
+	// under anyVersion as well.
 	ServicesBySelector = ServiceIndex{"selector", func(s *corev1.Service) []string {
 		if len(s.Spec.Selector) == 0 {
 			return nil
@@ -102,8 +106,8 @@ func ByHost[T any](domain string) Index[T] {
 	return Index[T]{"host", func(o T) []string { return HostKeys(o, domain) }}
 }
 
-// HostKeys are the hosts that an Istio object names, completed by the cluster's domain. Wildcard stands for every host
-// with a wildcard.
+// HostKeys are the hosts that an Istio object names, completed by the cluster's domain. Each host with a wildcard is
+// Wildcard.
 func HostKeys(o any, domain string) []string {
 	keys := istio.HostKeys(o, domain)
 	for i, host := range keys {
@@ -114,7 +118,7 @@ func HostKeys(o any, domain string) []string {
 	return keys
 }
 
-// participates reports whether a Deployment has an annotation of grayscale's, or a condition that is left over from
+// participates reports whether a Deployment carries anything of grayscale's: an annotation, or a condition left from
 // one.
 func participates(d *appsv1.Deployment) bool {
 	if len(cluster.Ours(d.Annotations)) > 0 {
@@ -127,15 +131,22 @@ func participates(d *appsv1.Deployment) bool {
 
 func labelKey(namespace, key, value string) string { return namespace + "/" + key + "=" + value }
 
+// labelKeys leave out the hash. Nothing is looked up by it, and each ReplicaSet has another one.
 func labelKeys(namespace string, labels map[string]string) []string {
-	return labelList(labels).keys(namespace)
+	keys := make([]string, 0, len(labels))
+	for k, v := range labels {
+		if k != appsv1.DefaultDeploymentUniqueLabelKey {
+			keys = append(keys, labelKey(namespace, k, v))
+		}
+	}
+	return keys
 }
 
-// anyVersion is the key of Services that select by nothing but the version label.
+// anyVersion is the key of Services that select by the version label alone.
 func anyVersion(namespace string) string { return namespace + "/" + release.VersionLabel }
 
-// selectorKey is the index key of one label of the selector: the alphabetically first. It is the version label only
-// where there is no other one, because admission searches Services for pods that have no version label yet.
+// selectorKey is one label of everything that the selector matches: the alphabetically first. It is not the version
+// label where there is another one, because admission looks Services up for pods that have no version label yet.
 func selectorKey(namespace string, selector map[string]string) string {
 	first := ""
 	for k := range selector {
@@ -147,5 +158,10 @@ func selectorKey(namespace string, selector map[string]string) string {
 }
 
 func matches(selector, labels map[string]string) bool {
-	return labelList(selector).match(labelList(labels))
+	for k, v := range selector {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return len(selector) > 0
 }

@@ -18,8 +18,8 @@ import (
 )
 
 // ServicesOf are the names of the Services that decide about a Deployment: those that its annotation names, and all
-// that select its pods, because each of those sends them requests. Where there are none, the only name is the empty
-// one, so that the Deployment still gets conditions that say what is wrong.
+// that select its pods, for each of them sends these requests. A Deployment without any has the empty name alone: it
+// still gets told what is wrong.
 func ServicesOf(r Reader, d *appsv1.Deployment) []string {
 	var out []string
 	for _, key := range DeploymentsByService.Keys(d) {
@@ -36,8 +36,8 @@ func ServicesOf(r Reader, d *appsv1.Deployment) []string {
 	return slices.Compact(out)
 }
 
-// Siblings are the other Services that decide about the participants behind this one. The decision about each of them
-// needs the facts about all.
+// Siblings are the other Services that decide about the participants behind this one. Each is decided with the facts
+// about all of them.
 func Siblings(r Reader, key types.NamespacedName) []types.NamespacedName {
 	deployments := r.ListDeployments(DeploymentsByService, key.String())
 	if s := r.GetService(key.Namespace, key.Name); s != nil {
@@ -55,8 +55,8 @@ func Siblings(r Reader, key types.NamespacedName) []types.NamespacedName {
 	return out
 }
 
-// Active reports whether there is something to decide about a Service: it has derived objects, or there is a
-// participant behind it.
+// Active reports whether there is something to decide about a Service: it has derived objects, or a participant behind
+// it.
 func Active(r Reader, key types.NamespacedName) bool {
 	if HasRoutes(r, key) || len(r.ListDeployments(DeploymentsByService, key.String())) > 0 {
 		return true
@@ -65,14 +65,14 @@ func Active(r Reader, key types.NamespacedName) bool {
 	return s != nil && len(selected(r, ParticipantsByLabel, key.Namespace, s.Spec.Selector)) > 0
 }
 
-// HasRoutes reports whether any of the Service's derived objects exists.
+// HasRoutes reports whether one of the Service's derived objects is there.
 func HasRoutes(r Reader, service types.NamespacedName) bool {
 	is := r.Istio()
 	return is != nil && is.Has(service.Namespace, mesh.Name(service.Name))
 }
 
-// behind are the Deployments that name the Service and those whose pods it selects, sorted by name. The key without a
-// name has the participants that are behind no Service.
+// behind are the Deployments that name the Service and those whose pods it selects, sorted by name. Behind the Service
+// without a name are the participants that lead to no Service.
 func behind(r Reader, key types.NamespacedName, s release.Service) []*appsv1.Deployment {
 	found := map[string]*appsv1.Deployment{}
 	for _, d := range selected(r, DeploymentsByLabel, key.Namespace, s.Selector) {
@@ -93,7 +93,7 @@ func behind(r Reader, key types.NamespacedName, s release.Service) []*appsv1.Dep
 	})
 }
 
-// others are the other Services that select the Deployments' pods or that the Deployments name, sorted by name.
+// others are the other Services that select the Deployments' pods or that these name, sorted by name.
 func others(r Reader, key types.NamespacedName, deployments []*appsv1.Deployment) []release.Service {
 	found := map[string]release.Service{}
 	for _, d := range deployments {
@@ -123,7 +123,7 @@ func selecting(r Reader, namespace string, labels map[string]string) []*corev1.S
 }
 
 // ServicesFor are the Services that matter to a Deployment before it is stored: those that its annotation names, and
-// those that select its pods with some version label, which admission may still set.
+// those that select its pods, whatever version label admission gives these.
 func ServicesFor(r Reader, namespace string, d release.Deployment) []release.Service {
 	found := map[string]*corev1.Service{}
 	for _, name := range intent.Services(d.Annotations) {
@@ -147,7 +147,7 @@ func ServicesFor(r Reader, namespace string, d release.Deployment) []release.Ser
 	return out
 }
 
-// selectsSomeVersion reports whether the selector matches the labels with some version label added.
+// selectsSomeVersion reports whether the selector matches the labels once these have some version label.
 func selectsSomeVersion(selector, labels map[string]string) bool {
 	for k, v := range selector {
 		if got, ok := labels[k]; k != release.VersionLabel && (!ok || got != v) {
@@ -157,8 +157,7 @@ func selectsSomeVersion(selector, labels map[string]string) bool {
 	return len(selector) > 0
 }
 
-// selected are the Deployments whose pods a selector matches, found by an index by labels. An empty selector matches
-// none.
+// selected are the Deployments of an index by labels whose pods a Service selects. One without a selector has none.
 func selected(r Reader, by DeploymentIndex, namespace string, selector map[string]string) []*appsv1.Deployment {
 	if len(selector) == 0 {
 		return nil
@@ -173,68 +172,42 @@ func selected(r Reader, by DeploymentIndex, namespace string, selector map[strin
 }
 
 // podsOf are the pods of a Deployment.
-func podsOf(r Reader, d *appsv1.Deployment) []*Pod {
-	var out []*Pod
-	by := ownerOf(d)
-	for _, p := range r.ListPods(PodsByOwner, d.Namespace+"/"+by.name) {
-		if by.owns(p) {
-			out = append(out, p)
-		}
-	}
-	return out
+func podsOf(r Reader, d *appsv1.Deployment) []podGroup {
+	pods := grouped(r.ListPods(PodsByOwner, d.Namespace+"/"+cutName(d.Name)))
+	return slices.DeleteFunc(pods, func(g podGroup) bool { return !owns(d, g) })
 }
 
-// strays are the pods that the Service selects and that belong to none of the Deployments.
-func strays(r Reader, s release.Service, deployments []*appsv1.Deployment) []*Pod {
+// strays are the pods that the Service selects and that none of the Deployments has.
+func strays(r Reader, s release.Service, deployments []*appsv1.Deployment) []podGroup {
 	if len(s.Selector) == 0 {
 		return nil
 	}
-	var out []*Pod
-	var owners []owner
-	for _, d := range deployments {
-		owners = append(owners, ownerOf(d))
-	}
-	selector := labelList(s.Selector)
-	for _, p := range r.ListPods(PodsByLabel, selectorKey(s.Namespace, s.Selector)) {
-		owned := slices.ContainsFunc(owners, func(o owner) bool { return o.owns(p) })
-		if !owned && selector.match(p.Labels) {
-			out = append(out, p)
-		}
-	}
-	return out
+	pods := grouped(r.ListPods(PodsByLabel, selectorKey(s.Namespace, s.Selector)))
+	return slices.DeleteFunc(pods, func(g podGroup) bool {
+		owned := slices.ContainsFunc(deployments, func(d *appsv1.Deployment) bool { return owns(d, g) })
+		return owned || !matches(s.Selector, g.labels)
+	})
 }
 
-// owner identifies the pods of a Deployment.
-type owner struct {
-	name     string
-	any      bool // the Deployment has no selector
-	selector Labels
+func owns(d *appsv1.Deployment, g podGroup) bool {
+	return g.deployment == cutName(d.Name) && (d.Spec.Selector == nil || matches(d.Spec.Selector.MatchLabels, g.labels))
 }
 
-func ownerOf(d *appsv1.Deployment) owner {
-	if d.Spec.Selector == nil {
-		return owner{name: cutName(d.Name), any: true}
-	}
-	return owner{name: cutName(d.Name), selector: labelList(d.Spec.Selector.MatchLabels)}
-}
-
-func (o owner) owns(p *Pod) bool {
-	return p.Deployment == o.name && (o.any || o.selector.match(p.Labels))
-}
-
-// workloads are the owners of pods that belong to no Deployment and never did, sorted. Pods without an owner stand for
-// themselves.
-func workloads(pods []*Pod) []routing.Workload {
+// workloads are the owners of pods that no Deployment has or had, sorted.
+func workloads(groups []podGroup) []routing.Workload {
 	var out []routing.Workload
-	for _, p := range pods {
-		if p.Ended || p.Deleting || p.Deployment != "" {
+	for _, g := range groups {
+		if g.ended || g.deleting || g.deployment != "" {
 			continue
 		}
-		w := routing.Workload{Kind: "Pod", Name: p.Name, Version: p.Labels.get(release.VersionLabel)}
-		if p.OwnerKind != "" {
-			w.Kind, w.Name = p.OwnerKind, p.OwnerName
+		version := g.labels[release.VersionLabel]
+		if g.ownerKind != "" {
+			out = append(out, routing.Workload{Kind: g.ownerKind, Name: g.ownerName, Version: version})
+			continue
 		}
-		out = append(out, w)
+		for _, p := range g.pods {
+			out = append(out, routing.Workload{Kind: "Pod", Name: p.Name, Version: version})
+		}
 	}
 	slices.SortFunc(out, func(a, b routing.Workload) int {
 		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name), strings.Compare(a.Version, b.Version))

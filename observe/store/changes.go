@@ -24,9 +24,8 @@ func (s *Store) notify(services []types.NamespacedName) {
 
 // follow notifies of the Services that a change affects: those that the object led to before it, and those that it
 // leads to after it. Changes of which nothing is read are dropped first.
-func follow[T any](
-	s *Store, o *objects[T], same func(before, after *T) bool, affected func(*T) []types.NamespacedName,
-) {
+func follow[T any](s *Store, o *objects[T], same func(before, after *T) bool,
+	affected func(*T) []types.NamespacedName) {
 	o.notify(func(before, after *T) {
 		if s.affected.Load() == nil || before != nil && after != nil && same(before, after) {
 			return

@@ -66,8 +66,8 @@ func newCRDWatcher(s *Store, from ctrlcluster.Cluster) (*crdWatcher, error) {
 		return nil, fmt.Errorf("a client of metadata: %w", err)
 	}
 	w.istio.watched, w.gateway.watched = true, true
-	filtered := metadatainformer.NewFilteredMetadataInformer(bare, crdResource, metav1.NamespaceAll, 0, nil, nil)
-	w.definitions = filtered.Informer()
+	all := metadatainformer.NewFilteredMetadataInformer(bare, crdResource, metav1.NamespaceAll, 0, nil, nil)
+	w.definitions = all.Informer()
 	if err := w.definitions.SetTransform(trimDefinition); err != nil {
 		return nil, err
 	}

@@ -77,14 +77,15 @@ func (o *objects[T]) has(namespace, name string) bool {
 func (o *objects[T]) list(by observe.Index[*T], key string) []*T {
 	at := hash(by.Name, key)
 	o.lock.RLock()
-	found := make([]entry[T], len(o.index[at]))
+	out, packed := make([]*T, len(o.index[at])), make([]string, 0, 1)
 	for i, e := range o.index[at] {
-		found[i] = *e
+		if out[i] = e.object; e.object == nil {
+			packed = append(packed, e.packed)
+		}
 	}
 	o.lock.RUnlock()
-	out := make([]*T, len(found))
-	for i, e := range found {
-		out[i] = o.read(e)
+	for i, text := range packed {
+		out[i] = o.unpack(text)
 	}
 	return out
 }
@@ -117,7 +118,11 @@ func (o *objects[T]) read(e entry[T]) *T {
 	if e.packed == "" {
 		return e.object
 	}
-	plain, err := o.dictionary.decompress(e.packed)
+	return o.unpack(e.packed)
+}
+
+func (o *objects[T]) unpack(packed string) *T {
+	plain, err := o.dictionary.decompress(packed)
 	if err == nil {
 		var object *T
 		if object, err = o.codec.unpack(plain); err == nil {

@@ -28,8 +28,7 @@ type source interface {
 }
 
 func newSink[O client.Object, T any](
-	o *objects[T], keep func(O) *T, from rest.Interface, namespace string,
-) *sink[O, T] {
+	o *objects[T], keep func(O) *T, from rest.Interface, namespace string) *sink[O, T] {
 	s := &sink[O, T]{objects: o, keep: keep, namespace: namespace, synced: make(chan struct{})}
 	var example O
 	lists := cache.NewFilteredListWatchFromClient(from, o.resource, namespace, func(*metav1.ListOptions) {})

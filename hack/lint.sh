@@ -27,7 +27,7 @@ if git grep --untracked -nE '\b[tb]\.Skip(f|Now)?\(' -- '*_test.go' 'test/harnes
 	echo "a skipped test proves nothing: let it fail with what is missing" >&2
 	exit 1
 fi
-# One table spells the keys: whoever needs one takes it from routing/intent.
+# Only one table spells the keys: code that needs a key takes it from routing/intent.
 if git grep --untracked -nE '"grayscale\.dev/' -- 'cmd/*.go' 'webhook/*.go' 'annotator/*.go' 'observe/*.go' 'routing/*.go' ':!routing/intent' ':!*_test.go' |
 	grep -v '"grayscale\.dev/grayscale[/"]'; then
 	echo 'a key is named outside routing/intent: use its constant there' >&2

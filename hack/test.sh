@@ -1,26 +1,28 @@
 #!/bin/bash
 # Runs tests through gotestsum and prints one last line "N passed, N failed".
 #   hack/test.sh all|unit|lab [go test flags]
-# "lab" are the packages whose tests import test/harness: each starts a lab of its own. AT_ONCE=n runs n of them at a time. "all" runs
-# "unit" beside them.
-# What has passed is not run again before something changed that it depends on (go clean -testcache forgets that).
+# "lab" are the packages whose tests import test/harness: each starts its own lab. AT_ONCE=n runs n of them at a time.
+# "all" also runs "unit" at the same time.
+# A test that passed does not run again until one of its dependencies changes (go clean -testcache resets this).
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 
-packages() { # packages unit|lab; test/bench and test/scale measure, they test nothing
+packages() { # packages unit|lab; test/bench and test/scale only measure
 	go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... |
 		awk -v want="$1" '{ path = $1; $1 = "" }
 			path ~ /\/test\/(bench|scale)$/ { next }
 			(index($0, "grayscale.dev/grayscale/test/harness") > 0) == (want == "lab") { print path }'
 }
 
-at_once() { # how many labs two processors carry, by the engine's own benchmark: it takes 18 us where the targets of make bench hold
+# at_once prints how many labs two processors can run, by the engine's own benchmark. It takes 18 us on a machine that
+# reaches the targets of make bench.
+at_once() {
 	nanoseconds=$(go test ./routing -run '^$' -bench 'Decide/nothing' -benchtime 5000x -count 3 | awk '/ns\/op/ { print int($3) }' | sort -n | head -1)
-	# On a slower machine an open-loop load may not recover from what the other labs take.
+	# On a slower machine an open-loop load may not recover from the CPU time that the other labs take.
 	if [ "$nanoseconds" -lt 25000 ]; then echo 4; else echo 2; fi
 }
 
-unit() { # unit [go test flags]; go vet is lint's, but for test/lab, which lint leaves out
+unit() { # unit [go test flags]; lint runs go vet, except for test/lab, which it skips
 	status=0
 	# shellcheck disable=SC2046 # one word per package
 	go test -json -vet=off -timeout 40m "$@" $(packages unit) || status=1
@@ -30,17 +32,18 @@ unit() { # unit [go test flags]; go vet is lint's, but for test/lab, which lint 
 	return $status
 }
 
-labs() { # labs [go test flags]: those that take longest first, so that the last ones are short
+labs() { # labs [go test flags]; the longest run first, so that the last ones are short
 	all=$(packages lab && echo grayscale.dev/grayscale/test/gitops)
 	longest='/test/(faults|e2e|chart|gitops|ha)$'
 	(grep -E "$longest" <<<"$all" && grep -Ev "$longest" <<<"$all") | xargs -P "$AT_ONCE" -I PACKAGE "$0" --lab PACKAGE "$@"
 }
 
-if [ "${1:-}" = --lab ]; then # one package on a lab of its own; its stream comes at its end, as long lines of two would mix
+# One package on its own lab. Its output is printed at the end, because long lines of two packages would mix.
+if [ "${1:-}" = --lab ]; then
 	shift
 	stream=.tools/${1##*/}.json
 	case $1 in
-	*/test/gitops) where="-C test/gitops -count 1" ;; # of another module's files Go does not notice a change: this one is always run
+	*/test/gitops) where="-C test/gitops -count 1" ;; # always run: Go does not notice changes in another module's files
 	*) where= ;;
 	esac
 	status=0
@@ -54,14 +57,14 @@ if [ "${1:-}" = --stream ]; then # what gotestsum runs: JSON on stdout, everythi
 	shift
 	what=$1
 	shift
-	[ -n "$(packages unit)" ] && [ -n "$(packages lab)" ] # a mistake in the list must not pass for tests that passed
+	[ -n "$(packages unit)" ] && [ -n "$(packages lab)" ] # an empty list is a mistake, not a success
 	status=0
 	[ "$what" = unit ] || export AT_ONCE="${AT_ONCE:-$(at_once)}" # before anything else takes the processors
 	case $what in
 	unit) unit "$@" || status=1 ;;
 	lab) labs "$@" || status=1 ;;
 	all)
-		# Labs mostly wait. What needs no lab gets the processors when no lab wants them.
+		# Labs mostly wait. Unit tests get the processors when no lab needs them.
 		(renice -n 19 "$BASHPID" >/dev/null && unit "$@") >.tools/unit.json &
 		labs "$@" || status=1
 		wait $! || status=1
@@ -71,7 +74,8 @@ if [ "${1:-}" = --stream ]; then # what gotestsum runs: JSON on stdout, everythi
 	exit $status
 fi
 
-if [ "${1:-}" = --ended ]; then # what gotestsum runs after them: what the failed ones said, in short, as the end of a log is read first
+# gotestsum runs this at the end. It prints a summary of the failures, because people read the end of a log first.
+if [ "${1:-}" = --ended ]; then
 	awk 'match($0, /"Test":"[^"]*"/) {
 			test = substr($0, RSTART + 8, RLENGTH - 9)
 			if (/"Action":"fail"/) failed[test] = 1

@@ -1,7 +1,8 @@
 #!/bin/bash
-# Looks for known vulnerabilities in what the binary calls, with govulncheck. It needs Go's vulnerability database: the public
-# one, or the one that GOVULNDB names. Where the public one cannot be reached, the module that it is made from does as well: it
-# comes from wherever Go modules come from, a few days old. Without any of them nothing was checked, and the exit status is 2.
+# Finds known vulnerabilities in the code that the binary calls, with govulncheck. It needs Go's vulnerability database:
+# the public one, or the one that GOVULNDB names. If the public one cannot be reached, it uses the module that the
+# database is made from, which comes from the Go module proxy and is a few days old. Without any of them nothing is
+# checked, and the exit status is 2.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 

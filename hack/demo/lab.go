@@ -32,10 +32,10 @@ type lab struct {
 	client       *http.Client
 }
 
-// up starts a lab with grayscale installed; what the lab prints is the progress that the user sees.
+// up starts a lab with grayscale installed. The user sees the lab's output as progress.
 func up(ctx context.Context, root, dir string, port int) (*lab, error) {
 	l := &lab{root: root, dir: dir}
-	_ = l.down() // what an interrupted demo may have left
+	_ = l.down() // an interrupted demo may have left one
 	cmd := exec.CommandContext(ctx, l.bin("lab"), "up", "--detach", "--dir", dir, "--base-port", strconv.Itoa(port),
 		"--istio-debounce", "100ms", "--grayscale", l.bin("grayscale"), "--manifests", filepath.Join(root, "manifests", "base"))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -53,8 +53,8 @@ func up(ctx context.Context, root, dir string, port int) (*lab, error) {
 	return l, nil
 }
 
-// dial opens a connection to a Service as an application does whose traffic its sidecar captures: to the sidecar's
-// listener for the Service's port.
+// dial opens a connection to the sidecar's listener for the Service's port, like an application whose traffic the
+// sidecar captures.
 func (l *lab) dial(ctx context.Context, network, service string) (net.Conn, error) {
 	_, text, err := net.SplitHostPort(service)
 	if err != nil {
@@ -83,10 +83,10 @@ func (l *lab) down() error {
 	return nil
 }
 
-// kubectl prints the command as a user would type it and runs it; its output is returned.
+// kubectl prints the command as a user would type it, runs it and returns its output.
 func (l *lab) kubectl(ctx context.Context, args ...string) (string, error) {
 	fmt.Println("  $ kubectl", strings.Join(args, " "))
-	path, err := filepath.Abs(l.bin("kubectl")) // what is relative would begin at cmd.Dir
+	path, err := filepath.Abs(l.bin("kubectl")) // a relative path would start at cmd.Dir
 	if err != nil {
 		return "", err
 	}
@@ -111,7 +111,7 @@ func (l *lab) programmed(ctx context.Context, deployment, message string) error 
 		`--for=jsonpath={.status.conditions[?(@.type=="grayscale.dev/Programmed")].message}=`+message)
 }
 
-// background is load that runs until it is ended.
+// background is load that runs until end is called.
 type background struct {
 	cmd *exec.Cmd
 	out bytes.Buffer
@@ -137,14 +137,14 @@ func (b *background) end() (report, error) {
 	if err := b.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		return r, fmt.Errorf("load ended early: %w", errors.Join(err, b.cmd.Wait()))
 	}
-	wait := b.cmd.Wait() // non-zero where requests were lost: the report says how many
+	wait := b.cmd.Wait() // non-zero if requests were lost: the report says how many
 	if err := json.Unmarshal(b.out.Bytes(), &r); err != nil {
 		return r, fmt.Errorf("report of the load: %w (%v)", err, wait)
 	}
 	return r, nil
 }
 
-// httpSplit asks n times and counts which version answers.
+// httpSplit sends n requests and counts which version answers.
 func (l *lab) httpSplit(ctx context.Context, host string, n int) (map[string]int, error) {
 	seen := map[string]int{}
 	for range n {

@@ -1,6 +1,6 @@
-// Command demo plays the three strategies on a lab of its own: a real API server, istiod and Envoy. After every step it
-// prints what was asked and what Envoy really served; it fails where a split is outside its statistical bounds or a
-// request was lost.
+// Command demo shows the three strategies on its own lab: a real API server, istiod and Envoy. After every step it
+// prints the shares that were asked for and those that Envoy served. It fails if a split is outside its statistical
+// bounds or a request was lost.
 package main
 
 import (

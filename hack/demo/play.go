@@ -16,10 +16,10 @@ const (
 	cart    = "cart.default.svc.cluster.local"
 	web     = "web.default.svc.cluster.local"
 	rate    = 50  // requests a second on each Service, all the time
-	sample  = 400 // requests to tell a split from
-	sigmas  = 5   // a split that is right fails once in 3.5 million looks
+	sample  = 400 // requests per measurement of a split
+	sigmas  = 5   // a correct split fails once in 3.5 million measurements
 
-	attempts = 8 // counts of a split, a second apart, before it is wrong
+	attempts = 8 // measurements of a split, a second apart, before it counts as wrong
 )
 
 // play tells the whole story under load and adds up what was sent and lost.
@@ -53,7 +53,7 @@ func play(ctx context.Context, l *lab) error {
 	return errors.Join(told, sum(loads))
 }
 
-// reachable waits until Envoy has every Service's endpoints: before that there is nothing to lose.
+// reachable waits until Envoy has every Service's endpoints: requests before that would fail anyway.
 func (l *lab) reachable(ctx context.Context) error {
 	deadline := time.Now().Add(30 * time.Second)
 	for {
@@ -67,7 +67,7 @@ func (l *lab) reachable(ctx context.Context) error {
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		time.Sleep(200 * time.Millisecond) // the mesh's side has no event to wait for
+		time.Sleep(200 * time.Millisecond) // Envoy has no event to wait for
 	}
 }
 
@@ -183,7 +183,7 @@ func (l *lab) checkMirror(ctx context.Context, share float64) error {
 		if _, err := l.httpSplit(ctx, web, sample); err != nil {
 			return nil, err
 		}
-		if err := pause(ctx); err != nil { // copies are on their way while the answers are back already
+		if err := pause(ctx); err != nil { // copies may arrive after the answers
 			return nil, err
 		}
 		requestsAfter, copiesAfter, err := l.counts(ctx, "web")
@@ -237,7 +237,7 @@ func (l *lab) checkTCP(ctx context.Context, port int, asked map[string]float64) 
 	return check(ctx, "connections", asked, func() (map[string]int, error) { return l.tcpSplit(ctx, port, sample) })
 }
 
-// check counts until the split is what was asked, for the push to Envoy takes a moment on a busy machine; a split
+// check measures until the split is as asked for, because the push to Envoy takes a moment on a busy machine. A split
 // that stays wrong is printed and fails.
 func check(ctx context.Context, what string, asked map[string]float64, count func() (map[string]int, error)) error {
 	for attempt := 1; ; attempt++ {
@@ -255,7 +255,7 @@ func check(ctx context.Context, what string, asked map[string]float64, count fun
 	}
 }
 
-// table prints what was asked and what was seen.
+// table prints the shares that were asked for and those that were seen.
 func table(what string, seen map[string]int, asked map[string]float64) {
 	n := total(seen)
 	fmt.Printf("    %-12s %8s %8s  (%d %s)\n", "version", "asked", "served", n, what)
@@ -264,7 +264,7 @@ func table(what string, seen map[string]int, asked map[string]float64) {
 	}
 }
 
-// outside tells where the difference between asked and seen cannot be chance.
+// outside fails if the difference between asked and seen cannot be chance.
 func outside(what string, seen map[string]int, asked map[string]float64) error {
 	var wrong error
 	n := float64(max(total(seen), 1))

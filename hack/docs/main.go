@@ -4,7 +4,7 @@
 // Run it from the root of the repository:
 //
 //	go run ./hack/docs          # write the pages
-//	go run ./hack/docs -check   # exit with 1 where a page is not what would be written
+//	go run ./hack/docs -check   # exit with 1 if a page is out of date
 package main
 
 import "grayscale.dev/grayscale/hack/generated"

@@ -23,8 +23,8 @@ var metricsTemplate string
 // metric is one row of a table.
 type metric struct{ Name, Type, Labels, Help string }
 
-// libraries are what controller-runtime and client-go count of grayscale that is worth looking at. Their labels' values
-// are theirs to choose; a test finds each name, type and label in what the real binary answers.
+// libraries are the useful metrics of controller-runtime and client-go. These libraries choose the values of their
+// labels. A test finds each name, type and label in a scrape of the real binary.
 var libraries = []metric{
 	{"leader_election_master_status", "gauge", "`name`", "1 in the replica that leads, with the name `grayscale`."},
 	{"controller_runtime_reconcile_time_seconds", "histogram", "`controller`", "How long a decision and its writes take; the controller is `annotator`."},
@@ -41,8 +41,7 @@ var libraries = []metric{
 	{"go_goroutines", "gauge", "", "Goroutines; a number that grows for ever is a leak."},
 }
 
-// apiServer are what the API server itself counts about grayscale's webhooks, which alone knows of those that it could
-// not ask.
+// apiServer are the API server's own metrics about grayscale's webhooks: only the API server knows which calls failed.
 var apiServer = []metric{
 	{"apiserver_admission_webhook_rejection_count", "counter", "`name`, `type`, `operation`, `error_type`, `rejection_code`", "Requests refused. `error_type` is `no_error` where the webhook refused, `calling_webhook_error` where it could not be asked under failurePolicy Fail."},
 	{"apiserver_admission_webhook_fail_open_count", "counter", "`name`, `type`", "Requests let through because the webhook could not be asked, under failurePolicy Ignore."},
@@ -64,7 +63,7 @@ func metrics() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// registered asks the metrics themselves.
+// registered reads the tables' rows from the collectors.
 func registered(collectors []prometheus.Collector) ([]metric, error) {
 	registry := prometheus.NewRegistry()
 	for _, c := range collectors {
@@ -72,7 +71,7 @@ func registered(collectors []prometheus.Collector) ([]metric, error) {
 			return nil, err
 		}
 		if v, ok := c.(*prometheus.GaugeVec); ok {
-			_, _ = v.GetMetricWith(nil) // makes the series of one without labels; the others have all of theirs
+			_, _ = v.GetMetricWith(nil) // creates the series of a metric without labels; the others already have theirs
 		}
 	}
 	families, err := registry.Gather()

@@ -23,7 +23,7 @@ var pageTemplate string
 // content is what the template is filled with.
 type content struct {
 	Prefix, Strategy, Weight string
-	// The same without the prefix, for running text.
+	// Keys without the prefix, for running text.
 	StrategyKey, WeightKey, ActiveKey string
 	Accepted, Programmed              string
 	Keys, Reserved, Internal          []intent.Key
@@ -72,7 +72,7 @@ func page() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// messages asks the product itself what it says, so that the page cannot say otherwise.
+// messages takes the messages from the product's own code, so that the page cannot differ.
 func messages() ([]message, error) {
 	var out []message
 	for _, pairs := range [][]string{
@@ -96,12 +96,12 @@ func messages() ([]message, error) {
 	return out, nil
 }
 
-// refusal is the answer to the value that a key's entry gives as one to be refused.
+// refusal is the answer to the key's example of a wrong value.
 func refusal(k intent.Key) (string, error) {
 	return answer(k.Strategies[len(k.Strategies)-1], k.Name, k.Refused)
 }
 
-// answer is what a Deployment with one more annotation beside its strategy gets to read.
+// answer is the user's answer to a Deployment with a strategy and one more annotation.
 func answer(s intent.Strategy, key, value string) (string, error) {
 	annotations := map[string]string{intent.KeyStrategy: string(s)}
 	annotations[key] = value
@@ -114,7 +114,7 @@ func answer(s intent.Strategy, key, value string) (string, error) {
 
 func short(key string) string { return strings.TrimPrefix(key, intent.Prefix) }
 
-// strategies lists what uses a key.
+// strategies lists the strategies that use a key.
 func strategies(k intent.Key) string {
 	if slices.Contains(k.Strategies, "") {
 		return "candidates and stable"
@@ -129,7 +129,7 @@ func strategies(k intent.Key) string {
 	return strings.Join(names, ", ")
 }
 
-// predicate makes a sentence's second half of a key's help, which is either a verb's phrase or a noun's.
+// predicate turns a key's help, a verb phrase or a noun phrase, into the predicate of a sentence.
 func predicate(help string) string {
 	switch first, _, _ := strings.Cut(help, " "); first {
 	case "the":
@@ -140,7 +140,7 @@ func predicate(help string) string {
 	return help
 }
 
-// cell escapes what would end a cell of a Markdown table, or look like HTML.
+// cell escapes text that would end a cell of a Markdown table, or look like HTML.
 func cell(s string) string {
 	return strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;").Replace(s)
 }

@@ -9,7 +9,7 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// atRoot is a page as the command sees it from the root of the repository.
+// atRoot returns the page with the path that the command uses at the root of the repository.
 func atRoot(f generated.File) generated.File {
 	f.Path = filepath.Join("..", "..", f.Path)
 	return f

@@ -1,4 +1,4 @@
-// Package generated writes files that are made from something else, and checks that they are what would be written.
+// Package generated writes generated files, and checks that they are up to date.
 package generated
 
 import (
@@ -16,11 +16,11 @@ type File struct {
 	Path string
 	// Source says what it is made from, in words that follow "not what"; Again is the command that makes it.
 	Source, Again string
-	// Make gives what has to be in it.
+	// Make returns its content.
 	Make func() ([]byte, error)
 }
 
-// Main is what a command's main calls: it writes the files, or with the flag -check exits with 1 where one differs.
+// Main is the main function of a command: it writes the files. With the flag -check it exits with 1 if one differs.
 func Main(files ...File) {
 	check := flag.Bool("check", false, "write nothing; exit with 1 where a file differs")
 	flag.Parse()
@@ -38,7 +38,7 @@ func Main(files ...File) {
 	}
 }
 
-// Write makes the file anew.
+// Write replaces the file.
 func (f File) Write() error {
 	want, err := f.Make()
 	if err != nil {
@@ -47,7 +47,7 @@ func (f File) Write() error {
 	return os.WriteFile(f.Path, want, 0o644)
 }
 
-// Check fails where the file is not what Write would write. It names the first line that differs, because the reader
+// Check fails if the file is not what Write would write. It names the first line that differs, because the reader
 // wants to know what is out of date.
 func (f File) Check() error {
 	want, err := f.Make()

@@ -8,12 +8,12 @@ import (
 	"path/filepath"
 )
 
-// architectures are those that the image is built for; GOAMD64 and GOARM64 are their oldest levels, which run
+// architectures are those that the image is built for. GOAMD64 and GOARM64 are set to the oldest levels, which run
 // everywhere.
 var architectures = []string{"amd64", "arm64"}
 
-// compile gives the static binary for an architecture. Nothing of the machine gets into it: no path (-trimpath), no
-// state of the folder's version control, no build ID, and no flag or level of the caller's environment.
+// compile returns the static binary for an architecture. The machine does not influence it: it contains no path
+// (-trimpath), no version control state, no build ID, and ignores build flags and levels of the caller's environment.
 func compile(ctx context.Context, r request, architecture string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "grayscale-image-")
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// user is nobody on any node, and the one that the chart's Deployment runs as.
+// user has no account on any node. The chart's Deployment runs as the same user.
 const user = "65532:65532"
 
-// refName is the annotation of a layout's tag
+// refName is the annotation that holds a layout's tag
 // (https://github.com/opencontainers/image-spec/blob/main/annotations.md#pre-defined-annotation-keys).
 const refName = "org.opencontainers.image.ref.name"
 
-// labels say what is inside, by the words of the image specification.
+// labels describe the content, with the keys of the image specification.
 func labels(r request) map[string]string {
 	out := map[string]string{
 		"org.opencontainers.image.title":       "grayscale",
@@ -73,8 +73,8 @@ func buildOne(ctx context.Context, r request, architecture string) (v1.Image, er
 	return mutate.ConfigFile(image, config)
 }
 
-// write makes the layout anew, tagged with the version, and gives the digest of the index: what a registry will call
-// it.
+// write replaces the layout, tagged with the version, and returns the digest of the index, which is also its digest in
+// a registry.
 func write(dir string, index v1.ImageIndex, version string) (string, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err

@@ -35,13 +35,13 @@ const (
 
 var created = time.Unix(1700000000, 0) // the epoch
 
-// built is an image in a layout on disk, and what the program printed.
+// built is an image in a layout on disk, and the program's output.
 type built struct {
 	layout, digest string
 	err            error
 }
 
-// first is the folder of the build that all tests look at.
+// first is the folder of the build that all tests read.
 var first string
 
 var once = sync.OnceValue(func() built { return buildIn(first) })
@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// buildIn copies the sources under dir and does what `make image` does.
+// buildIn copies the sources to dir and builds the image as `make image` does.
 func buildIn(dir string) built {
 	sources := filepath.Join(dir, "sources")
 	for _, part := range []string{"cmd", "webhook", "annotator", "observe", "routing"} {
@@ -191,11 +191,11 @@ func TestImagesAreBare(t *testing.T) {
 	}
 }
 
-// unpack gives the files that a container would see; all are root's and of the sources' time.
+// unpack returns the files that a container would see. All belong to root and have the sources' time.
 func unpack(t *testing.T, one v1.Image) map[string][]byte {
 	t.Helper()
 	flat := mutate.Extract(one)
-	defer func() { _ = flat.Close() }() // it has been read to its end
+	defer func() { _ = flat.Close() }() // only reads
 	files := map[string][]byte{}
 	for from := tar.NewReader(flat); ; {
 		header, err := from.Next()
@@ -230,7 +230,7 @@ func TestUnpackedImageRuns(t *testing.T) {
 	}
 }
 
-// What the release does: crane pushes the layout, and the registry has it under the digest that was printed.
+// crane pushes the layout, as the release does, and the registry has it under the digest that was printed.
 func TestCranePushesTheLayout(t *testing.T) {
 	made := image(t)
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// layer holds the binary and the licence texts, and nothing else: no shell, no package manager, no user database.
+// layer holds only the binary and the licence texts: no shell, no package manager, no user database.
 func layer(binary []byte, licenses string, created time.Time) (v1.Layer, error) {
 	var archive bytes.Buffer
 	to := tar.NewWriter(&archive)
@@ -34,7 +34,7 @@ func layer(binary []byte, licenses string, created time.Time) (v1.Layer, error) 
 	return tarball.LayerFromOpener(open, tarball.WithMediaType(types.OCILayer))
 }
 
-// addTexts puts a folder's files under licenses/, in the order of their names. Folders need no entries of their own.
+// addTexts adds a folder's files under licenses/, sorted by name. Folders need no entries.
 func addTexts(to *tar.Writer, dir string, created time.Time) error {
 	found := 0
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -58,7 +58,7 @@ func addTexts(to *tar.Writer, dir string, created time.Time) error {
 	return err
 }
 
-// add writes a file that belongs to root: the user that the process runs as can change nothing.
+// add writes a file that belongs to root, so that the process cannot change it.
 func add(to *tar.Writer, name string, mode int64, content []byte, created time.Time) error {
 	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(content)), ModTime: created}
 	if err := to.WriteHeader(header); err != nil {

@@ -23,9 +23,9 @@ import (
 type request struct {
 	root     string    // the repository's root
 	version  string    // what `grayscale version` says, and the layout's tag
-	revision string    // the commit, for a label
+	revision string    // the commit, written into a label
 	created  time.Time // of the image and of every file in it
-	licenses string    // a folder of licence texts to put into the image; none where it is empty
+	licenses string    // a folder of licence texts to put into the image; none if empty
 }
 
 func main() {
@@ -46,7 +46,7 @@ func main() {
 	fmt.Println(digest)
 }
 
-// run builds the index and writes it, and gives its digest.
+// run builds the index, writes it and returns its digest.
 func run(ctx context.Context, r request, out string) (string, error) {
 	var err error
 	if r.created, err = sourceDate(os.Getenv("SOURCE_DATE_EPOCH")); err != nil {
@@ -62,8 +62,8 @@ func run(ctx context.Context, r request, out string) (string, error) {
 	return write(out, index, r.version)
 }
 
-// sourceDate is the time that everything in the image has (https://reproducible-builds.org/specs/source-date-epoch/);
-// the epoch itself where none is given, so that no clock is read.
+// sourceDate is the time of everything in the image (https://reproducible-builds.org/specs/source-date-epoch/).
+// Without one it is the epoch itself, so that no clock is read.
 func sourceDate(epoch string) (time.Time, error) {
 	if epoch == "" {
 		return time.Unix(0, 0).UTC(), nil

@@ -4,7 +4,7 @@
 // Run it from the root of the repository:
 //
 //	go run ./hack/manifests          # write the file
-//	go run ./hack/manifests -check   # exit with 1 where the file is not what would be written
+//	go run ./hack/manifests -check   # exit with 1 if the file is out of date
 package main
 
 import (
@@ -29,8 +29,8 @@ func main() {
 	generated.Main(generated.File{Path: out, Source: chart + " renders", Again: "make manifests", Make: render})
 }
 
-// render is what Helm would install. The hook is left out: deleting the base deletes the namespace, which asks for the
-// same.
+// render returns what Helm would install, without the hook: deleting the base deletes the namespace, which has the
+// same effect.
 func render() ([]byte, error) {
 	cmd := exec.Command(helm, "template", "grayscale", chart, "--namespace", namespace, "--no-hooks")
 	var failed bytes.Buffer

@@ -10,14 +10,13 @@ import (
 	"github.com/google/licensecheck"
 )
 
-// allowed are licences under which a binary may be given away beside Apache-2.0, as long as their texts go with it.
+// allowed are the licences that a binary under Apache-2.0 may include, if it is distributed with their texts.
 var allowed = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT"}
 
-// coverage is the part of a text, in percent, that has to be known licences: the rest are names, years and where it
-// comes from.
+// coverage is the percentage of a text that has to match known licences: the rest is names, years and origins.
 const coverage = 70
 
-// classify names the module's licences, and fails where there is none, or one that is unknown or not allowed.
+// classify finds the module's licences. It fails if there is none, or one that is unknown or not allowed.
 func (m *module) classify() error {
 	if len(m.texts) == 0 {
 		return errors.New("no licence file: use something else, or ask its authors")
@@ -38,7 +37,7 @@ func (m *module) classify() error {
 	return nil
 }
 
-// identify gives the SPDX identifiers of the licences in a text; all of them are allowed.
+// identify returns the SPDX identifiers of the licences in a text. All of them are allowed.
 func identify(text []byte) ([]string, error) {
 	seen := licensecheck.Scan(text)
 	if seen.Percent < coverage {

@@ -69,7 +69,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// A package below the module's root brings the licences on the way up, and those alone.
+// A package below the module's root has the licences in its folder and in those above it, and no others.
 func TestCollectGoesUp(t *testing.T) {
 	m := module{Path: "example.com/x", Dir: t.TempDir()}
 	for _, dir := range []string{"third/forked/deep", "other"} {
@@ -90,7 +90,7 @@ func TestCollectGoesUp(t *testing.T) {
 	}
 }
 
-// What is linked today is allowed, its texts are written, and an SBOM gets the names.
+// All licences of today's binary are allowed, their texts are written, and an SBOM gets their names.
 func TestOfThisRepository(t *testing.T) {
 	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
 	if err != nil {

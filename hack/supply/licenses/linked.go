@@ -14,23 +14,23 @@ import (
 	"strings"
 )
 
-// architectures are those of the image: what is linked differs a little.
+// architectures are those of the image: the linked packages differ a little.
 var architectures = []string{"amd64", "arm64"}
 
 // module is one Go module that packages of the binary come from.
 type module struct {
 	Path, Version, Dir string
 	Main               bool
-	// texts are the licence files that hold for those packages, relative to Dir, sorted.
+	// texts are the licence files that apply to those packages, relative to Dir, sorted.
 	texts []string
 	// licenses are their SPDX identifiers, sorted; classify fills them.
 	licenses []string
 }
 
-// goModule names Go's own library in what is written.
+// goModule is the name of Go's standard library in the output.
 const goModule = "std"
 
-// linked lists all modules of which packages are in the binary, sorted by path, and Go's own library.
+// linked lists the standard library and all modules with packages in the binary, sorted by path.
 func linked(root string) ([]module, error) {
 	found := map[string]*module{}
 	for _, architecture := range architectures {
@@ -54,7 +54,7 @@ func linked(root string) ([]module, error) {
 	return out, nil
 }
 
-// list adds what `go list` says about one architecture.
+// list adds the modules that `go list` finds for one architecture.
 func list(root, architecture string, found map[string]*module) error {
 	cmd := exec.Command("go", "list", "-deps", "-json=Dir,Module,Standard", "./cmd/grayscale")
 	cmd.Dir = root
@@ -88,10 +88,10 @@ func list(root, architecture string, found map[string]*module) error {
 	}
 }
 
-// licenseFile are the names that licences go by; what else a file's name holds is its format.
+// licenseFile matches the usual names of licence files, with or without a suffix.
 var licenseFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|unlicense)([-._].*)?$`)
 
-// collect notes the licence files of a package: those in its folder and in all above it, up to the module's.
+// collect adds the licence files of a package: those in its folder and in all folders above it, up to the module's.
 func (m *module) collect(dir string) error {
 	for {
 		entries, err := os.ReadDir(dir)

@@ -1,5 +1,5 @@
-// Command licenses finds out under which licences everything is that gets into the binary, and fails where one is not
-// among those that are allowed. It can write their texts down, for the image, and their names into an SBOM.
+// Command licenses finds the licences of all code in the binary, and fails if one is not allowed. It can write their
+// texts into a folder, for the image, and their names into an SBOM.
 //
 // Run it by `make licenses` or `make sbom`, or from the root of the repository:
 //

@@ -10,14 +10,14 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// complete writes into the SBOM what was found: cyclonedx-gomod's own guess takes BSD-3-Clause for its rarer relatives.
-// The time in it is the sources', not the clock's, so that the same sources give the same SBOM.
+// complete writes the licences into the SBOM, because cyclonedx-gomod mistakes BSD-3-Clause for similar licences.
+// The SBOM has the time of the sources, not of the clock, so that the same sources give the same SBOM.
 func complete(modules []module, path string) error {
 	raw, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = raw.Close() }() // it has only been read
+	defer func() { _ = raw.Close() }() // only reads
 	bom := new(cdx.BOM)
 	if err := cdx.NewBOMDecoder(raw, cdx.BOMFileFormatJSON).Decode(bom); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -47,13 +47,13 @@ func complete(modules []module, path string) error {
 		return err
 	}
 	if err := cdx.NewBOMEncoder(out, cdx.BOMFileFormatJSON).SetPretty(true).Encode(bom); err != nil {
-		_ = out.Close() // what went wrong first is told
+		_ = out.Close() // the first error is returned
 		return err
 	}
 	return out.Close()
 }
 
-// anyTool takes out the digests of the tool's own binary, which differ from machine to machine.
+// anyTool removes the digests of the tool's own binary, which differ from machine to machine.
 func anyTool(tools *cdx.ToolsChoice) {
 	if tools == nil || tools.Tools == nil {
 		return
@@ -71,8 +71,7 @@ func named(m module) *cdx.Licenses {
 	return &out
 }
 
-// sourceDate is https://reproducible-builds.org/specs/source-date-epoch/ in the SBOM's form; none where it is not
-// given.
+// sourceDate is https://reproducible-builds.org/specs/source-date-epoch/ in the SBOM's format, empty if not given.
 func sourceDate(epoch string) (string, error) {
 	if epoch == "" {
 		return "", nil

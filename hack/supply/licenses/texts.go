@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// noticeFile is what a licence such as Apache-2.0 wants to go along, beside its text.
+// noticeFile matches files that a licence such as Apache-2.0 requires besides its text.
 var noticeFile = regexp.MustCompile(`(?i)^(notice|patents)([-._].*)?$`)
 
-// write makes the folder anew with every module's texts, each under the module's path.
+// write replaces the folder's content by every module's texts, each under the module's path.
 func write(modules []module, dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err

@@ -101,7 +101,7 @@ func (d *door) mustCreate(t *testing.T, o *appsv1.Deployment) *appsv1.Deployment
 	return made
 }
 
-// held fails where the candidate is not labelled and kept at zero pods.
+// held fails if the candidate is not labelled and kept at zero pods.
 func held(t *testing.T, o *appsv1.Deployment, version string) {
 	t.Helper()
 	if !o.Spec.Paused || o.Annotations[intent.KeyHeld] == "" {

@@ -56,7 +56,7 @@ func TestCanaryTwoCandidates(t *testing.T) {
 	s.Served(split{"v1": 50, "v2": 20, "v3": 30})
 }
 
-// startedAfterPin fails the test where a pod of the candidate was born before the routes that keep traffic off it.
+// startedAfterPin fails the test if a pod of the candidate was born before the routes that keep traffic off it.
 func (s story) startedAfterPin(instance string) {
 	s.T.Helper()
 	pinned := s.Routes("web").CreationTimestamp

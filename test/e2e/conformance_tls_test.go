@@ -116,7 +116,7 @@ func certificate(t testing.TB, name string) tls.Certificate {
 }
 
 // shakeHands does so loadRate times per second, however long each takes, until the returned function is called: that
-// fails the test where one failed.
+// fails the test if one failed.
 func shakeHands(t *testing.T, url string) (end func()) {
 	t.Helper()
 	var (

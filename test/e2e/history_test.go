@@ -29,7 +29,7 @@ func (h history) routes() []harness.Write {
 	return h.Writes(func(w harness.Write) bool { return w.Kind == "virtualservices" })
 }
 
-// consistent fails the test where routes led to a subset that did not exist, at any instant.
+// consistent fails the test if routes led to a subset that did not exist, at any instant.
 func (h history) consistent() {
 	h.T.Helper()
 	for _, b := range h.Breaches() {

@@ -94,7 +94,7 @@ func TestLongAnswers(t *testing.T) {
 
 const streamCount = 4
 
-// keptTo ends streams that were opened before the release, and fails the test where one was broken, or answered by
+// keptTo ends streams that were opened before the release, and fails the test if one was broken, or answered by
 // another version.
 func (s story) keptTo(streams *harness.Load, version string) {
 	s.T.Helper()

@@ -103,7 +103,7 @@ func nothingOfGrayscale(t *testing.T) {
 	}
 }
 
-// routesResolve fails the test where the routes of Service web name a subset that does not exist.
+// routesResolve fails the test if the routes of Service web name a subset that does not exist.
 func (s story) routesResolve() {
 	s.T.Helper()
 	ctx, api := context.Background(), harness.Istio().NetworkingV1()

@@ -40,7 +40,7 @@ func TestLeaderStopsAndResumes(t *testing.T) {
 	harness.Leader(t) // exactly one, for the next tests
 }
 
-// neverLess fails the test where a version's weight has ever gone down.
+// neverLess fails the test if a version's weight has ever gone down.
 func (s story) neverLess(version string) {
 	s.T.Helper()
 	var last int32

@@ -204,7 +204,7 @@ func (s story) quiet(fault time.Time) {
 	}
 }
 
-// whole fails the test where a subset was ever missing.
+// whole fails the test if a subset was ever missing.
 func (s story) whole() {
 	s.T.Helper()
 	for _, b := range s.history.Breaches() {

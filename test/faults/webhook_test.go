@@ -39,7 +39,7 @@ func TestWebhookDownMeanwhile(t *testing.T) {
 	s.end(fault)
 }
 
-// atOnce fails the test where the API server takes long over what a user does.
+// atOnce fails the test if the API server takes long over what a user does.
 func (s story) atOnce(what string, act func()) {
 	s.T.Helper()
 	const limit = 3 * time.Second // the webhook's own time limit: a call that is waited for takes at least that

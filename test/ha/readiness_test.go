@@ -100,7 +100,7 @@ func startFailing(t *testing.T, percent int) (story, losses) {
 	return s, losses{s, load, before}
 }
 
-// only fails the test where a request was lost that was not meant for the failing version, or more of those than it
+// only fails the test if a request was lost that was not meant for the failing version, or more of those than it
 // gets within reaction each time that routes leave it. share is its share of the requests.
 func (l losses) only(version string, share float64) {
 	l.T.Helper()
@@ -125,7 +125,7 @@ func (l losses) only(version string, share float64) {
 	l.consistent()
 }
 
-// calm fails the test where routes were written more often than twice for each time that a version was ready long
+// calm fails the test if routes were written more often than twice for each time that a version was ready long
 // enough to get requests: when it comes and when it goes. It has not gone at the end; the candidate's share has its own
 // write in the beginning.
 func (l losses) calm(version string) {
@@ -215,7 +215,7 @@ func (l losses) readySpells(version string, atLeast time.Duration) int {
 	return n
 }
 
-// consistent fails the test where routes led to a subset that did not exist, at any instant.
+// consistent fails the test if routes led to a subset that did not exist, at any instant.
 func (l losses) consistent() {
 	l.T.Helper()
 	for _, b := range l.history.Breaches() {

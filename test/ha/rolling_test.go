@@ -142,7 +142,7 @@ func (a *admissions) once(kube kubernetes.Interface, namespace string, n int) {
 	}
 }
 
-// end fails the test where one admission failed, or hardly any was asked for.
+// end fails the test if one admission failed, or hardly any was asked for.
 func (a *admissions) end() {
 	a.t.Helper()
 	close(a.stop)

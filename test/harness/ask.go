@@ -19,11 +19,11 @@ import (
 )
 
 const (
-	// Unlabelled stands for the version of pods without the label version.
+	// Unlabelled is the version of pods without the label version.
 	Unlabelled = "unlabelled"
 
 	askTimeout = 30 * time.Second
-	// askers is how many requests are under way at once: enough to be quick, few enough not to starve Envoy on 2 cores.
+	// askers is how many requests run at once: enough to be quick, few enough not to starve Envoy on 2 cores.
 	askers = 4
 )
 
@@ -36,9 +36,9 @@ type Answer struct {
 	Headers http.Header       `json:"headers"`
 }
 
-// URL is the address of a Service for mesh clients: http://web.<namespace>.svc.cluster.local/, with a port where it is
-// not 80. Requests to it arrive as captured traffic does: at the sidecar's listener for the port, with the Service in
-// the Host. Several Services may have that port as long as each declares it as HTTP.
+// URL is the address of a Service for mesh clients: http://web.<namespace>.svc.cluster.local/, with a port if it is not
+// 80. Requests to it arrive like captured traffic: at the sidecar's listener for the port, with the Service in the Host
+// header. Several Services may have that port if each declares it as HTTP.
 func URL(namespace, service string, port int) string {
 	host := fmt.Sprintf("%s.%s.svc.cluster.local", service, namespace)
 	if port == 80 {
@@ -58,7 +58,7 @@ func GRPCURL(namespace, service string, port int) string {
 }
 
 // TCPURL is URL for a port of plain TCP. The mesh client's sidecar has one listener per port for all namespaces, so
-// each test takes a port number of its own.
+// each test uses its own port number.
 func TCPURL(namespace, service string, port int) string {
 	return ofScheme("tcp", namespace, service, port)
 }
@@ -73,7 +73,7 @@ func ofScheme(scheme, namespace, service string, port int) string {
 }
 
 // Ask sends one request (tcp://: opens one connection; tls://: shakes hands once) through the mesh client's sidecar.
-// What speaks gRPC is asked by a load alone.
+// Only a load can send gRPC.
 func Ask(address string) (Answer, error) {
 	target, err := url.Parse(address)
 	if err != nil {
@@ -88,7 +88,7 @@ func Ask(address string) (Answer, error) {
 	return askHTTP(address)
 }
 
-// meshAddress is where the sidecar takes what its application sends to a Service's port.
+// meshAddress is where the sidecar receives the application's traffic to a Service's port.
 func meshAddress(port string) (string, error) {
 	n, err := strconv.Atoi(port)
 	if err != nil {
@@ -100,8 +100,8 @@ func meshAddress(port string) (string, error) {
 	return net.JoinHostPort(Lab().MeshHost, strconv.Itoa(n)), nil
 }
 
-// askTLS asks for the Service by its name. The certificate tells who answered: its subject's common name is the
-// version.
+// askTLS opens a TLS connection with the Service's name. The certificate says who answered: its subject's common name
+// is the version.
 func askTLS(name, port string) (Answer, error) {
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: askTimeout}, Config: &tls.Config{ServerName: name, InsecureSkipVerify: true}}
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
@@ -114,7 +114,7 @@ func askTLS(name, port string) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("port %s: %w", port, err)
 	}
-	defer func() { _ = conn.Close() }() // nothing was to be sent
+	defer func() { _ = conn.Close() }() // nothing is sent
 	shaken, ok := conn.(*tls.Conn)
 	if !ok {
 		return Answer{}, fmt.Errorf("port %s: %T is no TLS connection", port, conn)
@@ -131,7 +131,7 @@ func askTCP(port string) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	defer func() { _ = conn.Close() }() // all of it has been read
+	defer func() { _ = conn.Close() }() // only reads
 	if err := conn.SetDeadline(time.Now().Add(askTimeout)); err != nil {
 		return Answer{}, err
 	}
@@ -147,8 +147,7 @@ func askTCP(port string) (Answer, error) {
 	return Answer{Pod: pod, Version: version}, nil
 }
 
-// captured sends every request to the sidecar's listener for its port, on a connection of its own. It never sends one
-// twice.
+// captured sends every request to the sidecar's listener for its port, each on a new connection. It never retries.
 var captured = &http.Client{Timeout: askTimeout, Transport: &http.Transport{DisableKeepAlives: true,
 	DialContext: func(ctx context.Context, network, host string) (net.Conn, error) {
 		_, port, err := net.SplitHostPort(host)
@@ -181,7 +180,7 @@ func askHTTP(address string) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	defer func() { _ = response.Body.Close() }() // all of it has been read
+	defer func() { _ = response.Body.Close() }() // only reads
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		return Answer{}, err
@@ -193,8 +192,8 @@ func askHTTP(address string) (Answer, error) {
 	return a, json.Unmarshal(body, &a)
 }
 
-// WaitServed waits until a Service answers through the mesh, so often in a row that no version of it can be failing
-// still.
+// WaitServed waits until a Service answers through the mesh so many times in a row that none of its versions can still
+// be failing.
 func WaitServed(t testing.TB, address string) {
 	t.Helper()
 	const row = 30
@@ -222,7 +221,7 @@ func WaitServed(t testing.TB, address string) {
 	}
 }
 
-// Counts asks n times and counts the answers by version; a lost request fails the test.
+// Counts sends n requests and counts the answers by version. A lost request fails the test.
 func Counts(t testing.TB, address string, n int) map[string]int {
 	t.Helper()
 	if strings.HasPrefix(address, "grpc:") {

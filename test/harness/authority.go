@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// Authority is a CA that a platform team might have.
+// Authority is a CA, such as a platform team might have.
 type Authority struct {
 	PEM         []byte
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority makes a CA of its own.
+// NewAuthority makes a new CA.
 func NewAuthority(t testing.TB) Authority {
 	t.Helper()
 	key := newKey(t)

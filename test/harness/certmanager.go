@@ -41,7 +41,7 @@ func CertManager(t testing.TB) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error), make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // the kernel ends the child with the thread that has started it
+		runtime.LockOSThread() // the kernel ends the child with the thread that started it
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
@@ -60,7 +60,7 @@ func CertManager(t testing.TB) {
 				t.Errorf("cert-manager: %v\n%s", err, tail(output.Name(), ""))
 			}
 		case <-time.After(downLimit):
-			_ = cmd.Process.Kill() // it holds nothing
+			_ = cmd.Process.Kill() // nothing depends on a clean end
 			t.Errorf("cert-manager did not end within %s: %v", downLimit, <-ended)
 		}
 	})

@@ -11,14 +11,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// serverFields are what an object may not be created with.
+// serverFields are fields that an object may not be created with.
 var serverFields = regexp.MustCompile(`(?m)^ +(uid|resourceVersion): .*\n`)
 
-// RemoveIstio deletes Istio's custom resource definitions that grayscale writes to, and all objects of theirs with
-// them. They are created again by what it returns, at the latest when the test ends.
+// RemoveIstio deletes the custom resource definitions of Istio's that grayscale writes to, and with them all their
+// objects. The returned function creates the definitions again; the end of the test does so at the latest.
 func RemoveIstio(t testing.TB) (restore func()) {
 	t.Helper()
-	// Routes first: a DestinationRule that goes before them takes the subsets away under them, whoever removes it.
+	// Routes first: if the DestinationRule went before them, they would lose their subsets.
 	names := []string{"virtualservices.networking.istio.io", "destinationrules.networking.istio.io"}
 	kept := serverFields.ReplaceAllString(Kubectl(t, "", append([]string{"get", "crd", "-o", "yaml"}, names...)...), "")
 	restore = sync.OnceFunc(func() {
@@ -27,7 +27,7 @@ func RemoveIstio(t testing.TB) (restore func()) {
 	})
 	t.Cleanup(restore)
 	Kubectl(t, "", "delete", "crd", names[0], "--wait=false")
-	Eventually(t, "all VirtualServices are gone", func() error { // a definition takes some seconds more
+	Eventually(t, "all VirtualServices are gone", func() error { // deleting a definition takes a few seconds more
 		list, err := Istio().NetworkingV1().VirtualServices(metav1.NamespaceAll).List(context.Background(), metav1.ListOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
@@ -42,8 +42,8 @@ func RemoveIstio(t testing.TB) (restore func()) {
 	return restore
 }
 
-// WaitEstablished waits until the API server serves what the custom resource definitions define. kubectl wait by itself
-// fails on a definition so new that it has no conditions yet.
+// WaitEstablished waits until the API server serves the resources of the custom resource definitions. kubectl wait alone
+// would fail for a definition that is so new that it has no conditions yet.
 func WaitEstablished(t testing.TB, definitions ...string) {
 	t.Helper()
 	Eventually(t, "the definitions are established", func() error {

@@ -11,16 +11,16 @@ import (
 // gatewayAPIs are the resources of the Gateway API whose routes may have a Service as parent.
 var gatewayAPIs = []string{"httproutes", "grpcroutes", "tcproutes"}
 
-// InstallGatewayAPI makes the API server serve the Gateway API's routes, as its release has them, until
-// RemoveGatewayAPI. It may be called by several tests at once.
+// InstallGatewayAPI makes the API server serve the Gateway API's routes, with the definitions of its release, until
+// RemoveGatewayAPI. Several tests may call it at once.
 func InstallGatewayAPI(t testing.TB) {
 	t.Helper()
-	// The module that the product reads the API's types from has the definitions as well.
+	// The Go module with the API's types, which the product uses, also has the definitions.
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
 	if err != nil {
 		t.Fatalf("where the Gateway API's module is: %v", err)
 	}
-	args := []string{"apply", "--server-side", "--force-conflicts"} // client-side apply keeps the whole in an annotation, which is too small
+	args := []string{"apply", "--server-side", "--force-conflicts"} // client-side apply keeps the whole object in an annotation, which is too small
 	for _, resource := range gatewayAPIs {
 		args = append(args, "-f", filepath.Join(strings.TrimSpace(string(dir)), "config", "crd", "standard", "gateway.networking.k8s.io_"+resource+".yaml"))
 	}
@@ -28,7 +28,7 @@ func InstallGatewayAPI(t testing.TB) {
 	WaitEstablished(t, gatewayDefinitions()...)
 }
 
-// RemoveGatewayAPI removes what InstallGatewayAPI made, and all routes with it.
+// RemoveGatewayAPI removes the definitions that InstallGatewayAPI made, and all routes with them.
 func RemoveGatewayAPI(t testing.TB) {
 	t.Helper()
 	Kubectl(t, "", append([]string{"delete", "crd", "--ignore-not-found"}, gatewayDefinitions()...)...)
@@ -42,8 +42,8 @@ func gatewayDefinitions() []string {
 	return out
 }
 
-// MeshRoute is a route of the Gateway API, in YAML, with a Service as parent, that sends all to another one of the same
-// namespace.
+// MeshRoute is a route of the Gateway API, in YAML, with a Service as parent. It sends all traffic to another Service of
+// the same namespace.
 func MeshRoute(kind, namespace, name, of, parent, backend string) string {
 	return fmt.Sprintf(`apiVersion: gateway.networking.k8s.io/v1
 kind: %s

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Helm runs Helm as the lab's administrator and returns what it printed; a non-zero exit fails the test.
+// Helm runs Helm as the lab's administrator and returns its output; a non-zero exit fails the test.
 func Helm(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := TryHelm(t, args...)
@@ -37,7 +37,7 @@ func TryHelm(t testing.TB, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// UseProduct lets the lab run grayscale's binary wherever an image's name says so.
+// UseProduct makes the lab run grayscale's binary for containers with grayscale's image.
 func UseProduct(t testing.TB) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(Lab().Dir, "grayscale.path"), []byte(Product()+"\n"), 0o600); err != nil {

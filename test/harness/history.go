@@ -33,7 +33,7 @@ type Write struct {
 	Ready      bool             // of a pod, by its condition
 }
 
-// Breach is a time in which a VirtualService named a subset that the DestinationRule of the same name did not have.
+// Breach is a period in which a VirtualService named a subset that the DestinationRule of the same name did not have.
 type Breach struct {
 	Subset       string
 	Revision     int64 // of the write that began it
@@ -41,15 +41,15 @@ type Breach struct {
 	Open         bool // nothing has ended it yet
 }
 
-// History is every write to the objects of one namespace, Events aside, in the order in which they happened. It reads
-// etcd itself: a watch through the API server would break with it, and miss what was written meanwhile.
+// History is every write to the objects of one namespace, except Events, in order. It reads etcd directly: a watch
+// through the API server would break with it, and miss the writes in between.
 type History struct {
 	t         testing.TB
 	namespace string
 
 	mu       sync.Mutex
 	ended    error
-	revision int64 // of the last message of etcd's
+	revision int64 // of etcd's last message
 	writes   []Write
 	subsets  map[string][]string // of each DestinationRule
 	routed   map[string][]string // subsets that each VirtualService names
@@ -74,7 +74,7 @@ func Record(t testing.TB, namespace string) *History {
 	t.Cleanup(func() {
 		cancel()
 		<-done
-		_ = stream.Close() // all that was wanted has been read
+		_ = stream.Close() // the test is over
 	})
 	return h
 }
@@ -102,7 +102,7 @@ func watchEtcd(ctx context.Context) (io.ReadCloser, error) {
 	return answer.Body, nil
 }
 
-// message is what etcd's gateway sends of a watch; numbers of 64 bits are strings there.
+// message is a message of a watch from etcd's gateway, which writes 64-bit numbers as strings.
 type message struct {
 	Result struct {
 		Header struct {
@@ -142,7 +142,7 @@ func (h *History) follow(stream io.Reader) {
 	}
 }
 
-// take notes one write where it is the namespace's.
+// take records a write if it belongs to the namespace.
 func (h *History) take(key64, value64 string, w Write) error {
 	key, err := base64.StdEncoding.DecodeString(key64)
 	if err != nil {
@@ -176,7 +176,7 @@ func (h *History) take(key64, value64 string, w Write) error {
 	return err
 }
 
-// Custom resources are JSON in etcd, the objects of Kubernetes itself are not.
+// takeRoutes records subsets and weights. In etcd custom resources are JSON; Kubernetes' own objects are not.
 func (h *History) takeRoutes(w *Write, value []byte) error {
 	var vs networkingv1.VirtualService
 	if err := json.Unmarshal(value, &vs); err != nil {
@@ -208,8 +208,8 @@ func (h *History) takeRoutes(w *Write, value []byte) error {
 	return nil
 }
 
-// Weights are those of the first HTTP route, by subset, of 100 or of 10000 as written; a lone destination has all of
-// 100.
+// Weights are those of the first HTTP route, by subset, as written: out of 100 or out of 10000. A single destination
+// has 100.
 func Weights(vs *networkingv1.VirtualService) map[string]int32 {
 	if len(vs.Spec.Http) == 0 {
 		return nil
@@ -248,7 +248,7 @@ func takePod(w *Write, value []byte) error {
 	return nil
 }
 
-// judge looks at the instant after a write.
+// judge checks the state after a write.
 func (h *History) judge(w Write) {
 	missing := ""
 	for name, subsets := range h.routed {
@@ -268,7 +268,7 @@ func (h *History) judge(w Write) {
 	}
 }
 
-// Writes are those so far that a test wants, oldest first; nil wants all.
+// Writes are the writes so far that wanted selects, oldest first; nil selects all.
 func (h *History) Writes(wanted func(Write) bool) []Write {
 	h.t.Helper()
 	h.catchUp()
@@ -277,7 +277,7 @@ func (h *History) Writes(wanted func(Write) bool) []Write {
 	return slices.DeleteFunc(slices.Clone(h.writes), func(w Write) bool { return wanted != nil && !wanted(w) })
 }
 
-// Breaches are the times so far in which a subset was named and not there.
+// Breaches are the periods so far in which a subset was named but missing.
 func (h *History) Breaches() []Breach {
 	h.t.Helper()
 	h.catchUp()
@@ -306,8 +306,8 @@ func (h *History) catchUp() {
 	})
 }
 
-// etcdRevision is that of the newest write to what is there. etcd's own is higher after a deletion, or where Kubernetes
-// has written its mark for compaction.
+// etcdRevision is the revision of the newest write to an existing object. etcd's own revision is higher after a
+// deletion, or if Kubernetes has written its compaction key.
 func etcdRevision() (int64, error) {
 	order, err := json.Marshal(map[string]any{"key": []byte(everything), "range_end": []byte(pastEverything),
 		"sort_target": "MOD", "sort_order": "DESCEND", "limit": 1, "keys_only": true})

@@ -11,9 +11,9 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// Kubectl runs kubectl as a user would and returns what it printed, warnings included. stdin may be empty. A non-zero
-// exit fails the test. Who replaces does so again after a conflict: kubectl reads the resourceVersion first, and
-// whoever writes a status in between makes it stale.
+// Kubectl runs kubectl as a user would and returns its output, warnings included. stdin may be empty. A non-zero exit
+// fails the test. It retries a replace after a conflict: kubectl reads the resourceVersion first, and a status that is
+// written in between makes it stale.
 func Kubectl(t testing.TB, stdin string, args ...string) string {
 	t.Helper()
 	var out string

@@ -21,14 +21,14 @@ import (
 )
 
 const (
-	// upLimit bounds the start of a lab: 15 s by its own promise, several times that on a machine busy with builds.
+	// upLimit bounds the start of a lab. It should take 15 s, and takes several times that on a machine busy with builds.
 	upLimit = 3 * time.Minute
 	// downLimit is how long the components of a lab may take to end.
 	downLimit = 30 * time.Second
 	pollPause = 50 * time.Millisecond
 )
 
-// Endpoints are where the parts of the running lab are, as its lab.json says.
+// Endpoints are the addresses of the running lab's parts, from its lab.json.
 type Endpoints struct {
 	Dir          string `json:"-"`            // the lab's directory, with logs/ in it
 	Kubeconfig   string `json:"kubeconfig"`   // of a cluster administrator
@@ -51,7 +51,7 @@ type lab struct {
 	root    string // of the repository
 	binary  string
 	product string // the path of grayscale's binary
-	base    string // manifests/base, where grayscale is installed; empty where it is not
+	base    string // manifests/base if grayscale is installed, else empty
 	applied string // the kustomization that installed it: the base, or an overlay
 	config  *rest.Config
 	kube    kubernetes.Interface
@@ -96,8 +96,7 @@ func up(o Options) (*lab, error) {
 	return l, nil
 }
 
-// overlay is a kustomization of manifests/base with what the options change; manifests/base itself where they change
-// nothing.
+// overlay is a kustomization of manifests/base with the options' changes, or manifests/base itself if there are none.
 func (l *lab) overlay(o Options) (string, error) {
 	if o.Settle == 0 {
 		return l.base, nil
@@ -125,12 +124,13 @@ func Manifests() string { return current().applied }
 func Binary(name string) string {
 	root, err := repository()
 	if err != nil {
-		panic(err) // the tests do not run inside the repository
+		panic(err) // the tests run outside the repository
 	}
 	return filepath.Join(root, "bin", name)
 }
 
-// start runs the lab in the foreground of a goroutine: the kernel ends it with this process, however that dies.
+// start runs the lab in the foreground of a goroutine. The kernel ends the lab with this process, no matter how the
+// process dies.
 func (l *lab) start(args []string) error {
 	output, err := os.Create(filepath.Join(l.Dir, "up.log"))
 	if err != nil {
@@ -154,13 +154,13 @@ func (l *lab) start(args []string) error {
 		return fmt.Errorf("%s: %w", l.binary, err)
 	}
 	if err := l.ready(output.Name()); err != nil {
-		said, _ := os.ReadFile(output.Name()) // what it could say about it is a help, not a must
+		said, _ := os.ReadFile(output.Name()) // the output only helps to explain the error
 		return fmt.Errorf("lab up: %w\n%s", err, said)
 	}
 	return l.connect()
 }
 
-// ready waits for the line with which the lab says that everything serves, and reads lab.json.
+// ready waits for the lab's line that everything serves, and reads lab.json.
 func (l *lab) ready(output string) error {
 	limit := time.After(upLimit)
 	for {
@@ -186,7 +186,7 @@ func (l *lab) ready(output string) error {
 	return json.Unmarshal(content, &l.Endpoints)
 }
 
-// saysReady finds the last of the lines that `lab up` prints, "lab  ready after 4.8 s ...".
+// saysReady finds the last line that `lab up` prints: "lab  ready after 4.8 s ...".
 func saysReady(said string) bool {
 	for line := range strings.Lines(said) {
 		if words := strings.Fields(line); len(words) > 1 && words[0] == "lab" && words[1] == "ready" {
@@ -210,23 +210,23 @@ func (l *lab) connect() error {
 	return err
 }
 
-// down stops the lab and removes its directory. It may be called twice. Nothing of the lab is looked at any more, so
-// that no pod is given the time to end in good order.
+// down kills the lab and removes its directory. It may be called twice. Nobody needs the lab any more, so pods get no
+// time for a graceful shutdown.
 func (l *lab) down() {
 	l.stop.Do(func() {
 		if l.process != nil && l.process.Process != nil {
 			_ = l.process.Process.Kill() // its components end with it; an error means that it has ended already
 			<-l.exited
 		}
-		// A component may write a file more before it has gone. What is left is in the temporary directory.
+		// A component may write one more file before it ends. Files that remain are in the temporary directory.
 		for limit := time.Now().Add(downLimit); os.RemoveAll(l.Dir) != nil && time.Now().Before(limit); {
 			time.Sleep(pollPause)
 		}
 	})
 }
 
-// depend has Go run these tests again when something has changed that only other processes read. What a test reads, or
-// asks for the time of, counts for its cached result (cmd/go/internal/test, computeTestInputsID), once m.Run has begun.
+// depend makes Go run these tests again if files change that only other processes read. Files that a test reads or
+// stats after m.Run has begun are part of the key of its cached result (cmd/go/internal/test, computeTestInputsID).
 func (l *lab) depend() {
 	for _, name := range []string{"Makefile", "bin", "docs", "examples", "hack", "manifests"} { // the Makefile names Envoy's version
 		if err := filepath.WalkDir(filepath.Join(l.root, name), func(path string, _ fs.DirEntry, err error) error {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Report is what a load has seen, as `lab load -o json` prints it.
+// Report is the result of a load, as `lab load -o json` prints it.
 type Report struct {
 	Sent     int            `json:"sent"`
 	Lost     int            `json:"lost"`
@@ -34,7 +34,7 @@ type Load struct {
 }
 
 // StartLoad sends rps requests (tcp://: connections; grpc://: calls) per second to url until Stop, or until the test
-// ends, which fails where one of them was lost. The Service should answer already: see WaitServed.
+// ends, which fails if one of them was lost. The Service should answer already: see WaitServed.
 func StartLoad(t testing.TB, url string, rps int) *Load {
 	t.Helper()
 	l := StartCountedLoad(t, url, rps)
@@ -42,15 +42,15 @@ func StartLoad(t testing.TB, url string, rps int) *Load {
 	return l
 }
 
-// StartCountedLoad is StartLoad for stories in which pods fail with requests on them, so that some are lost whoever
-// routes them: it ends with the test, and the test says how many may be.
+// StartCountedLoad is StartLoad for stories in which pods fail while they serve requests, so that some are lost with any
+// routing. It ends with the test, and the test checks how many were lost.
 func StartCountedLoad(t testing.TB, url string, rps int) *Load {
 	t.Helper()
 	return startLoad(t, url, rps)
 }
 
-// StartStreams is StartLoad over streams that are opened now and held open: of TCP, gRPC, a WebSocket (ws://), or HTTP,
-// where each is one answer whose chunks count. A stream that breaks is a loss.
+// StartStreams is StartLoad over streams that are opened now and kept open: TCP, gRPC, WebSocket (ws://), or HTTP, where
+// each stream is one answer and its chunks are counted. A stream that breaks counts as lost.
 func StartStreams(t testing.TB, url string, streams, rps int) *Load {
 	t.Helper()
 	l := startLoad(t, url, rps, "--streams", strconv.Itoa(streams))
@@ -63,14 +63,14 @@ func burst(t testing.TB, url string, n int) Report {
 	t.Helper()
 	const rate = 200
 	l := newLoad(t, url, rate, time.Duration(n)*time.Second/rate)
-	ended := l.cmd.Run() // non-zero where requests were lost: the report says how many
+	ended := l.cmd.Run() // non-zero if requests were lost: the report says how many
 	if err := json.Unmarshal(l.out.Bytes(), &l.report); err != nil {
 		t.Fatalf("load on %s gave no report: %v, %v\n%s", url, err, ended, l.errors.String())
 	}
 	return l.report
 }
 
-// newLoad is a load that is yet to be started.
+// newLoad is a load that is not started yet.
 func newLoad(t testing.TB, url string, rps int, during time.Duration, flags ...string) *Load {
 	lab := current()
 	l := &Load{t: t, url: url}
@@ -95,12 +95,12 @@ func startLoad(t testing.TB, url string, rps int, flags ...string) *Load {
 	return l
 }
 
-// Stop ends the load and tells what it has seen; it may be called twice.
+// Stop ends the load and returns its report; it may be called twice.
 func (l *Load) Stop() Report {
 	l.t.Helper()
 	l.once.Do(func() {
 		signalled := l.cmd.Process.Signal(syscall.SIGINT)
-		ended := l.cmd.Wait() // non-zero where requests were lost: the report says how many
+		ended := l.cmd.Wait() // non-zero if requests were lost: the report says how many
 		if err := json.Unmarshal(l.out.Bytes(), &l.report); err != nil || signalled != nil {
 			l.t.Errorf("load on %s gave no report: %v, %v, %v\n%s", l.url, err, signalled, ended, l.errors.String())
 		}
@@ -109,7 +109,7 @@ func (l *Load) Stop() Report {
 	return l.report
 }
 
-// AssertNoneLost ends the load and fails the test where a request was lost, or where none was sent.
+// AssertNoneLost ends the load and fails the test if a request was lost, or where none was sent.
 func (l *Load) AssertNoneLost(t testing.TB) Report {
 	t.Helper()
 	r := l.Stop()

@@ -1,5 +1,5 @@
 // Package harness runs a package's tests against one lab: a real API server, istiod and Envoy on loopback addresses.
-// A test gets a namespace of its own, clients, load that runs for its whole length, and answers to who served what.
+// A test gets its own namespace, clients, load that runs for its whole length, and checks of which version served.
 package harness
 
 import (
@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// Options choose what the lab of a package's tests runs.
+// Options configure the lab of a package's tests.
 type Options struct {
 	// Grayscale installs manifests/base and runs bin/grayscale as its pod.
 	Grayscale bool
 	// Debounce is istiod's PILOT_DEBOUNCE_AFTER; zero leaves the lab's own default of 10 ms.
 	Debounce time.Duration
 	// Settle is grayscale's --settle, for packages that neither send requests nor count writes; zero leaves the manifests'
-	// default of 2 s. Requests are lost at less than the second for which the EndpointSlice controller may back off, and a
-	// write has half of it.
+	// default of 2 s. The EndpointSlice controller may back off for a second, and a write has half of settle: shorter
+	// values lose requests.
 	Settle time.Duration
 }
 
-// Main is what a package's TestMain hands to os.Exit: it starts a lab, runs the tests and takes the lab down, also
-// when the tests panic, time out or are interrupted.
+// Main returns the exit code for a package's TestMain. It starts a lab, runs the tests and stops the lab, even if the
+// tests panic, time out or are interrupted.
 //
 //	func TestMain(m *testing.M) { os.Exit(harness.Main(m, harness.Options{Grayscale: true})) }
 func Main(m *testing.M, o Options) (code int) {
@@ -51,7 +51,7 @@ func Main(m *testing.M, o Options) (code int) {
 	return max(m.Run(), l.rightsSuffice())
 }
 
-// rightsSuffice fails the package where the installed grayscale asked for something that its roles do not allow.
+// rightsSuffice fails the package if the installed grayscale sent a request that its roles do not allow.
 func (l *lab) rightsSuffice() (code int) {
 	if l.base == "" {
 		return 0
@@ -72,7 +72,7 @@ func (l *lab) rightsSuffice() (code int) {
 // running is the lab of this test binary, set once before any test runs.
 var running *lab
 
-// Lab says where the running lab is. Without harness.Main in TestMain there is none, which is a mistake of the test's.
+// Lab returns the addresses of the running lab. Without harness.Main in TestMain there is none: a mistake in the test.
 func Lab() Endpoints {
 	return current().Endpoints
 }

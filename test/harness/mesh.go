@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// WaitMesh waits until istiod sees what is written now: an earlier test may have cut its watches off, and each comes
-// back by itself.
+// WaitMesh waits until istiod sees new writes: an earlier test may have broken its watches, and each reconnects at its
+// own time.
 func WaitMesh(t testing.TB, namespace string) {
 	t.Helper()
 	ctx, api := context.Background(), Istio().NetworkingV1()
@@ -38,7 +38,7 @@ func WaitMesh(t testing.TB, namespace string) {
 	}
 }
 
-// knows looks at all the configuration that istiod has.
+// knows fails unless istiod's configuration has an object of that name of each kind.
 func knows(namespace, name string, kinds ...string) error {
 	response, err := http.Get(strings.TrimSuffix(Lab().Istiod, "/") + "/debug/configz")
 	if err != nil {

@@ -9,14 +9,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Namespace makes a namespace for one test and gives its name. It is deleted when the test ends; when the test has
-// failed, its objects and the logs are shown before.
+// Namespace makes a namespace for one test and returns its name. It is deleted when the test ends. If the test has
+// failed, its objects and the logs are shown first.
 func Namespace(t testing.TB) string {
 	t.Helper()
 	return makeNamespace(t, metav1.ObjectMeta{GenerateName: "test-"})
 }
 
-// NamedNamespace is Namespace where the name matters.
+// NamedNamespace is Namespace with a given name.
 func NamedNamespace(t testing.TB, name string) {
 	t.Helper()
 	makeNamespace(t, metav1.ObjectMeta{Name: name})
@@ -33,7 +33,7 @@ func makeNamespace(t testing.TB, named metav1.ObjectMeta) string {
 		if t.Failed() {
 			showNamespace(t, made.Name)
 		}
-		// Nobody waits for its end: the next test has a namespace of its own.
+		// Nobody waits for its deletion: the next test has its own namespace.
 		err := l.kube.CoreV1().Namespaces().Delete(context.Background(), made.Name, metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) { // a test may have deleted it itself
 			t.Errorf("namespace %s: %v", made.Name, err)

@@ -20,20 +20,20 @@ import (
 // App is a Deployment of the lab's echo app, as small as tests need it.
 type App struct {
 	Name        string            // of the Deployment
-	Label       string            // value of the label app, which the Service selects; the Name where empty
-	Replicas    int32             // 1 where zero
-	Ports       []Port            // one HTTP port 8080 where empty
+	Label       string            // value of the label app, which the Service selects; the Name if empty
+	Replicas    int32             // 1 if zero
+	Ports       []Port            // one HTTP port 8080 if empty
 	Annotations map[string]string // of the Deployment
-	PodLabels   map[string]string // beside app and release
+	PodLabels   map[string]string // besides app and release
 	Env         map[string]string // LAB_READY_AFTER, LAB_LATENCY, LAB_ERROR_RATE, LAB_CRASH
-	Image       string            // example/app:1 where empty
+	Image       string            // example/app:1 if empty
 }
 
 // Port is a port of a container or a Service.
 type Port struct {
 	Name   string // decides the protocol, as Istio reads it
 	Number int32  // of the Service, or of the container
-	Target int32  // of the container behind a Service's port; 8080 where zero
+	Target int32  // of the container behind a Service's port; 8080 if zero
 }
 
 // Deployment builds the app's Deployment. Its selector holds the labels app and release, so that two Deployments behind
@@ -70,7 +70,7 @@ func (a App) Deployment() *appsv1.Deployment {
 	}
 }
 
-// Service builds a Service over the pods with the label app=<name>; one HTTP port 80 where none is given.
+// Service builds a Service that selects the pods with the label app=<name>, with one HTTP port 80 if none is given.
 func Service(name string, ports ...Port) *corev1.Service {
 	if len(ports) == 0 {
 		ports = []Port{{Name: "http", Number: 80}}
@@ -88,8 +88,8 @@ func Service(name string, ports ...Port) *corev1.Service {
 	return s
 }
 
-// Annotate sets (key=value) or removes (key-) annotations of ours on a Deployment, by the request that kubectl annotate
-// sends, which may be for a subresource. Keys have no prefix.
+// Annotate sets (key=value) or removes (key-) our annotations on a Deployment, or on one of its subresources, with the
+// same request as kubectl annotate. Keys have no prefix.
 func Annotate(namespace, deployment string, changes []string, subresources ...string) error {
 	annotations := map[string]any{}
 	for _, change := range changes {
@@ -122,7 +122,7 @@ func YAML(t testing.TB, objects ...any) string {
 	return strings.Join(parts, "---\n")
 }
 
-// PodUIDs are the UIDs of the pods with those labels, by name: equal before and after where nothing was restarted.
+// PodUIDs are the UIDs of the pods with those labels, by name: equal before and after if no pod was replaced.
 func PodUIDs(t testing.TB, namespace, selector string) map[string]string {
 	t.Helper()
 	list, err := Kube().CoreV1().Pods(namespace).List(context.Background(), metav1.ListOptions{LabelSelector: selector})
@@ -159,7 +159,7 @@ type PodCounts struct {
 	Connections int `json:"connections"` // of plain TCP
 }
 
-// CountsAtPods asks the lab's pod runner what the pods of a namespace have received, by version.
+// CountsAtPods returns the lab's counters of what the pods of a namespace have received, by version.
 func CountsAtPods(t testing.TB, namespace string) map[string]PodCounts {
 	t.Helper()
 	response, err := http.Get(strings.TrimSuffix(Lab().Pods, "/") + "/counts")

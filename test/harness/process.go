@@ -25,10 +25,10 @@ const (
 	replicas        = "app.kubernetes.io/name=grayscale"
 )
 
-// ComponentPID is the process of one of the lab's components, such as "kube-apiserver".
+// ComponentPID is the process ID of one of the lab's components, such as "kube-apiserver".
 func ComponentPID(t testing.TB, component string) int {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(Lab().Dir, "lab.json")) // anew: a restart changes it
+	content, err := os.ReadFile(filepath.Join(Lab().Dir, "lab.json")) // every time: a restart changes it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ type Replica struct {
 	Webhook string // host:port, as any pod of the cluster could dial it
 }
 
-// Replicas are the pods of grayscale that are not on their way out.
+// Replicas are the pods of grayscale that are not being deleted.
 func Replicas(t testing.TB) []Replica {
 	t.Helper()
 	list, err := Kube().CoreV1().Pods(systemNamespace).List(context.Background(), metav1.ListOptions{LabelSelector: replicas})
@@ -92,8 +92,8 @@ func replica(t testing.TB, p corev1.Pod) Replica {
 	return Replica{Pod: p.Name, PID: pid, Webhook: address + ":9443", Metrics: "http://" + address + ":8080/metrics"}
 }
 
-// Leader waits until exactly one replica of grayscale says that it leads, and gives it. The Lease's own holder is a
-// host name, which all replicas of a lab share.
+// Leader waits until exactly one replica of grayscale says that it leads, and returns it. The Lease's holder is a host
+// name, which all replicas of a lab share.
 func Leader(t testing.TB) Replica {
 	t.Helper()
 	var leaders []Replica
@@ -112,7 +112,7 @@ func Leader(t testing.TB) Replica {
 	return leaders[0]
 }
 
-// LeaseHolder is who leads by the Lease of grayscale, by a name that each process has for itself; empty for nobody.
+// LeaseHolder is the holder of grayscale's Lease, a name that is unique for each process; empty if there is none.
 func LeaseHolder(t testing.TB) string {
 	t.Helper()
 	lease, err := Kube().CoordinationV1().Leases(systemNamespace).Get(context.Background(), "grayscale", metav1.GetOptions{})

@@ -9,7 +9,7 @@ import (
 	"grayscale.dev/grayscale/test/access"
 )
 
-// Requests are what a ServiceAccount has asked the lab's API server for so far, each kind of request once.
+// Requests are the requests of a ServiceAccount to the lab's API server so far, each kind once.
 func Requests(namespace, account string) ([]access.Request, error) {
 	return current().requests(namespace, account)
 }
@@ -19,12 +19,12 @@ func (l *lab) requests(namespace, account string) ([]access.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = log.Close() }() // it has only been read
+	defer func() { _ = log.Close() }() // only reads
 	return access.Requests(log, "system:serviceaccount:"+namespace+":"+account)
 }
 
-// missing are the requests of the installed grayscale that no role of manifests/base allows. One that was refused only
-// because its binding had gone, as while grayscale is uninstalled, is none.
+// missing are the requests of the installed grayscale that no role of manifests/base allows. It leaves out requests that
+// were refused only because the binding was gone, as during an uninstallation.
 func (l *lab) missing() ([]access.Request, error) {
 	rendered, err := os.ReadFile(filepath.Join(l.base, "grayscale.yaml"))
 	if err != nil {

@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// logLines is how many lines of each log a failure shows, lineLength how many bytes of each line.
+// logLines is how many lines of each log a failure shows. lineLength is how many bytes of each line.
 const (
 	logLines   = 30
 	lineLength = 500
 )
 
-// showNamespace logs what a failed test left behind, while it is still there.
+// showNamespace logs the objects of a failed test before they are deleted.
 func showNamespace(t testing.TB, namespace string) {
 	for _, args := range [][]string{
 		{"get", "deployments,replicasets,pods,services,endpointslices", "-o", "wide", "--show-labels"},
@@ -29,7 +29,7 @@ func showNamespace(t testing.TB, namespace string) {
 	}
 }
 
-// showComponents prints the end of every component's log, for failures that are no single test's.
+// showComponents prints the end of every component's log, for failures outside a single test.
 func (l *lab) showComponents() {
 	running = l
 	for _, log := range append(logs("*.log"), filepath.Join(l.Dir, "up.log")) {
@@ -40,12 +40,12 @@ func (l *lab) showComponents() {
 func logs(pattern string) []string {
 	found, err := filepath.Glob(filepath.Join(current().Dir, "logs", pattern))
 	if err != nil {
-		panic(err) // the pattern is misspelt in this file
+		panic(err) // the pattern in this file is wrong
 	}
 	return found
 }
 
-// tail is the last lines of a file that hold a text.
+// tail is the last lines of a file that contain a text.
 func tail(file, text string) string {
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// sample is how many requests a split is judged by, glance how many of them show whether it is worth the others.
+	// sample is how many requests a split is judged by. A first glance of fewer requests shows whether to send the rest.
 	sample, glance = 400, 100
-	// fiveSigma is the chance that an honest split is called wrong, in one direction: the tail of the normal distribution
+	// fiveSigma is the chance that a correct split is called wrong, in one direction: the tail of the normal distribution
 	// beyond 5 standard deviations.
 	fiveSigma = 2.87e-7
 )
 
-// AssertShares is AssertSplit for v1 and v2 with these shares in percent; a version that gets none is not asked for.
+// AssertShares is AssertSplit for v1 and v2 with these shares in percent; a version with share 0 is left out.
 func AssertShares(t testing.TB, address string, v1, v2 float64) {
 	t.Helper()
 	want := map[string]float64{"v1": v1, "v2": v2}
@@ -28,8 +28,8 @@ func AssertShares(t testing.TB, address string, v1, v2 float64) {
 }
 
 // AssertSplit fails the test unless Envoy shares the requests to address as percent says ({"v1": 90, "v2": 10}),
-// within bounds that an honest split leaves less than once in a million looks. A route that has just been written may
-// take a moment to reach Envoy: glances are repeated until one fits, and the whole sample has to fit then.
+// within bounds that a correct split exceeds less than once in a million measurements. A new route may take a moment to
+// reach Envoy: glances are repeated until one fits, and then the whole sample has to fit.
 func AssertSplit(t testing.TB, address string, percent map[string]float64) {
 	t.Helper()
 	seen := Counts(t, address, glance)
@@ -51,7 +51,7 @@ func AssertOnly(t testing.TB, address, version string) {
 	AssertSplit(t, address, map[string]float64{version: 100})
 }
 
-// outside says which version's count cannot be explained by chance; empty where all can.
+// outside describes a version's count that chance cannot explain; empty if there is none.
 func outside(seen map[string]int, percent map[string]float64) string {
 	n := 0
 	for version, count := range seen {

@@ -14,7 +14,7 @@ func TestPlausible(t *testing.T) {
 		{0, 400, 0, true}, {1, 400, 0, false}, {400, 400, 1, true}, {399, 400, 1, false},
 		{40, 400, 0.1, true}, {10, 400, 0.1, false}, {75, 400, 0.1, false}, {70, 400, 0.1, true},
 		{200, 400, 0.5, true}, {145, 400, 0.5, false}, {255, 400, 0.5, false},
-		{0, 400, 0.005, true}, // e^-2: not seen is no surprise
+		{0, 400, 0.005, true}, // e^-2: seeing none is no surprise
 		{0, 400, 0.05, false}, // 0.95^400 = 1.2e-9
 		{4000, 8000, 0.5, true}, {3700, 8000, 0.5, false},
 	} {

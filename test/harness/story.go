@@ -10,8 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Story is a namespace of a user's, whose Service web a release goes on behind. Packages of tests embed it, and add
-// what is theirs.
+// Story is a user's namespace with a release behind Service web. Test packages embed it and add to it.
 type Story struct {
 	T   testing.TB
 	NS  string
@@ -24,7 +23,7 @@ func NewStory(t testing.TB) Story {
 	return StoryIn(t, Namespace(t))
 }
 
-// StoryIn is NewStory in a namespace that is there.
+// StoryIn is NewStory in an existing namespace.
 func StoryIn(t testing.TB, namespace string) Story {
 	return Story{T: t, NS: namespace, URL: URL(namespace, "web", 80)}
 }
@@ -41,8 +40,8 @@ func (s Story) Apply(manifests string) string {
 	return Kubectl(s.T, manifests, "apply", "-n", s.NS, "-f", "-")
 }
 
-// Annotate sets (key=value) or removes (key-) annotations of ours, by the request that kubectl annotate sends; keys
-// have no prefix.
+// Annotate sets (key=value) or removes (key-) our annotations, with the same request as kubectl annotate; keys have no
+// prefix.
 func (s Story) Annotate(deployment string, changes ...string) {
 	s.T.Helper()
 	if err := Annotate(s.NS, deployment, changes); err != nil {
@@ -56,14 +55,13 @@ func (s Story) Programmed(deployment, message string) {
 	WaitProgrammed(s.T, s.NS, deployment, message)
 }
 
-// Served fails the test unless Envoy shares the requests to Service web so, in percent by version.
+// Served fails the test unless Envoy splits the requests to Service web like this, in percent by version.
 func (s Story) Served(percent map[string]float64) {
 	s.T.Helper()
 	AssertSplit(s.T, s.URL, percent)
 }
 
-// Load waits until an address answers and then sends requests, or connections, to the end of the test; not one may be
-// lost.
+// Load waits until an address answers, then sends requests or connections until the test ends. None may be lost.
 func (s Story) Load(address string, perSecond int) *Load {
 	s.T.Helper()
 	WaitServed(s.T, address)
@@ -99,8 +97,8 @@ func (s Story) NoRoutes() {
 	})
 }
 
-// Probes lets the readiness probes of the pods with these labels fail or succeed. The pods answer all the same, as pods
-// do whose probe fails for a dependency.
+// Probes makes the readiness probes of the pods with these labels fail or succeed. The pods still answer, like pods
+// whose probe fails because of a dependency.
 func (s Story) Probes(selector string, succeed bool) {
 	s.T.Helper()
 	patch := `{"metadata":{"annotations":{"lab.grayscale.dev/ready":"false"}}}`

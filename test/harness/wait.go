@@ -17,11 +17,10 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 )
 
-// Patience is how long the waits of this package wait: many times what is promised, for machines busy with builds.
+// Patience is how long this package waits: many times the promised time, for machines busy with builds.
 const Patience = 2 * time.Minute
 
-// WaitDeployment waits by a watch until the Deployment is as wanted, and gives it. what says so in the failure's
-// message.
+// WaitDeployment watches until the Deployment is as wanted, and returns it. what describes that in the failure message.
 func WaitDeployment(t testing.TB, namespace, name, what string, wanted func(*appsv1.Deployment) bool) *appsv1.Deployment {
 	t.Helper()
 	var last *appsv1.Deployment
@@ -39,7 +38,7 @@ func WaitDeployment(t testing.TB, namespace, name, what string, wanted func(*app
 	return last
 }
 
-// describe is what matters of a Deployment in a failure's message.
+// describe is a summary of a Deployment for failure messages.
 func describe(d *appsv1.Deployment) string {
 	if d == nil {
 		return "not there"
@@ -90,8 +89,8 @@ func WaitProgrammed(t testing.TB, namespace, name, message string) {
 	})
 }
 
-// WaitCondition waits until a condition of the Deployment has a status and a message that holds a text, and gives the
-// message.
+// WaitCondition waits until a condition of the Deployment has a status and a message that contains a text, and returns
+// the message.
 func WaitCondition(t testing.TB, namespace, name, kind, status, text string) string {
 	t.Helper()
 	message := ""
@@ -107,8 +106,8 @@ func WaitCondition(t testing.TB, namespace, name, kind, status, text string) str
 	return message
 }
 
-// Eventually polls until check returns nil; what it returns last is the failure. It is for what cannot be watched, such
-// as what Envoy serves.
+// Eventually polls until check returns nil; its last error is the failure. Use it where nothing can be watched, as for
+// Envoy's behaviour.
 func Eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
 	limit := time.Now().Add(Patience)

@@ -69,7 +69,7 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// Tool is the path of one of the pinned tools; the test fails where it has not been built.
+// Tool is the path of one of the pinned tools; the test fails if it has not been built.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	path := filepath.Join(Root(), ".tools", "bin", name)

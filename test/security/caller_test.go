@@ -190,7 +190,7 @@ func TestLostPathsAreMadeAnew(t *testing.T) {
 	}
 }
 
-// refusesWrongWeights fails where the API server gets no answer: it admits then, for failurePolicy is Ignore.
+// refusesWrongWeights fails if the API server gets no answer: it admits then, for failurePolicy is Ignore.
 func refusesWrongWeights() error {
 	_, err := harness.Kube().AppsV1().Deployments("default").Create(context.Background(), canary("web-v2", "150").Deployment(),
 		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})

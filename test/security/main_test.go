@@ -101,7 +101,7 @@ func routesBut(t *testing.T, ns, clients string) string {
 	return string(text)
 }
 
-// untouched fails where the victim's routes are not what they were, or Envoy serves something else.
+// untouched fails if the victim's routes are not what they were, or Envoy serves something else.
 func (v victim) untouched(t *testing.T, before string) {
 	t.Helper()
 	v.untouchedBut(t, before, "")
@@ -136,7 +136,7 @@ func isHeld(t *testing.T, ns, name string) bool {
 	return d.Spec.Paused
 }
 
-// doorIsOpen fails where grayscale has retired: then no webhook holds candidates any more.
+// doorIsOpen fails if grayscale has retired: then no webhook holds candidates any more.
 func doorIsOpen(t *testing.T) {
 	t.Helper()
 	c, err := harness.Kube().AdmissionregistrationV1().MutatingWebhookConfigurations().Get(context.Background(), "grayscale", metav1.GetOptions{})

@@ -12,7 +12,7 @@ import (
 // memoryLimit is the chart's default, resources.limits.memory: above it the kernel would have ended the replica.
 const memoryLimit = 256 << 20
 
-// lean fails where a replica has ever used more memory than its limit.
+// lean fails if a replica has ever used more memory than its limit.
 func lean(t *testing.T) {
 	t.Helper()
 	for _, replica := range harness.Replicas(t) {

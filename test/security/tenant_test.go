@@ -62,7 +62,7 @@ func (tn tenant) deploy(name string, pairs ...string) error {
 	return err
 }
 
-// onlyOwnHosts fails where a derived object of the tenant's namespace names another's host.
+// onlyOwnHosts fails if a derived object of the tenant's namespace names another's host.
 func (tn tenant) onlyOwnHosts(t *testing.T) {
 	t.Helper()
 	list, err := harness.Istio().NetworkingV1().VirtualServices(tn.ns).List(context.Background(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=grayscale"})

@@ -47,8 +47,8 @@ func newDoor(t *testing.T) *door {
 	if _, err := d.kube.CoreV1().Services(d.ns).Create(context.Background(), harness.Service("web"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	// The webhook reads its caches: new objects have to reach the caches of every replica first. A name that starts with the
-	// Service's name gives a version only if the Service is known.
+	// The webhook reads its caches: new objects have to reach the caches of every replica first. A name that starts with
+	// the Service's name gives a version only if the Service is known.
 	harness.Eventually(t, "the webhook knows Service web", func() error { return d.knows("web") })
 	return d
 }

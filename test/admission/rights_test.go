@@ -9,8 +9,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The rights of the manifests are enough: no request of grayscale was refused during the earlier tests. This file is the
-// last of the package by name, so its test runs last.
+// The rights of the manifests are enough: no request of grayscale was refused during the earlier tests. This file is
+// the last of the package by name, so its test runs last.
 func TestRightsSuffice(t *testing.T) {
 	logs, err := filepath.Glob(filepath.Join(harness.Lab().Dir, "logs", "grayscale-system_*.log"))
 	if err != nil || len(logs) == 0 {

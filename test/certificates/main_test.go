@@ -152,8 +152,8 @@ func bundles() (map[string][]byte, error) {
 	return out, nil
 }
 
-// soon is harness.Eventually for many waits of a few milliseconds. Each check makes a handshake with every replica: more
-// frequent checks would take the CPU time from the replicas.
+// soon is harness.Eventually for many waits of a few milliseconds. Each check makes a handshake with every replica:
+// more frequent checks would take the CPU time from the replicas.
 func soon(t *testing.T, what string, check func() error) {
 	t.Helper()
 	limit := time.Now().Add(harness.Patience)

@@ -7,8 +7,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// v3 arrives while v2 has weight 20 and was never ready. Each gets its share when it is ready, and neither waits for the
-// other.
+// v3 arrives while v2 has weight 20 and was never ready. Each gets its share when it is ready, and neither waits for
+// the other.
 func TestThirdVersionWhileSecondIsNotReady(t *testing.T) {
 	s, _ := startWeb(t)
 	history := s.history()

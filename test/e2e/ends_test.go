@@ -23,7 +23,8 @@ const orphans = "delete, pods stay as orphans"
 // endRate is in requests per second: half of them go to the version that ends.
 const endRate = 200
 
-// A version that serves is ended in every way, by every kind of client: its traffic moves first, and no request is lost.
+// A version that serves is ended in every way, by every kind of client: its traffic moves first, and no request is
+// lost.
 func TestTrafficGoesBeforeThePodsDo(t *testing.T) {
 	for name, end := range map[string]func(story){
 		"delete in the background":      func(s story) { s.Kubectl("delete", "deploy/web-v2", "--cascade=background") },

@@ -17,8 +17,8 @@ spec:
     pods: "2"
 `
 
-// A quota leaves no room for the candidate's pods. Stable is not affected, the condition quotes the quota's message, and
-// the release goes on by itself once there is room, even for only one of two pods.
+// A quota leaves no room for the candidate's pods. Stable is not affected, the condition quotes the quota's message,
+// and the release goes on by itself once there is room, even for only one of two pods.
 func TestQuotaReached(t *testing.T) {
 	s, load := startWeb(t)
 	s.Apply(quota)

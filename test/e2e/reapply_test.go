@@ -6,8 +6,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The same manifests are applied again in the middle of a release, as deployment pipelines do. With any tool, nothing is
-// rolled out and no route changes.
+// The same manifests are applied again in the middle of a release, as deployment pipelines do. With any tool, nothing
+// is rolled out and no route changes.
 func TestReapply(t *testing.T) {
 	for name, command := range map[string][]string{
 		"client-side": {"apply"},

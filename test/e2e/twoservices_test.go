@@ -70,7 +70,8 @@ func TestSecondServiceNamed(t *testing.T) {
 	other.AssertNoneLost(t)
 }
 
-// An abort takes the traffic of both Services back, and neither sends requests to the candidate's pods while they exist.
+// An abort takes the traffic of both Services back, and neither sends requests to the candidate's pods while they
+// exist.
 func TestSecondServiceAborted(t *testing.T) {
 	s, load, second, other := startTwoServices(t)
 	s.Apply(web("web-v2", "strategy: canary", `service: "web-internal"`, `weight: "50"`))

@@ -15,8 +15,8 @@ import (
 )
 
 // Grayscale is uninstalled at different moments, with releases in every state: nothing stays paused, no route names a
-// subset that does not exist, nothing of grayscale stays, and no request is lost. After a new installation every release
-// goes on. The test is not parallel, because all tests share grayscale.
+// subset that does not exist, nothing of grayscale stays, and no request is lost. After a new installation every
+// release goes on. The test is not parallel, because all tests share grayscale.
 func TestUninstallAtAnyMoment(t *testing.T) {
 	running, weight := open(t)[0], 10 // through all of them
 	running.Apply(web("web-v2", "strategy: canary", `weight: "10"`))

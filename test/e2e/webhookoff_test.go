@@ -43,8 +43,8 @@ func TestWrongValueWithWebhookOff(t *testing.T) {
 	s.Served(split{"v1": 50, "v2": 40, "v3": 10})
 }
 
-// With the webhook off kubectl replace drops the version label of a pod template: its pods are rolled out, and neither a
-// route nor a request is lost.
+// With the webhook off kubectl replace drops the version label of a pod template: its pods are rolled out, and neither
+// a route nor a request is lost.
 func TestReplaceWithWebhookOff(t *testing.T) {
 	ns := harness.Namespace(t)
 	s := story{harness.StoryIn(t, ns)}

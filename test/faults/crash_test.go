@@ -27,8 +27,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// The controller is killed right after each of its writes, before it gets the answer, and restarted: through adoption, a
-// canary at 10, 50 and 100 %, promotion and the end of the release. It loses its memory each time; everything that it
+// The controller is killed right after each of its writes, before it gets the answer, and restarted: through adoption,
+// a canary at 10, 50 and 100 %, promotion and the end of the release. It loses its memory each time; everything that it
 // needs is in the cluster.
 func TestCrashAtEveryWrite(t *testing.T) {
 	s := begin(t)

@@ -22,9 +22,9 @@ const (
 	foreignTCPPort   = 6110
 )
 
-// A foreign DestinationRule hides the subsets from the clients in the middle of a release: in their namespace, for their
-// namespace, and with another exportTo. Meanwhile weights change and the release is aborted. Requests and connections go
-// on, and the split comes back once the rule is gone.
+// A foreign DestinationRule hides the subsets from the clients in the middle of a release: in their namespace, for
+// their namespace, and with another exportTo. Meanwhile weights change and the release is aborted. Requests and
+// connections go on, and the split comes back once the rule is gone.
 func TestForeignDestinationRuleInTheMiddle(t *testing.T) {
 	t.Parallel()
 	s, connections := foreignScene(t)

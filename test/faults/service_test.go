@@ -72,8 +72,8 @@ func TestServiceReplacedByForce(t *testing.T) {
 	own.AssertNoneLost(t) // whichever of the two the garbage collector took first
 }
 
-// newEndpoints waits until istiod has the EndpointSlices of the new Service. The garbage collector deletes the old ones,
-// and until the new ones exist the Service has no endpoints, with or without a release.
+// newEndpoints waits until istiod has the EndpointSlices of the new Service. The garbage collector deletes the old
+// ones, and until the new ones exist the Service has no endpoints, with or without a release.
 func (s story) newEndpoints() {
 	s.T.Helper()
 	service, err := harness.Kube().CoreV1().Services(s.NS).Get(ctx, "web", metav1.GetOptions{})
@@ -108,9 +108,9 @@ func (s story) deleteService() {
 const renamedPort = 6201
 
 // A port of the Service is renamed, to another name for HTTP and to one that says nothing about the protocol.
-// Kubernetes' own EndpointSlices follow a moment later. If istiod pushes in between, as it does on a busy machine, Envoy
-// has no endpoint for that port, with or without a release. To keep this out of the measurement, the test first adds
-// slices with the next name.
+// Kubernetes' own EndpointSlices follow a moment later. If istiod pushes in between, as it does on a busy machine,
+// Envoy has no endpoint for that port, with or without a release. To keep this out of the measurement, the test first
+// adds slices with the next name.
 func TestServicePortRenamed(t *testing.T) {
 	t.Parallel()
 	s := beginOn(t, renamedPort)

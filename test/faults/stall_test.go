@@ -10,8 +10,8 @@ import (
 // failover is the 15 s of a lease, the 2 s between two attempts to get it, and a margin for a busy machine.
 const failover = 40 * time.Second
 
-// The API server hangs for 30 s, longer than a lease: it accepts connections and answers none. A change that a user made
-// meanwhile is applied soon after.
+// The API server hangs for 30 s, longer than a lease: it accepts connections and answers none. A change that a user
+// made meanwhile is applied soon after.
 func TestAPIServerStalls30Seconds(t *testing.T) {
 	const stall = 30 * time.Second
 	s := begin(t)

@@ -8,8 +8,8 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// A candidate that loses its last ready pod gets no traffic until it is ready again. It had half of the requests, or all
-// of them.
+// A candidate that loses its last ready pod gets no traffic until it is ready again. It had half of the requests, or
+// all of them.
 func TestCandidateLosesItsPods(t *testing.T) {
 	s, losses := startFailing(t, 50)
 	s.probes("web-v2", false)

@@ -42,8 +42,8 @@ func RemoveIstio(t testing.TB) (restore func()) {
 	return restore
 }
 
-// WaitEstablished waits until the API server serves the resources of the custom resource definitions. kubectl wait alone
-// would fail for a definition that is so new that it has no conditions yet.
+// WaitEstablished waits until the API server serves the resources of the custom resource definitions. kubectl wait
+// alone would fail for a definition that is so new that it has no conditions yet.
 func WaitEstablished(t testing.TB, definitions ...string) {
 	t.Helper()
 	Eventually(t, "the definitions are established", func() error {

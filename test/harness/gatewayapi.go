@@ -20,7 +20,7 @@ func InstallGatewayAPI(t testing.TB) {
 	if err != nil {
 		t.Fatalf("where the Gateway API's module is: %v", err)
 	}
-	args := []string{"apply", "--server-side", "--force-conflicts"} // client-side apply keeps the whole object in an annotation, which is too small
+	args := []string{"apply", "--server-side", "--force-conflicts"} // client-side apply would exceed the limit of annotations
 	for _, resource := range gatewayAPIs {
 		args = append(args, "-f", filepath.Join(strings.TrimSpace(string(dir)), "config", "crd", "standard", "gateway.networking.k8s.io_"+resource+".yaml"))
 	}
@@ -42,8 +42,8 @@ func gatewayDefinitions() []string {
 	return out
 }
 
-// MeshRoute is a route of the Gateway API, in YAML, with a Service as parent. It sends all traffic to another Service of
-// the same namespace.
+// MeshRoute is a route of the Gateway API, in YAML, with a Service as parent. It sends all traffic to another Service
+// of the same namespace.
 func MeshRoute(kind, namespace, name, of, parent, backend string) string {
 	return fmt.Sprintf(`apiVersion: gateway.networking.k8s.io/v1
 kind: %s

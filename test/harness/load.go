@@ -42,15 +42,15 @@ func StartLoad(t testing.TB, url string, rps int) *Load {
 	return l
 }
 
-// StartCountedLoad is StartLoad for stories in which pods fail while they serve requests, so that some are lost with any
-// routing. It ends with the test, and the test checks how many were lost.
+// StartCountedLoad is StartLoad for stories in which pods fail while they serve requests, so that some are lost with
+// any routing. It ends with the test, and the test checks how many were lost.
 func StartCountedLoad(t testing.TB, url string, rps int) *Load {
 	t.Helper()
 	return startLoad(t, url, rps)
 }
 
-// StartStreams is StartLoad over streams that are opened now and kept open: TCP, gRPC, WebSocket (ws://), or HTTP, where
-// each stream is one answer and its chunks are counted. A stream that breaks counts as lost.
+// StartStreams is StartLoad over streams that are opened now and kept open: TCP, gRPC, WebSocket (ws://), or HTTP,
+// where each stream is one answer and its chunks are counted. A stream that breaks counts as lost.
 func StartStreams(t testing.TB, url string, streams, rps int) *Load {
 	t.Helper()
 	l := startLoad(t, url, rps, "--streams", strconv.Itoa(streams))

@@ -23,8 +23,8 @@ func (l *lab) requests(namespace, account string) ([]access.Request, error) {
 	return access.Requests(log, "system:serviceaccount:"+namespace+":"+account)
 }
 
-// missing are the requests of the installed grayscale that no role of manifests/base allows. It leaves out requests that
-// were refused only because the binding was gone, as during an uninstallation.
+// missing are the requests of the installed grayscale that no role of manifests/base allows. It leaves out requests
+// that were refused only because the binding was gone, as during an uninstallation.
 func (l *lab) missing() ([]access.Request, error) {
 	rendered, err := os.ReadFile(filepath.Join(l.base, "grayscale.yaml"))
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 // cluster.outbound|80|v1|web.shop.svc.cluster.local;.upstream_cx_none_healthy.
 var noneHealthy = regexp.MustCompile(`^cluster\.outbound\|\d+\|([^|]*)\|[^.]+\.([^.]+)\..*upstream_cx_none_healthy$`)
 
-// Unserved are the requests and connections to the Services of a namespace for which the mesh client's Envoy had a route
-// but no endpoint, by their subset. They are counted from the creation of the subset.
+// Unserved are the requests and connections to the Services of a namespace for which the mesh client's Envoy had a
+// route but no endpoint, by their subset. They are counted from the creation of the subset.
 func Unserved(t testing.TB, namespace string) map[string]int {
 	t.Helper()
 	response, err := http.Get(strings.TrimSuffix(Lab().EnvoyAdmin, "/") + "/stats?format=json&filter=upstream_cx_none_healthy")

@@ -72,8 +72,8 @@ func reviews(t *testing.T) string {
 	return ns
 }
 
-// kubectlOnly is a PATH that begins with a kubectl for the lab. The lab has no kubelet that serves logs: the script reads
-// them from the lab's files.
+// kubectlOnly is a PATH that begins with a kubectl for the lab. The lab has no kubelet that serves logs: the script
+// reads them from the lab's files.
 func kubectlOnly(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -88,8 +88,8 @@ func (s shop) ended() {
 	})
 }
 
-// stateLost: somebody deletes the Lease and the Secret in grayscale's namespace, and its replicas are replaced. Both are
-// created again. The new replicas fill their caches as from an older API server, which cannot stream lists.
+// stateLost: somebody deletes the Lease and the Secret in grayscale's namespace, and its replicas are replaced. Both
+// are created again. The new replicas fill their caches as from an older API server, which cannot stream lists.
 func stateLost(t *testing.T) {
 	t.Helper()
 	harness.Kubectl(t, "", "delete", "-n", own, "lease/grayscale", "secret/grayscale-webhook-certificate")

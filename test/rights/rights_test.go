@@ -1,5 +1,5 @@
-// Package rights makes grayscale do everything that it can, on the lab, and compares its requests to the API server with
-// its roles: no right is unused, and none is missing.
+// Package rights makes grayscale do everything that it can, on the lab, and compares its requests to the API server
+// with its roles: no right is unused, and none is missing.
 package rights
 
 import (

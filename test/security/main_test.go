@@ -1,6 +1,6 @@
-// Package security attacks grayscale on the lab as the attackers in SECURITY.md: a Pod without any rights, a caller that
-// stole the webhook's path, and a tenant who may do everything in one namespace. Nothing may move another namespace's
-// traffic, and every answer takes bounded time and memory.
+// Package security attacks grayscale on the lab as the attackers in SECURITY.md: a Pod without any rights, a caller
+// that stole the webhook's path, and a tenant who may do everything in one namespace. Nothing may move another
+// namespace's traffic, and every answer takes bounded time and memory.
 package security
 
 import (

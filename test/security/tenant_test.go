@@ -154,9 +154,9 @@ func tenantsAliasClaimsNothing(t *testing.T) {
 	v.untouched(t, before)
 }
 
-// A tenant may write Istio's objects too. grayscale never merges or copies the tenant's rules and routes for the victim's
-// host into derived objects. They only change the traffic of the tenant's own clients, and the victim's condition says
-// so.
+// A tenant may write Istio's objects too. grayscale never merges or copies the tenant's rules and routes for the
+// victim's host into derived objects. They only change the traffic of the tenant's own clients, and the victim's
+// condition says so.
 func tenantsIstioObjectsAreNotTakenOver(t *testing.T) {
 	v, tn, ctx := newVictim(t), newTenant(t), context.Background()
 	before := routes(t, v.ns)

@@ -92,7 +92,7 @@ func TestHostileValuesAreRefusedPlainly(t *testing.T) {
 	}
 }
 
-// plain fails if a text could deceive whoever reads it: it has bytes beyond printable ASCII, or is too long.
+// plain fails if a text could deceive a reader: it has bytes beyond printable ASCII, or is too long.
 func plain(t *testing.T, what, text string, most int) {
 	t.Helper()
 	if len(text) > most {

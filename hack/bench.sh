@@ -1,8 +1,8 @@
 #!/bin/bash
 # Measures the engine and the webhook next to a JSON decode of a Deployment. Then, on the lab, it measures the webhook
-# in a crowded namespace, and the time from an annotation to the VirtualService and to Envoy, at the lab's debounce and at
-# Istio's own, next to the same writes by a bare client. Figures that are compared within one run are ratios. COUNT=200
-# sets how many changes are measured. Results stay in .lab/bench.
+# in a crowded namespace, and the time from an annotation to the VirtualService and to Envoy, at the lab's debounce and
+# at Istio's own, next to the same writes by a bare client. Figures that are compared within one run are ratios.
+# COUNT=200 sets how many changes are measured. Results stay in .lab/bench.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 count=${COUNT:-100}

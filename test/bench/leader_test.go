@@ -8,9 +8,9 @@ import (
 	"grayscale.dev/grayscale/test/harness"
 )
 
-// BenchmarkHandover: from SIGTERM to the leader to the next leader's first route. What it writes was asked for as soon as
-// the lease was released. The pod is not deleted: the lab starts another one at once, and its process would ask for the
-// lease before the replica that stands by.
+// BenchmarkHandover: from SIGTERM to the leader to the next leader's first route. What it writes was asked for as soon
+// as the lease was released. The pod is not deleted: the lab starts another one at once, and its process would ask for
+// the lease before the replica that stands by.
 func BenchmarkHandover(b *testing.B) {
 	follow(b, func(leader harness.Replica) {
 		before := harness.LeaseHolder(b)

@@ -315,7 +315,8 @@ func (a apiClient) move(ctx context.Context, k kind, o client.Object, p client.P
 	})
 }
 
-// mergePatch is a JSON merge patch (RFC 7396), of what the product may write of objects that are not its own. A null removes.
+// mergePatch is a JSON merge patch (RFC 7396), of what the product may write of objects that are not its own. A null
+// removes.
 type mergePatch struct {
 	by       string // the field manager
 	Metadata struct {

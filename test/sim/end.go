@@ -112,7 +112,8 @@ func (j *judge) waitsForNamed() bool {
 	})
 }
 
-// plainlyRight: nothing could be wrong with the candidate: it is the only one, stable is there, and its values are valid.
+// plainlyRight: nothing could be wrong with the candidate: it is the only one, stable is there, and its values are
+// valid.
 func (j *book) plainlyRight(d *deployment, state release.State, routed bool) bool {
 	_, problems := intent.Parse("", d.annotations)
 	candidates, plain := 0, 0
@@ -146,8 +147,8 @@ func conditionOf(d *deployment, kind string) release.Condition {
 	return d.conditions[i]
 }
 
-// finalCandidate: an accepted candidate gets exactly what it asks for, and Programmed says so in the contract's words. It gets nothing
-// of a Service that it does not name, while stable serves that.
+// finalCandidate: an accepted candidate gets exactly what it asks for, and Programmed says so in the contract's words.
+// It gets nothing of a Service that it does not name, while stable serves that.
 func (j *book) finalCandidate(d *deployment, state release.State) {
 	asked, _ := intent.Parse("", d.annotations)
 	if asked.Paused {

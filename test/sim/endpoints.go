@@ -13,8 +13,8 @@ type slicer struct {
 	wrote time.Duration
 }
 
-// backOff is how long the EndpointSlice controller waits where its own cache lags behind what it wrote: seen in 12 of 50
-// runs of the lab, for the second of two changes in quick succession.
+// backOff is how long the EndpointSlice controller waits where its own cache lags behind what it wrote: seen in 12 of
+// 50 runs of the lab, for the second of two changes in quick succession.
 const backOff = time.Second
 
 func newSlicer(w *world) *slicer {

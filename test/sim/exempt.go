@@ -16,7 +16,8 @@ func (j *book) exemptWeights() bool {
 	return j.edited || j.restored > 0 && j.w.now <= j.restored+slowest
 }
 
-// exemptUH: a route to a version without endpoints is exempt where pods went away under it, and nobody could have known:
+// exemptUH: a route to a version without endpoints is exempt where pods went away under it, and nobody could have
+// known:
 //
 //  1. The version serves no more, or serves again only since so short a time that this Envoy need not know it yet, and
 //     routes led to it since before its last pod went: users delete, scale and force-delete pods, and pods fail, faster than

@@ -71,8 +71,9 @@ func specOf(dr *destinationRule) *networkingv1.DestinationRule {
 // derived tells grayscale's objects by their names.
 func derived(name string) bool { return strings.HasSuffix(name, "-grayscale") }
 
-// seesOurs is istiod's lookup, told without the engine: whether clients of a namespace are shown our subsets. The rules of the
-// client's own namespace come first; of the Service's, those with one exportTo are one rule, and the youngest counts.
+// seesOurs is istiod's lookup, told without the engine: whether clients of a namespace are shown our subsets. The rules
+// of the client's own namespace come first; of the Service's, those with one exportTo are one rule, and the youngest
+// counts.
 func seesOurs(table []object, of, client string) bool {
 	var rules []*networkingv1.DestinationRule
 	for _, o := range table {
@@ -117,7 +118,8 @@ func seesOurs(table []object, of, client string) bool {
 	return len(visible) > 0 && visible[len(visible)-1].ours
 }
 
-// routesFor reads a VirtualService as istiod does for clients of a namespace: of each port the first route that matches.
+// routesFor reads a VirtualService as istiod does for clients of a namespace: of each port the first route that
+// matches.
 func routesFor(vs *networkingv1.VirtualService, client string) []route {
 	mine := &networkingv1.VirtualService{}
 	done := map[uint32]bool{}
@@ -147,8 +149,8 @@ func splitOf(vs *networkingv1.VirtualService) []route {
 	return slices.DeleteFunc(routesOf(vs), func(r route) bool { return r.subset == "" })
 }
 
-// foreign notes for which clients somebody else's write took the subsets away before the routes led them past these, because the
-// door was not asked. asked says that it was, and has done its part.
+// foreign notes for which clients somebody else's write took the subsets away before the routes led them past these,
+// because the door was not asked. asked says that it was, and has done its part.
 func (j *book) foreign(asked bool) {
 	vs, routed := get[*virtualService](j.w.api.list(virtualServices), mesh.Name(j.service))
 	for _, e := range j.w.envoys {
@@ -189,8 +191,8 @@ func (j *book) led(vs *networkingv1.VirtualService) {
 	}
 }
 
-// exemptSurprise: somebody's rule hid the subsets from these clients without the API server asking first. That costs what is
-// sent until the routes have followed, and nothing after it.
+// exemptSurprise: somebody's rule hid the subsets from these clients without the API server asking first. That costs
+// what is sent until the routes have followed, and nothing after it.
 func (j *book) exemptSurprise(client string) bool {
 	since, surprised := j.surprised[client]
 	return surprised && (since < 0 || j.w.now <= since+slowest)

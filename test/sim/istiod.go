@@ -21,8 +21,8 @@ const (
 	applyMost     = 60 * time.Millisecond  // from one type's answer to the next
 )
 
-// slowest is how long anything takes from the API server to every Envoy, the EndpointSlice controller's back-off included.
-// An Envoy that is still busy with one push takes the next one only then, so that both count.
+// slowest is how long anything takes from the API server to every Envoy, the EndpointSlice controller's back-off
+// included. An Envoy that is still busy with one push takes the next one only then, so that both count.
 const slowest = 40*time.Millisecond + backOff + istiodLag + debounceMax + pushMost + 2*2*applyMost
 
 // istiod turns what it knows into configurations, and pushes these once changes have paused for long enough.
@@ -54,7 +54,8 @@ type cluster struct {
 	pods []string
 }
 
-// route sends a share of the requests or connections, or copies of them, to a subset; to the whole Service where that is empty.
+// route sends a share of the requests or connections, or copies of them, to a subset; to the whole Service where that
+// is empty.
 type route struct {
 	subset string
 	weight float64

@@ -38,8 +38,8 @@ type book struct {
 	shielded  map[int64]bool    // candidates (by uid) that were held at the door: no request without a route
 	tampered  bool              // somebody else took the DestinationRule away, and it is not back
 	repaired  time.Duration
-	// surprised are the namespaces of clients from whom a rule took the subsets without the door being asked, and when the routes led them
-	// past these; negative while they do not.
+	// surprised are the namespaces of clients from whom a rule took the subsets without the door being asked, and when the
+	// routes led them past these; negative while they do not.
 	surprised map[string]time.Duration
 	edited    bool // somebody else edited the routes, and they are not put back
 	restored  time.Duration
@@ -319,8 +319,8 @@ func (j *book) reference(vs *networkingv1.VirtualService) {
 	j.routed = next
 }
 
-// choice: whoever writes these routes knew of somebody who serves, for long enough, and is allowed to: stable, a candidate that asks for a
-// share, or, where stable leaves, any candidate.
+// choice: whoever writes these routes knew of somebody who serves, for long enough, and is allowed to: stable, a
+// candidate that asks for a share, or, where stable leaves, any candidate.
 func (j *book) choice(vs *networkingv1.VirtualService) bool {
 	st, _ := mesh.ReadState(vs)
 	leaves := true

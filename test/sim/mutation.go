@@ -18,8 +18,8 @@ import (
 	"grayscale.dev/grayscale/routing/release"
 )
 
-// mutation breaks one safety rule on purpose, by showing the engine other facts or by changing what it decided. The zero
-// mutation breaks nothing.
+// mutation breaks one safety rule on purpose, by showing the engine other facts or by changing what it decided. The
+// zero mutation breaks nothing.
 type mutation struct {
 	name     string
 	rule     string // what it breaks, as the README tells it

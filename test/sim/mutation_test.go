@@ -21,8 +21,8 @@ const (
 	mostSeeds = 4000
 )
 
-// TestMutations breaks each rule on purpose, and shows that the oracles see it. README.md tells in which seed: that one is
-// played. The flag has the first one that sees it looked for.
+// TestMutations breaks each rule on purpose, and shows that the oracles see it. README.md tells in which seed: that one
+// is played. The flag has the first one that sees it looked for.
 func TestMutations(t *testing.T) {
 	raw, err := os.ReadFile(readme)
 	if err != nil {

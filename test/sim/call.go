@@ -12,10 +12,10 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// call is one call into the product for as long as it lasts: a reconcile, or a question of the API server's. It runs as
-// a coroutine: each request to the API server and each sleep hands control back to the queue of events, and goes on
-// when its time has come. Exactly one of the simulator and the calls runs at any time, so that a seed gives the same
-// run every time.
+// call is one call into the product for as long as it lasts: a reconcile, or a question of the API server's. It runs
+// as a coroutine: each request to the API server and each sleep hands control back to the queue of events, and goes
+// on when its time has come. Exactly one of the simulator and the calls runs at any time, so that a seed gives the
+// same run every time.
 type call struct {
 	*replica
 	born   int

@@ -120,7 +120,7 @@ func (a apiClient) Get(ctx context.Context, key client.ObjectKey, into client.Ob
 	case *metav1.PartialObjectMetadata:
 		return a.getMeta(key, into)
 	case *admissionregistrationv1.MutatingWebhookConfiguration:
-		into.Name, into.Webhooks = key.Name, make([]admissionregistrationv1.MutatingWebhook, 1) // grayscale is not being uninstalled
+		into.Name, into.Webhooks = key.Name, make([]admissionregistrationv1.MutatingWebhook, 1) // it is not being uninstalled
 	default:
 		return fmt.Errorf("the simulator has no %T", into)
 	}
@@ -185,7 +185,8 @@ func (a apiClient) List(ctx context.Context, into client.ObjectList, opts ...cli
 
 // sorted is a table in the order of a list.
 func sorted(table []object) []object {
-	return slices.SortedFunc(slices.Values(table), func(a, b object) int { return strings.Compare(a.id().name, b.id().name) })
+	byName := func(a, b object) int { return strings.Compare(a.id().name, b.id().name) }
+	return slices.SortedFunc(slices.Values(table), byName)
 }
 
 // Create creates a derived object.
@@ -239,7 +240,8 @@ func (a apiClient) Delete(ctx context.Context, o client.Object, opts ...client.D
 	if p := options.Preconditions; p != nil && p.ResourceVersion != nil {
 		at = a.r.w.mutation.lock(versionNumber(*p.ResourceVersion))
 	}
-	return a.answer(k, o.GetName(), a.write(ctx, func(api *api, by string) error { return api.remove(by, k, o.GetName(), at) }))
+	err := a.write(ctx, func(api *api, by string) error { return api.remove(by, k, o.GetName(), at) })
+	return a.answer(k, o.GetName(), err)
 }
 
 func versionNumber(text string) int64 {
@@ -344,7 +346,8 @@ type patched[T, K any] interface {
 }
 
 // patch makes a write, and gives what is stored. Nothing is written where nothing changes.
-func patch[T patched[T, K], K any](ctx context.Context, a apiClient, k kind, name string, change mergePatch) (K, error) {
+func patch[T patched[T, K], K any](ctx context.Context, a apiClient, k kind, name string, change mergePatch,
+) (K, error) {
 	var stored K
 	a.r.w.mutation.patch(k, &change)
 	err := a.write(ctx, func(api *api, by string) error {
@@ -414,7 +417,9 @@ type statusClient struct {
 }
 
 // Apply applies the conditions of ours, whatever else has become of the Deployment.
-func (s statusClient) Apply(ctx context.Context, o runtime.ApplyConfiguration, _ ...client.SubResourceApplyOption) error {
+func (s statusClient) Apply(
+	ctx context.Context, o runtime.ApplyConfiguration, _ ...client.SubResourceApplyOption,
+) error {
 	apply, a := o.(*applyappsv1.DeploymentApplyConfiguration), apiClient{r: s.r}
 	err := a.write(ctx, func(api *api, by string) error {
 		live, ok := get[*deployment](api.list(deployments), *apply.Name)
@@ -427,7 +432,8 @@ func (s statusClient) Apply(ctx context.Context, o runtime.ApplyConfiguration, _
 		next := live.copy()
 		next.conditions = nil
 		for _, c := range apply.Status.Conditions {
-			next.conditions = append(next.conditions, release.Condition{Type: string(*c.Type), Status: string(*c.Status), Reason: *c.Reason, Message: *c.Message})
+			next.conditions = append(next.conditions, release.Condition{
+				Type: string(*c.Type), Status: string(*c.Status), Reason: *c.Reason, Message: *c.Message})
 		}
 		err := api.update(by, next, live.version)
 		version := strconv.FormatInt(next.version, 10)

@@ -82,7 +82,8 @@ func (j *book) finalDeployment(d *deployment, state release.State, routed bool) 
 	w, seen := j.w, d.seen()
 	accepted := conditionOf(d, intent.ConditionAccepted)
 	blocked := seen.IsCandidate() && accepted.Status == "False"
-	if seen.IsHeld() && !blocked && d.replicas > 0 && (routed || !j.waitsForNamed()) || d.annotations[intent.KeyHeld] == release.Adopting {
+	heldForNothing := seen.IsHeld() && !blocked && d.replicas > 0 && (routed || !j.waitsForNamed())
+	if heldForNothing || d.annotations[intent.KeyHeld] == release.Adopting {
 		w.fail("d", "%s is left held: %v", d.name, d.annotations)
 	}
 	if d.paused && d.annotations[intent.KeyHeld] == "" {
@@ -147,8 +148,8 @@ func conditionOf(d *deployment, kind string) release.Condition {
 	return d.conditions[i]
 }
 
-// finalCandidate: an accepted candidate gets exactly what it asks for, and Programmed says so in the contract's words.
-// It gets nothing of a Service that it does not name, while stable serves that.
+// finalCandidate: an accepted candidate gets exactly what it asks for, and Programmed says so in the contract's
+// words. It gets nothing of a Service that it does not name, while stable serves that.
 func (j *book) finalCandidate(d *deployment, state release.State) {
 	asked, _ := intent.Parse("", d.annotations)
 	if asked.Paused {
@@ -164,7 +165,8 @@ func (j *book) finalCandidate(d *deployment, state release.State) {
 			j.w.fail("d", "%s is not released behind %s, and gets %s of it", d.name, j.service, got)
 		}
 	case ready == 0 || d.replicas == 0:
-		pinning := programmed.Reason == "Pinning" && len(j.books) > 1 && d.replicas == 0 // another of its Services has nothing to pin
+		// Another of its Services has nothing to pin.
+		pinning := programmed.Reason == "Pinning" && len(j.books) > 1 && d.replicas == 0
 		if got != 0 && j.othersServe(d) || programmed.Status != "False" || programmed.Reason != "NoReadyPods" && !pinning {
 			j.w.fail("d", "%s has no ready pod, gets %s, and has condition %v", d.name, got, programmed)
 		}
@@ -213,7 +215,8 @@ func (j *book) finalRoutes(vs *virtualService, state release.State) {
 	for _, o := range w.api.list(deployments) {
 		d := o.(*deployment)
 		asked, _ := intent.Parse("", d.annotations)
-		may := d.name == state.Stable.Deployment || conditionOf(d, intent.ConditionAccepted).Status == "True" && (gone || asked.Share() > 0)
+		accepted := conditionOf(d, intent.ConditionAccepted).Status == "True"
+		may := d.name == state.Stable.Deployment || accepted && (gone || asked.Share() > 0)
 		// One that does not name the Service stands in behind it only where nobody else's rule hides the subsets.
 		may = may && (j.isFor(d.annotations) || d.name == state.Stable.Deployment || !j.hidden())
 		serving = serving || d.app == app && d.replicas > 0 && may && j.supply[istio.SubsetName(versionOf(d))].ready > 0
@@ -223,7 +226,7 @@ func (j *book) finalRoutes(vs *virtualService, state release.State) {
 			w.fail("d", "routes lead to %s, which has no ready pod", r.subset)
 		}
 	}
-	if stable, ok := get[*deployment](w.api.list(deployments), state.Stable.Deployment); ok && stable.template.version == "" {
+	if there && stable.template.version == "" {
 		w.fail("d", "stable %s has no version label", stable.name)
 	}
 }

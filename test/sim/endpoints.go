@@ -19,7 +19,8 @@ const backOff = time.Second
 
 func newSlicer(w *world) *slicer {
 	s := &slicer{w: w, wrote: -time.Hour}
-	s.cache = w.subscribe(20*time.Millisecond, func(_, _ object) { s.look(w.between(2*time.Millisecond, 20*time.Millisecond)) }, pods, services)
+	changed := func(_, _ object) { s.look(w.between(2*time.Millisecond, 20*time.Millisecond)) }
+	s.cache = w.subscribe(20*time.Millisecond, changed, pods, services)
 	return s
 }
 

@@ -20,11 +20,11 @@ func (j *book) exemptWeights() bool {
 // known:
 //
 //  1. The version serves no more, or serves again only since so short a time that this Envoy need not know it yet, and
-//     routes led to it since before its last pod went: users delete, scale and force-delete pods, and pods fail, faster than
-//     routes can follow. Not so where the door moved the traffic first and let the end pass then.
-//     What whoever began to route there knew of pods counts, not when it wrote: a watch of pods that lags cannot tell.
-//  2. Whoever chose the routes knew of nobody who serves and may be routed to: no version serves, or only candidates that ask
-//     for nothing. Or the first of all to serve does so only since then.
+//     routes led to it since before its last pod went: users delete, scale and force-delete pods, and pods fail, faster
+//     than routes can follow. Not so where the webhook moved the traffic first and let the end pass then.
+//     What the writer of the routes knew of pods counts, not when it wrote: a watch of pods that lags cannot tell.
+//  2. The writer of the routes knew of nobody who serves and may be routed to: no version serves, or only candidates
+//     that ask for nothing. Or the first of all to serve does so only since then.
 //  3. The Service itself was deleted and has just come back.
 //
 // That routes do move once they can is left to oracle (d).
@@ -46,6 +46,7 @@ func (j *book) exemptUH(subset string) bool {
 // why says what is known about a version that is served without endpoints.
 func (j *book) why(subset string) string {
 	s := j.supply[subset]
-	return fmt.Sprintf("%d of its pods serve; the last one went at %s, the first one came at %s, and routes lead there by what was known at %s",
+	return fmt.Sprintf("%d of its pods serve; the last one went at %s, the first one came at %s, "+
+		"and routes lead there by what was known at %s",
 		s.ready, s.lost, s.regained, j.routed[subset].began)
 }

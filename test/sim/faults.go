@@ -172,7 +172,8 @@ func (w *world) wakeAll() {
 			r.reader.IstioServed = w.api.served
 			r.cache.watches[virtualServices].relist()
 			r.cache.watches[destinationRules].relist()
-			r.enqueue(observe.All(r.reader), func() time.Duration { return w.between(10*time.Millisecond, 300*time.Millisecond) })
+			soon := func() time.Duration { return w.between(10*time.Millisecond, 300*time.Millisecond) }
+			r.enqueue(observe.All(r.reader), soon)
 		}
 	}
 }

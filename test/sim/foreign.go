@@ -38,9 +38,11 @@ func (w *world) foreign(a Act) {
 		next = &destinationRule{identity: old.identity, spec: old.spec.DeepCopy()}
 	case a.Do == hide:
 		ns, name, _ := strings.Cut(a.Key, "/")
-		next = &destinationRule{identity: identity{kind: destinationRules, name: a.Key, created: w.now}, spec: &networkingv1.DestinationRule{ObjectMeta: metav1.ObjectMeta{
+		id := identity{kind: destinationRules, name: a.Key, created: w.now}
+		next = &destinationRule{identity: id, spec: &networkingv1.DestinationRule{ObjectMeta: metav1.ObjectMeta{
 			Namespace: ns, Name: name, CreationTimestamp: metav1.NewTime(begin.Add(w.now.Truncate(time.Second)))}}}
-		next.spec.Spec.Host, next.spec.Spec.ExportTo = istio.Host((&kubeService{identity: identity{name: service}}).seen(), domain), foreignRules[a.Key]
+		next.spec.Spec.Host = istio.Host((&kubeService{identity: identity{name: service}}).seen(), domain)
+		next.spec.Spec.ExportTo = foreignRules[a.Key]
 	}
 	stored := w.foreignWrites
 	store := func(asked bool) {
@@ -71,9 +73,9 @@ func specOf(dr *destinationRule) *networkingv1.DestinationRule {
 // derived tells grayscale's objects by their names.
 func derived(name string) bool { return strings.HasSuffix(name, "-grayscale") }
 
-// seesOurs is istiod's lookup, told without the engine: whether clients of a namespace are shown our subsets. The rules
-// of the client's own namespace come first; of the Service's, those with one exportTo are one rule, and the youngest
-// counts.
+// seesOurs is istiod's lookup, told without the engine: whether clients of a namespace are shown our subsets. The
+// rules of the client's own namespace come first; of the Service's, those with one exportTo are one rule, and the
+// youngest counts.
 func seesOurs(table []object, of, client string) bool {
 	var rules []*networkingv1.DestinationRule
 	for _, o := range table {
@@ -131,13 +133,15 @@ func routesFor(vs *networkingv1.VirtualService, client string) []route {
 		return true
 	}
 	for _, h := range vs.Spec.Http {
-		if len(h.Match) == 0 && take(0, "") || slices.ContainsFunc(h.Match, func(m *v1alpha3.HTTPMatchRequest) bool { return take(m.Port, m.SourceNamespace) }) {
+		matches := func(m *v1alpha3.HTTPMatchRequest) bool { return take(m.Port, m.SourceNamespace) }
+		if len(h.Match) == 0 && take(0, "") || slices.ContainsFunc(h.Match, matches) {
 			mine.Spec.Http = append(mine.Spec.Http, h)
 		}
 	}
 	done = map[uint32]bool{}
 	for _, t := range vs.Spec.Tcp {
-		if len(t.Match) == 0 && take(0, "") || slices.ContainsFunc(t.Match, func(m *v1alpha3.L4MatchAttributes) bool { return take(m.Port, m.SourceNamespace) }) {
+		matches := func(m *v1alpha3.L4MatchAttributes) bool { return take(m.Port, m.SourceNamespace) }
+		if len(t.Match) == 0 && take(0, "") || slices.ContainsFunc(t.Match, matches) {
 			mine.Spec.Tcp = append(mine.Spec.Tcp, t)
 		}
 	}
@@ -174,8 +178,12 @@ func (j *book) surprise(client string) {
 
 // pinnedBeside: the first routes are written by who did not know of a rule yet.
 func (j *book) pinnedBeside(old *virtualService) {
+	if old != nil {
+		return
+	}
 	for _, e := range j.w.envoys {
-		if old == nil && !seesOurs(j.w.api.list(destinationRules), j.service, e.namespace) && seesOurs(j.deciding.replica.cache.tables[destinationRules], j.service, e.namespace) {
+		known := j.deciding.replica.cache.tables[destinationRules]
+		if seesOurs(known, j.service, e.namespace) && !seesOurs(j.w.api.list(destinationRules), j.service, e.namespace) {
 			j.surprise(e.namespace)
 		}
 	}
@@ -205,7 +213,9 @@ func (j *judge) hidden() bool {
 
 // blindAnywhere: some clients are not shown our subsets.
 func (j *book) blindAnywhere() bool {
-	return slices.ContainsFunc(clientsNamespaces, func(client string) bool { return !seesOurs(j.w.api.list(destinationRules), j.service, client) })
+	return slices.ContainsFunc(clientsNamespaces, func(client string) bool {
+		return !seesOurs(j.w.api.list(destinationRules), j.service, client)
+	})
 }
 
 // finalForeign is part of oracle (d): clients that are not shown our subsets are led past these, and no others are.

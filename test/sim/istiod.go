@@ -106,7 +106,8 @@ func (i *istiod) served(service, client string) served {
 	if ok {
 		c.plain = slice.pods
 	}
-	if dr, ok := get[*destinationRule](i.cache.tables[destinationRules], mesh.Name(service)); ok && seesOurs(i.cache.tables[destinationRules], service, client) {
+	rules := i.cache.tables[destinationRules]
+	if dr, ok := get[*destinationRule](rules, mesh.Name(service)); ok && seesOurs(rules, service, client) {
 		for _, s := range dr.spec.Spec.Subsets {
 			c.clusters = append(c.clusters, cluster{s.GetName(), i.labelled(c.plain, s.GetLabels()[release.VersionLabel])})
 		}

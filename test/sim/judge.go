@@ -38,8 +38,8 @@ type book struct {
 	shielded  map[int64]bool    // candidates (by uid) that were held at the door: no request without a route
 	tampered  bool              // somebody else took the DestinationRule away, and it is not back
 	repaired  time.Duration
-	// surprised are the namespaces of clients from whom a rule took the subsets without the door being asked, and when the
-	// routes led them past these; negative while they do not.
+	// surprised are the namespaces of clients from whom a rule took the subsets without the door being asked, and when
+	// the routes led them past these; negative while they do not.
 	surprised map[string]time.Duration
 	edited    bool // somebody else edited the routes, and they are not put back
 	restored  time.Duration
@@ -148,7 +148,10 @@ func (j *judge) count(version string) {
 }
 
 func (j *judge) anybody() {
-	serves := slices.ContainsFunc(j.w.api.list(pods), func(o object) bool { p := o.(*pod); return p.app == app && p.serves() })
+	serves := slices.ContainsFunc(j.w.api.list(pods), func(o object) bool {
+		p := o.(*pod)
+		return p.app == app && p.serves()
+	})
 	switch {
 	case !serves:
 		j.healthy = -1
@@ -252,7 +255,8 @@ func (j *book) asksFor(vs *networkingv1.VirtualService, old *virtualService) {
 		}
 	}
 	for _, w := range st.Traffic.Weights {
-		asked := w.Version == st.Stable.Version || !slices.ContainsFunc(view.Deployments, func(x release.Deployment) bool { return x.Name == st.Stable.Deployment })
+		isStable := func(x release.Deployment) bool { return x.Name == st.Stable.Deployment }
+		asked := w.Version == st.Stable.Version || !slices.ContainsFunc(view.Deployments, isStable)
 		for _, x := range view.Deployments {
 			i, _ := intent.Parse("", x.Annotations)
 			v := versionBehind(j.service, x)
@@ -281,7 +285,8 @@ func (j *book) neverBack(vs *networkingv1.VirtualService, old *virtualService) {
 		v := versionBehind(j.service, d.seen())
 		last := j.served[d.name]
 		if last.uid == d.uid && d.asked < last.asked && share(now, v) != share(was, v) {
-			j.w.fail("b", "the weight of %s goes from %s back to %s, which older annotations ask for", d.name, share(was, v), share(now, v))
+			j.w.fail("b", "the weight of %s goes from %s back to %s, which older annotations ask for",
+				d.name, share(was, v), share(now, v))
 		}
 		if d.uid > last.uid || d.asked > last.asked {
 			j.served[d.name] = basis{d.uid, d.asked}
@@ -392,7 +397,7 @@ func (j *judge) touched(before object, c change) {
 		was, ok := before.(*replicaSet)
 		if !ok || c.gone || was.replicas != o.replicas || was.template.image != o.template.image {
 			j.w.fail("e", "more than the label of ReplicaSet %s is written", o.name)
-		} else if d, ok := get[*deployment](j.w.api.list(deployments), o.deployment); ok && d.uid == o.owner && !d.paused && !d.relabelled && was.template == d.template {
+		} else if d := j.ownerOf(o); d != nil && !d.paused && !d.relabelled && was.template == d.template {
 			j.w.fail("e", "ReplicaSet %s is labelled while %s is not paused: it rolls out another one", o.name, d.name)
 		}
 	case *pod:
@@ -403,6 +408,14 @@ func (j *judge) touched(before object, c change) {
 	default:
 		j.w.fail("e", "a %s is written", kindNames[o.id().kind])
 	}
+}
+
+// ownerOf is the Deployment of a ReplicaSet; nil where it is gone.
+func (j *judge) ownerOf(s *replicaSet) *deployment {
+	if d, ok := get[*deployment](j.w.api.list(deployments), s.deployment); ok && d.uid == s.owner {
+		return d
+	}
+	return nil
 }
 
 func (j *judge) touchedDeployment(before object, d *deployment, gone bool) {
@@ -426,13 +439,16 @@ func (j *judge) touchedDeployment(before object, d *deployment, gone bool) {
 }
 
 // intentKeys are the annotations that are only users' to write. The key version is missing: stable gets it for a while.
-var intentKeys = []string{intent.KeyStrategy, intent.KeyService, intent.KeyStable, intent.KeyWeight, intent.KeyActive, intent.KeyMirrorPercent, intent.KeyPaused}
+var intentKeys = []string{intent.KeyStrategy, intent.KeyService, intent.KeyStable, intent.KeyWeight,
+	intent.KeyActive, intent.KeyMirrorPercent, intent.KeyPaused}
 
 // rolled is part of oracle (e): adoption never replaces a pod.
 func (j *judge) rolled(d *deployment, sets []*replicaSet) {
 	for _, s := range sets {
-		if s.template.image == d.template.image && j.w.workload.ready(s) > 0 && !d.relabelled && (d.templateBy == routing.FieldManager || d.templateBy == "") {
-			j.w.fail("e", "adoption replaces the pods of %s: its template has version %q, its ReplicaSet %q", d.name, d.template.version, s.template.version)
+		ours := !d.relabelled && (d.templateBy == routing.FieldManager || d.templateBy == "")
+		if ours && s.template.image == d.template.image && j.w.workload.ready(s) > 0 {
+			j.w.fail("e", "adoption replaces the pods of %s: its template has version %q, its ReplicaSet %q",
+				d.name, d.template.version, s.template.version)
 		}
 	}
 }

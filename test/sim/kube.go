@@ -34,11 +34,13 @@ func (d *deployment) kube() *appsv1.Deployment {
 		out.DeletionTimestamp = &metav1.Time{Time: begin}
 	}
 	out.Spec = appsv1.DeploymentSpec{Replicas: ptr.To(d.replicas), Paused: d.paused,
-		Selector: &metav1.LabelSelector{MatchLabels: labelsOf(d.app, d.name, "")}, Template: d.template.kube(d.app, d.name, "")}
+		Selector: &metav1.LabelSelector{MatchLabels: labelsOf(d.app, d.name, "")},
+		Template: d.template.kube(d.app, d.name, "")}
 	out.Status.ObservedGeneration = d.observed
 	for _, c := range d.conditions {
-		out.Status.Conditions = append(out.Status.Conditions, appsv1.DeploymentCondition{Type: appsv1.DeploymentConditionType(c.Type),
-			Status: corev1.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message})
+		out.Status.Conditions = append(out.Status.Conditions, appsv1.DeploymentCondition{
+			Type: appsv1.DeploymentConditionType(c.Type), Status: corev1.ConditionStatus(c.Status),
+			Reason: c.Reason, Message: c.Message})
 	}
 	d.memo = out
 	return out
@@ -64,7 +66,8 @@ func (s *replicaSet) kube() *appsv1.ReplicaSet {
 		if s.deleting {
 			s.memo.DeletionTimestamp = &metav1.Time{Time: begin}
 		}
-		s.memo.Spec = appsv1.ReplicaSetSpec{Replicas: ptr.To(s.replicas), Template: s.template.kube(s.app, s.deployment, s.hash())}
+		s.memo.Spec = appsv1.ReplicaSetSpec{Replicas: ptr.To(s.replicas),
+			Template: s.template.kube(s.app, s.deployment, s.hash())}
 		s.memo.Status.ObservedGeneration = s.observed
 	}
 	return s.memo
@@ -103,7 +106,8 @@ func (s *kubeService) kube() *corev1.Service {
 	if s.memo == nil {
 		s.memo = &corev1.Service{ObjectMeta: s.meta(namespace)}
 		s.memo.Spec = corev1.ServiceSpec{Selector: map[string]string{"app": s.app}, Ports: []corev1.ServicePort{
-			{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}, {Name: "tcp-admin", Port: 9000, Protocol: corev1.ProtocolTCP}}}
+			{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP},
+			{Name: "tcp-admin", Port: 9000, Protocol: corev1.ProtocolTCP}}}
 	}
 	return s.memo
 }

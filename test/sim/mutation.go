@@ -118,8 +118,10 @@ var mutations = []mutation{
 		facts: ageSubsets},
 	{name: "shrink-early", rule: "a subset goes only after its routes have been gone for long enough",
 		facts: ageState},
-	{name: "unmarked", rule: "a subset is marked as going before it goes, and is not referred to then", acts: 724879, decision: unmarked},
-	{name: "unseen-end", rule: "a rule is marked as without routes once the API server has none, not the cache alone", acts: 1367963, decision: unseenEnd},
+	{name: "unmarked", rule: "a subset is marked as going before it goes, and is not referred to then",
+		acts: 724879, decision: unmarked},
+	{name: "unseen-end", rule: "a rule is marked as without routes once the API server has none, not the cache alone",
+		acts: 1367963, decision: unseenEnd},
 	{name: "delete-both", rule: "the VirtualService goes first, and the DestinationRule once that has settled",
 		decision: func(f routing.Facts, d *routing.Decision) {
 			_, goes := d.Find(routing.Delete, routing.Routes)
@@ -151,7 +153,8 @@ var mutations = []mutation{
 			}
 		}},
 	{name: "no-hold", rule: "a candidate is created without pods where its Service is not pinned", noHold: true},
-	{name: "never-lift", rule: "every hold ends", decision: func(_ routing.Facts, d *routing.Decision) { drop(d, routing.Lift, "") }},
+	{name: "never-lift", rule: "every hold ends",
+		decision: func(_ routing.Facts, d *routing.Decision) { drop(d, routing.Lift, "") }},
 	{name: "no-label", rule: "pods that lack the version label get it",
 		decision: func(_ routing.Facts, d *routing.Decision) {
 			drop(d, routing.Label, "")
@@ -171,9 +174,11 @@ var mutations = []mutation{
 		}},
 	{name: "undo-adoption", rule: "an adoption that has begun is finished", acts: 100786, decision: undo},
 	{name: "ignore-resource-version", rule: "what was decided from a stale copy is refused", unlocked: true},
-	{name: "unconfirmed", rule: "what rests on the other derived object is not written from a stale copy of that", unconfirmed: true},
+	{name: "unconfirmed", rule: "what rests on the other derived object is not written from a stale copy of that",
+		unconfirmed: true},
 	{name: "late", rule: "what was confirmed does not hold for long", late: true},
-	{name: "old-clock", rule: "times that another process's clock told do not count", facts: func(f *routing.Facts) { f.RoutesSince, f.RuleSince = time.Time{}, time.Time{} }},
+	{name: "old-clock", rule: "times that another process's clock told do not count",
+		facts: func(f *routing.Facts) { f.RoutesSince, f.RuleSince = time.Time{}, time.Time{} }},
 	{name: "any-age", rule: "Deployments older than those that the routes were made from decide nothing",
 		facts: func(f *routing.Facts) { f.Seen = "" }},
 	{name: "forget-state", rule: "what a release must remember is kept with the routes",
@@ -190,18 +195,23 @@ var mutations = []mutation{
 				drop(d, routing.Apply, routing.Routes)
 			}
 		}},
-	{name: "stale-conditions", rule: "conditions say what has become of the annotations", decision: func(_ routing.Facts, d *routing.Decision) { d.Status = nil }},
+	{name: "stale-conditions", rule: "conditions say what has become of the annotations",
+		decision: func(_ routing.Facts, d *routing.Decision) { d.Status = nil }},
 	{name: "leave-rule", rule: "a release leaves no trace",
 		decision: func(_ routing.Facts, d *routing.Decision) { drop(d, routing.Delete, routing.Subsets) }},
 	{name: "no-drain", rule: "a deletion waits until its traffic has gone", noDrain: true},
-	{name: "one-look", rule: "a deletion waits again where its traffic has come back meanwhile", acts: 6115409, oneLook: true},
-	{name: "no-precede", rule: "a rule that takes subsets from clients waits until these are led past them", noPrecede: true},
-	{name: "no-bypass", rule: "clients whose proxies lack the subsets are led past these", decision: func(_ routing.Facts, d *routing.Decision) {
-		if w, ok := d.Find(routing.Apply, routing.Routes); ok {
-			withoutBypass(w.Object.(*networkingv1.VirtualService))
-		}
-	}},
-	{name: "bypass-ends-early", rule: "clients are led past the subsets until every Envoy knows these again", facts: endBypasses},
+	{name: "one-look", rule: "a deletion waits again where its traffic has come back meanwhile",
+		acts: 6115409, oneLook: true},
+	{name: "no-precede", rule: "a rule that takes subsets from clients waits until these are led past them",
+		noPrecede: true},
+	{name: "no-bypass", rule: "clients whose proxies lack the subsets are led past these",
+		decision: func(_ routing.Facts, d *routing.Decision) {
+			if w, ok := d.Find(routing.Apply, routing.Routes); ok {
+				withoutBypass(w.Object.(*networkingv1.VirtualService))
+			}
+		}},
+	{name: "bypass-ends-early", rule: "clients are led past the subsets until every Envoy knows these again",
+		facts: endBypasses},
 	{name: "scale", rule: "spec.replicas is never written", scaling: true},
 }
 
@@ -229,7 +239,9 @@ func lastFirst(_ routing.Facts, d *routing.Decision) {
 
 // drop takes the writes of a kind out of a decision; part is empty where they are about no derived object.
 func drop(d *routing.Decision, verb routing.Verb, part routing.Part) {
-	d.Writes = slices.DeleteFunc(slices.Clone(d.Writes), func(w routing.Write) bool { return w.Verb == verb && w.Part == part })
+	d.Writes = slices.DeleteFunc(slices.Clone(d.Writes), func(w routing.Write) bool {
+		return w.Verb == verb && w.Part == part
+	})
 }
 
 // remember has the routes of the facts remember a state.
@@ -290,7 +302,9 @@ func ageState(f *routing.Facts) {
 // withoutBypass takes the routes to the whole Service away.
 func withoutBypass(vs *networkingv1.VirtualService) {
 	whole := func(d *v1alpha3.Destination) bool { return d.GetSubset() == "" }
-	vs.Spec.Http = slices.DeleteFunc(vs.Spec.Http, func(r *v1alpha3.HTTPRoute) bool { return whole(r.Route[0].Destination) })
+	vs.Spec.Http = slices.DeleteFunc(vs.Spec.Http, func(r *v1alpha3.HTTPRoute) bool {
+		return whole(r.Route[0].Destination)
+	})
 	vs.Spec.Tcp = slices.DeleteFunc(vs.Spec.Tcp, func(r *v1alpha3.TCPRoute) bool { return whole(r.Route[0].Destination) })
 }
 

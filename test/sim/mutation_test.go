@@ -21,8 +21,8 @@ const (
 	mostSeeds = 4000
 )
 
-// TestMutations breaks each rule on purpose, and shows that the oracles see it. README.md tells in which seed: that one
-// is played. The flag has the first one that sees it looked for.
+// TestMutations breaks each rule on purpose, and shows that the oracles see it. README.md tells in which seed: that
+// one is played. The flag has the first one that sees it looked for.
 func TestMutations(t *testing.T) {
 	raw, err := os.ReadFile(readme)
 	if err != nil {
@@ -56,7 +56,8 @@ func TestMutations(t *testing.T) {
 			t.Fatal(err)
 		}
 	default:
-		t.Errorf("the table in %s is not what was found; write it with: go test ./test/sim -run TestMutations -sim.update\n%s", readme, is)
+		t.Errorf("the table in %s is not what was found; write it with: "+
+			"go test ./test/sim -run TestMutations -sim.update\n%s", readme, is)
 	}
 }
 

@@ -27,7 +27,8 @@ const (
 	kinds
 )
 
-var kindNames = [kinds]string{"Deployment", "ReplicaSet", "Pod", "Service", "EndpointSlice", "VirtualService", "DestinationRule"}
+var kindNames = [kinds]string{
+	"Deployment", "ReplicaSet", "Pod", "Service", "EndpointSlice", "VirtualService", "DestinationRule"}
 
 // identity is what all objects have. A stored object never changes: each write stores another one.
 type identity struct {

@@ -10,8 +10,8 @@ import (
 	"grayscale.dev/grayscale/routing/intent"
 )
 
-// Plan is a run before it is played: all that users do and all that goes wrong. How long everything takes is drawn while
-// it is played, from the same seed.
+// Plan is a run before it is played: all that users do and all that goes wrong. How long everything takes is drawn
+// while it is played, from the same seed.
 type Plan struct {
 	Seed     uint64
 	Envoys   int
@@ -95,7 +95,8 @@ var weighted = []struct {
 }{
 	{create, 14}, {annotate, 40}, {git, 8}, {apply, 8}, {replace, 3}, {image, 4}, {relabel, 1}, {scale, 10}, {remove, 8},
 	{foreground, 3}, {resume, 1}, {unready, 8}, {kill, 2}, {noService, 1}, {editRoutes, 2}, {loseRoutes, 2}, {loseRule, 2},
-	{touchRoutes, 2}, {storm, 1}, {crashAt, 5}, {standStill, 3}, {haltAt, 5}, {failOver, 3}, {skew, 2}, {stall, 5}, {relistAll, 2}, {repeat, 2}, {refuse, 2},
+	{touchRoutes, 2}, {storm, 1}, {crashAt, 5}, {standStill, 3}, {haltAt, 5}, {failOver, 3}, {skew, 2}, {stall, 5},
+	{relistAll, 2}, {repeat, 2}, {refuse, 2},
 	{noWebhook, 2}, {noIstio, 1},
 }
 
@@ -110,7 +111,8 @@ func Draw(seed uint64) Plan {
 	d := drawing{rng: rng, unruly: rng.IntN(3) == 0}
 	for range 4 + rng.IntN(40) {
 		p.Acts = append(p.Acts, d.act(at))
-		gaps := []time.Duration{20 * time.Millisecond, 200 * time.Millisecond, time.Second, 3 * time.Second, 3 * time.Second, 10 * time.Second}
+		gaps := []time.Duration{20 * time.Millisecond, 200 * time.Millisecond, time.Second, 3 * time.Second,
+			3 * time.Second, 10 * time.Second}
 		at += time.Duration(rng.Int64N(int64(gaps[rng.IntN(len(gaps))])))
 	}
 	p.Acts = append(p.Acts, foreignActs(seed, at)...)
@@ -119,8 +121,8 @@ func Draw(seed uint64) Plan {
 	return p
 }
 
-// drawSecond has another Service select the same pods, in one plan of three. New candidates name the one, the other, both or none,
-// and change their minds.
+// drawSecond has another Service select the same pods, in one plan of three. New candidates name the one, the other,
+// both or none, and change their minds.
 func (p *Plan) drawSecond(end time.Duration) {
 	rng := rand.New(rand.NewPCG(p.Seed, 4))
 	if p.Second = rng.IntN(3) == 0; !p.Second {
@@ -133,7 +135,8 @@ func (p *Plan) drawSecond(end time.Duration) {
 		}
 	}
 	for range rng.IntN(4) {
-		a := Act{At: time.Duration(rng.Int64N(int64(end + time.Second))), Do: annotate, N: 1 + rng.IntN(1+candidates), Key: intent.KeyService}
+		a := Act{At: time.Duration(rng.Int64N(int64(end + time.Second))), Do: annotate,
+			N: 1 + rng.IntN(1+candidates), Key: intent.KeyService}
 		a.Value = append(names, "", gone)[rng.IntN(len(names)+2)]
 		p.Acts = append(p.Acts, a)
 	}
@@ -157,8 +160,8 @@ func foreignActs(seed uint64, end time.Duration) []Act {
 	return out
 }
 
-// drawing draws the acts of one plan. In an unruly one leaders change, stand still and see little, while users hardly do
-// more than change weights: what two leaders can do to one another takes several faults at the right time.
+// drawing draws the acts of one plan. In an unruly one leaders change, stand still and see little, while users hardly
+// do more than change weights: what two leaders can do to one another takes several faults at the right time.
 type drawing struct {
 	rng    *rand.Rand
 	unruly bool
@@ -199,8 +202,8 @@ var values = map[string][]string{
 	intent.KeyStable:        {"reviews-v1", "reviews-v2", ""},
 }
 
-var keys = []string{intent.KeyStrategy, intent.KeyStrategy, intent.KeyWeight, intent.KeyWeight, intent.KeyWeight, intent.KeyActive,
-	intent.KeyMirrorPercent, intent.KeyPaused, intent.KeyStable}
+var keys = []string{intent.KeyStrategy, intent.KeyStrategy, intent.KeyWeight, intent.KeyWeight,
+	intent.KeyWeight, intent.KeyActive, intent.KeyMirrorPercent, intent.KeyPaused, intent.KeyStable}
 
 func (d drawing) details(a Act) Act {
 	rng := d.rng
@@ -210,7 +213,8 @@ func (d drawing) details(a Act) Act {
 	switch a.Do {
 	case create:
 		a.N = 2 + rng.IntN(candidates)
-		a.Key, a.Value = pick("labelled", "unlabelled", "labelled paused:false"), pick("canary", "canary", "blue-green", "mirror")
+		a.Key, a.Value = pick("labelled", "unlabelled", "labelled paused:false"),
+			pick("canary", "canary", "blue-green", "mirror")
 	case annotate, git:
 		if a.Key = pick(keys...); d.unruly && rng.IntN(3) > 0 {
 			a.N, a.Key = 2+rng.IntN(2), intent.KeyWeight

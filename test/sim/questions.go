@@ -17,8 +17,8 @@ import (
 // patience is how long the API server waits for an answer about a deletion, a scaling to zero or a DestinationRule.
 const patience = 4 * time.Second
 
-// ask has a live replica, whether it leads or not, answer a question of the API server's, and goes on with what it says, or
-// once it has taken too long.
+// ask has a live replica, whether it leads or not, answer a question of the API server's, and goes on with what it
+// says, or once it has taken too long.
 func (w *world) ask(r *replica, question func(context.Context) error, then func(*call, error)) {
 	until, answered := w.now+patience, false
 	var c *call
@@ -34,8 +34,8 @@ func (w *world) ask(r *replica, question func(context.Context) error, then func(
 	})
 }
 
-// ends has the door asked about the end of a Deployment: its traffic is moved away first. What follows is done then, or at
-// once where nobody answers.
+// ends has the door asked about the end of a Deployment: its traffic is moved away first. What follows is done then,
+// or at once where nobody answers.
 func (w *world) ends(d *deployment, then func()) {
 	r := w.answering()
 	if r == nil || len(d.annotations) == 0 {
@@ -82,8 +82,8 @@ func (s *sight) left(name string) string {
 	return ""
 }
 
-// precedes has the door asked about somebody's DestinationRule: clients are led past the subsets first. then is told whether
-// they were.
+// precedes has the door asked about somebody's DestinationRule: clients are led past the subsets first. then is told
+// whether they were.
 func (w *world) precedes(before, after *networkingv1.DestinationRule, then func(asked bool)) {
 	r := w.answering()
 	switch {

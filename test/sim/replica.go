@@ -16,8 +16,9 @@ import (
 	"grayscale.dev/grayscale/routing"
 )
 
-// replica is one process of grayscale: it answers at the door, watches, and, while it leads, decides and acts. Whatever it
-// does is the product's; only the queue of Services that waits for it is the simulator's, as controller-runtime's is.
+// replica is one process of grayscale: it answers at the door, watches, and, while it leads, decides and acts.
+// Whatever it does is the product's; only the queue of Services that waits for it is the simulator's, as
+// controller-runtime's is.
 type replica struct {
 	w       *world
 	name    string
@@ -70,7 +71,8 @@ func newReplica(w *world, i int) *replica {
 }
 
 // clocks are how far a process's clock may be ahead of others'.
-var clocks = []time.Duration{0, 0, 0, 300 * time.Millisecond, -300 * time.Millisecond, 10 * time.Second, -10 * time.Second, time.Hour, -time.Hour}
+var clocks = []time.Duration{0, 0, 0, 300 * time.Millisecond, -300 * time.Millisecond,
+	10 * time.Second, -10 * time.Second, time.Hour, -time.Hour}
 
 // start is a new process: it lists everything and knows nothing else.
 func (r *replica) start() {
@@ -232,15 +234,17 @@ func (k *key) look(wait time.Duration) {
 // then does something later in this process, when it does not stand still.
 func (r *replica) then(wait time.Duration, do func()) {
 	born := r.born
-	r.w.after(wait, func() {
+	var once func()
+	once = func() {
 		switch {
 		case r.born != born:
 		case r.w.now < r.stopped:
-			r.w.at(r.stopped, func() { r.then(0, do) })
+			r.w.at(r.stopped, once)
 		default:
 			do()
 		}
-	})
+	}
+	r.w.after(wait, once)
 }
 
 // reconcile is the product's, and what controller-runtime makes of its result.

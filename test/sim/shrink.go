@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Shrink makes a plan that fails smaller for as long as it breaks the same promise: it leaves out acts, in halves and then one by
-// one, and shortens what is left in between.
+// Shrink makes a plan that fails smaller for as long as it breaks the same promise: it leaves out acts, in halves and
+// then one by one, and shortens what is left in between.
 func Shrink(p Plan, f Failure) Plan { return shrink(p, f, mutation{}) }
 
 func shrink(p Plan, f Failure, m mutation) Plan {

@@ -82,7 +82,8 @@ func TestReplay(t *testing.T) {
 // TestSame: a seed gives the same run every time, told or not, and the product changes nothing of what it reads.
 func TestSame(t *testing.T) {
 	for s := range uint64(20) {
-		once, again, silent := play(Draw(s), mutation{}, true), play(Draw(s), mutation{}, true), play(Draw(s), mutation{}, false)
+		once, again := play(Draw(s), mutation{}, true), play(Draw(s), mutation{}, true)
+		silent := play(Draw(s), mutation{}, false)
 		if !slices.Equal(once.story, again.story) || once.steps != again.steps || silent.steps != once.steps {
 			t.Fatalf("seed %d: two runs differ", s)
 		}
@@ -115,7 +116,8 @@ func TestShrink(t *testing.T) {
 			t.Fatalf("seed %d: fails with %v, and after shrinking with %v", s, w.failure, again.failure)
 		}
 		if len(small.Acts) > 3 {
-			t.Fatalf("seed %d: %d acts are left of %d; one candidate is enough:\n%v", s, len(small.Acts), len(p.Acts), small.Acts)
+			t.Fatalf("seed %d: %d acts are left of %d; one candidate is enough:\n%v",
+				s, len(small.Acts), len(p.Acts), small.Acts)
 		}
 		return
 	}

@@ -42,18 +42,20 @@ func (u *users) bystanders() {
 	}
 	for _, x := range []struct{ service, app string }{{service, app}, {"ratings", "ratings"}} {
 		_ = w.api.create(kubectl, &kubeService{identity: identity{kind: services, name: x.service}, app: x.app})
-		d := &deployment{identity: identity{kind: deployments, name: x.service + "-v1"}, app: x.app, template: template{image: "a"}, replicas: 2, generation: 1}
+		d := &deployment{identity: identity{kind: deployments, name: x.service + "-v1"}, app: x.app,
+			template: template{image: "a"}, replicas: 2, generation: 1}
 		if w.chance(2) {
 			d.template.version = "v1"
 		}
 		_ = w.api.create(kubectl, d)
 		u.manifests[d.name] = manifest{template: d.template, replicas: 2}
-		s := &replicaSet{identity: identity{kind: replicaSets, name: d.name + "-a-" + d.template.version}, owner: d.uid, deployment: d.name, app: x.app,
-			template: d.template, replicas: 2, generation: 1, observed: 1}
+		s := &replicaSet{identity: identity{kind: replicaSets, name: d.name + "-a-" + d.template.version}, owner: d.uid,
+			deployment: d.name, app: x.app, template: d.template, replicas: 2, generation: 1, observed: 1}
 		_ = w.api.create(kubernetes, s)
 		for range 2 {
 			w.kubelet.serial++
-			_ = w.api.create(kubernetes, &pod{identity: identity{kind: pods, name: fmt.Sprintf("%s-%d", d.name, w.kubelet.serial)},
+			id := identity{kind: pods, name: fmt.Sprintf("%s-%d", d.name, w.kubelet.serial)}
+			_ = w.api.create(kubernetes, &pod{identity: id,
 				owner: s.uid, set: s.name, deployment: d.name, app: x.app, label: d.template.version, ready: true})
 		}
 	}
@@ -85,7 +87,8 @@ func (u *users) create(a Act) {
 		m.annotations[intent.KeyService] = a.Service
 	}
 	u.manifests[name] = m
-	d := &deployment{identity: identity{kind: deployments, name: name}, app: app, template: m.template, replicas: m.replicas, generation: 1}
+	d := &deployment{identity: identity{kind: deployments, name: name}, app: app,
+		template: m.template, replicas: m.replicas, generation: 1}
 	for k, v := range m.annotations {
 		d.annotate(k, &v, gitops)
 	}

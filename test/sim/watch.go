@@ -96,7 +96,8 @@ func (x *watch) apply(c change) {
 	}
 }
 
-// relist is what a client does after "410 Gone": it takes what there is now, and never hears of what happened in between.
+// relist is what a client does after "410 Gone": it takes what there is now, and never hears of what happened in
+// between.
 func (x *watch) relist() {
 	x.pending, x.stalled, x.version = nil, 0, x.w.api.version
 	now := x.w.api.tables[x.kind]

@@ -143,7 +143,8 @@ func (c *workload) newSet(d *deployment, sets []*replicaSet) {
 		}
 		name += "x"
 	}
-	s := &replicaSet{identity: identity{kind: replicaSets, name: name}, owner: d.uid, deployment: d.name, app: d.app, template: d.template, generation: 1}
+	s := &replicaSet{identity: identity{kind: replicaSets, name: name}, owner: d.uid,
+		deployment: d.name, app: d.app, template: d.template, generation: 1}
 	if live, ok := get[*deployment](c.w.api.list(deployments), d.name); !ok || live.uid != d.uid {
 		return // the garbage collector would take it away at once
 	}
@@ -194,7 +195,8 @@ func (c *workload) replicate(s *replicaSet) {
 	}
 }
 
-// collect is the garbage collector after a Deployment was deleted in the background, or while it waits in the foreground.
+// collect is the garbage collector after a Deployment was deleted in the background, or while it waits in the
+// foreground.
 func (c *workload) collect(owner int64, foreground bool) {
 	for _, s := range setsOf(c.w.api.list(replicaSets), owner) {
 		if foreground {

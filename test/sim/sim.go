@@ -1,9 +1,9 @@
-// Package sim plays grayscale against a simulated cluster: an API server with resource versions and watches that lag, the
-// controllers of Kubernetes that a release depends on, istiod, Envoys that apply clusters, endpoints and routes at
+// Package sim plays grayscale against a simulated cluster: an API server with resource versions and watches that lag,
+// the controllers of Kubernetes that a release depends on, istiod, Envoys that apply clusters, endpoints and routes at
 // different times, processes of grayscale that crash, stand still and disagree, and users. Time is virtual, one number
 // gives the same run every time, and oracles look at every write and at every state of every Envoy.
 //
-// The product never imports it. What reads, decides and writes here is the product's own: annotator, observe and routing.
+// The product never imports it. What reads, decides and writes here is the product's own: annotator, observe, routing.
 package sim
 
 import (

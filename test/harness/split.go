@@ -29,20 +29,31 @@ func AssertShares(t testing.TB, address string, v1, v2 float64) {
 
 // AssertSplit fails the test unless Envoy shares the requests to address as percent says ({"v1": 90, "v2": 10}),
 // within bounds that a correct split exceeds less than once in a million measurements. A new route may take a moment to
-// reach Envoy: glances are repeated until one fits, and then the whole sample has to fit.
+// reach Envoy, and a split between two others may look like the right one at a glance. So samples are taken until one
+// fits as a whole; the first glance at each shows whether to send the rest.
 func AssertSplit(t testing.TB, address string, percent map[string]float64) {
 	t.Helper()
-	seen := Counts(t, address, glance)
-	for limit := time.Now().Add(Patience); outside(seen, percent) != "" && time.Now().Before(limit); {
+	wrong := measure(t, address, percent)
+	for limit := time.Now().Add(Patience); wrong != "" && time.Now().Before(limit); {
 		time.Sleep(pollPause)
-		seen = Counts(t, address, glance)
+		wrong = measure(t, address, percent)
+	}
+	if wrong != "" {
+		t.Fatalf("%s is not shared as %v: %s", address, percent, wrong)
+	}
+}
+
+// measure takes one sample, and describes what chance cannot explain; empty if there is nothing.
+func measure(t testing.TB, address string, percent map[string]float64) string {
+	t.Helper()
+	seen := Counts(t, address, glance)
+	if wrong := outside(seen, percent); wrong != "" {
+		return wrong
 	}
 	for version, n := range Counts(t, address, sample-glance) {
 		seen[version] += n
 	}
-	if wrong := outside(seen, percent); wrong != "" {
-		t.Fatalf("%s is not shared as %v: %s", address, percent, wrong)
-	}
+	return outside(seen, percent)
 }
 
 // AssertOnly fails the test unless Envoy gives every request to address to one version.
